@@ -1,0 +1,315 @@
+"""Messages between the manager and the environment worker.
+
+The manager binds a ``ROUTER`` socket on ``ipc://``; a worker connects a ``DEALER`` whose identity is its
+``worker_uid``. Each message is one frame (:func:`pack`, :func:`unpack`). Events carry a ``seq`` that counts
+from 1 in each worker; the worker keeps an event until an :class:`Ack` (or a :class:`Welcome`) covers it, so
+nothing is lost while the manager is away. Items travel as JSON text, the form in which the store keeps them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, cast
+
+import msgpack
+
+# ------------------------------------------------------------------------------------------ state
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """What a worker says of itself whenever it changes.
+
+    Attributes
+    ----------
+    environment_state : str
+        A value of :class:`remanager.model.states.EnvironmentState`.
+    re_state : str or None
+        State of the RunEngine (``idle``, ``running``, ``paused``, ...); None without a RunEngine.
+    running_item_uid, running_task_uid : str or None
+        The plan (running or paused) and the foreground task, if any.
+    background_tasks : int
+        Number of tasks running in background threads.
+    deferred_pause : bool
+        A deferred pause was asked for and not taken yet.
+    run_list : list of dict
+        Runs of the running plan: ``{"uid": str, "scan_id": int | None, "is_open": bool, "exit_status": str | None}``.
+    run_list_rev : int
+        Grows with each change of ``run_list``.
+    ip_kernel_state : str
+        ``disabled`` in plain Python mode, else ``starting``, ``idle`` or ``busy``.
+    ip_kernel_captured : bool
+        Whether the main thread belongs to the manager; always True in plain Python mode.
+    """
+
+    environment_state: str = "initializing"
+    re_state: str | None = None
+    running_item_uid: str | None = None
+    running_task_uid: str | None = None
+    background_tasks: int = 0
+    deferred_pause: bool = False
+    run_list: list[dict[str, Any]] = field(default_factory=list)
+    run_list_rev: int = 0
+    ip_kernel_state: str = "disabled"
+    ip_kernel_captured: bool = True
+
+
+# ------------------------------------------------------------------------------------------ manager -> worker
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Answer to :class:`Hello`: who the manager is and what it has already recorded."""
+
+    manager_uid: str
+    acked_seq: int
+    permissions: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Every event up to and including ``seq`` is on disk."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """Run a plan. ``body`` is the item as JSON text (name, args, kwargs, meta, user, user_group, item_uid)."""
+
+    id: int
+    item_uid: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class PausePlan:
+    """Pause the running plan; ``option`` is ``deferred`` or ``immediate``."""
+
+    id: int
+    option: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuePlan:
+    """Go on with a paused plan; ``option`` is ``resume``, ``stop``, ``abort`` or ``halt``."""
+
+    id: int
+    option: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunTask:
+    """Run a function or a script.
+
+    ``kind`` is ``function`` (``body``: the item as JSON text) or ``script`` (``body``: JSON text of
+    ``{"script": str, "update_lists": bool, "update_re": bool}``; an environment update is an empty script).
+    """
+
+    id: int
+    task_uid: str
+    kind: str
+    body: str
+    background: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetPermissions:
+    """Use these user group permissions from now on."""
+
+    id: int
+    permissions: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GetMetadata:
+    """Answer with the RunEngine's metadata: ``Reply.data["re_metadata"]`` is JSON text."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseEnvironment:
+    """Leave in an orderly way. Refused while a plan or a foreground task runs."""
+
+    id: int
+
+
+# ------------------------------------------------------------------------------------------ worker -> manager
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First message after each (re)connection.
+
+    ``accepted`` lists the uids of plans and tasks that the worker accepted lately (at least the last 1000):
+    what is not in it never reached the worker.
+    """
+
+    worker_uid: str
+    pid: int
+    last_seq: int
+    accepted: list[str]
+    state: WorkerState
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Sent every few seconds by the control thread."""
+
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer to the command with the same ``id``: accepted or not."""
+
+    id: int
+    success: bool
+    msg: str = ""
+    data: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """The worker's state changed. Never needed for correctness: :class:`Hello` repeats it."""
+
+    state: WorkerState
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the running plan is; ``total`` is None where it is not known."""
+
+    item_uid: str
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentReady:
+    """Start-up code was loaded. ``plans`` and ``devices`` are JSON texts of the descriptions."""
+
+    seq: int
+    time: float
+    plans: str
+    devices: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentFailed:
+    """Start-up code failed; the worker exits after this."""
+
+    seq: int
+    time: float
+    msg: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListsChanged:
+    """Existing plans or devices changed. JSON texts as in :class:`EnvironmentReady`."""
+
+    seq: int
+    time: float
+    plans: str
+    devices: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPaused:
+    """The running plan is paused."""
+
+    seq: int
+    time: float
+    item_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFinished:
+    """The running plan ended. ``exit_status``: a value of :class:`remanager.model.states.ExitStatus`."""
+
+    seq: int
+    time: float
+    item_uid: str
+    exit_status: str
+    run_uids: list[str]
+    scan_ids: list[int]
+    msg: str
+    traceback: str
+    time_start: float
+    time_stop: float
+    stop_queue: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFinished:
+    """A function or script ended. ``payload`` is its return value in ``codec`` (``json`` or ``msgpack``)."""
+
+    seq: int
+    time: float
+    task_uid: str
+    success: bool
+    msg: str
+    traceback: str
+    codec: str
+    payload: bytes
+    time_start: float
+    time_stop: float
+
+
+Command = RunPlan | PausePlan | ContinuePlan | RunTask | SetPermissions | GetMetadata | CloseEnvironment
+Event = EnvironmentReady | EnvironmentFailed | ListsChanged | PlanPaused | PlanFinished | TaskFinished
+ToWorker = Command | Welcome | Ack
+ToManager = Event | Hello | Heartbeat | Reply | StateChanged | Progress
+Message = ToWorker | ToManager
+
+
+# ------------------------------------------------------------------------------------------ codec
+
+
+class _Registry:
+    classes: ClassVar[dict[str, type]] = {
+        c.__name__: c
+        for c in (
+            *(Welcome, Ack, RunPlan, PausePlan, ContinuePlan, RunTask, SetPermissions, GetMetadata),
+            *(CloseEnvironment, Hello, Heartbeat, Reply, StateChanged, Progress, EnvironmentReady),
+            *(EnvironmentFailed, ListsChanged, PlanPaused, PlanFinished, TaskFinished),
+        )
+    }
+    names: ClassVar[dict[type, tuple[str, ...]]] = {
+        c: tuple(f.name for f in fields(c)) for c in (*classes.values(), WorkerState)
+    }
+
+
+def _plain(value: object) -> object:
+    if type(value) is WorkerState:
+        return [getattr(value, n) for n in _Registry.names[WorkerState]]
+    return value
+
+
+def pack(message: Message) -> bytes:
+    """Encode a message as one frame."""
+    kind = type(message)
+    values = [_plain(getattr(message, n)) for n in _Registry.names[kind]]
+    return cast(bytes, msgpack.packb([kind.__name__, *values]))
+
+
+def unpack(frame: bytes) -> Message:
+    """Decode a frame.
+
+    Raises
+    ------
+    ValueError
+        The frame is not one of these messages.
+    """
+    try:
+        name, *values = msgpack.unpackb(frame, strict_map_key=False)
+        kind = _Registry.classes[name]
+        names = _Registry.names[kind]
+        data = dict(zip(names, values, strict=False))
+        if "state" in data:
+            data["state"] = WorkerState(*data["state"])
+        return cast(Message, kind(**data))
+    except (TypeError, KeyError, ValueError, msgpack.UnpackException) as exc:
+        raise ValueError(f"not a link message: {exc}") from exc
