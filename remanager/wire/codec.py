@@ -1,0 +1,270 @@
+"""JSON and msgpack, told apart per message; replies built from parts that are encoded only once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from enum import Enum, StrEnum
+from typing import Final, cast
+
+import msgpack
+
+from remanager.model.errors import InvalidRequest
+
+
+class Encoding(StrEnum):
+    """Encoding of a message on the control or info socket."""
+
+    JSON = "json"
+    MSGPACK = "msgpack"
+
+
+class DecodeError(InvalidRequest):
+    """A frame is neither valid JSON nor valid msgpack.
+
+    Attributes
+    ----------
+    encoding : Encoding
+        The encoding that the frame was taken for: the reply goes out in it.
+    """
+
+    def __init__(self, text: str, encoding: Encoding) -> None:
+        super().__init__(text)
+        self.encoding = encoding
+
+
+class NoReply(Enum):
+    """The type of :data:`NO_REPLY`."""
+
+    NO_REPLY = "no_reply"
+
+
+NO_REPLY: Final = NoReply.NO_REPLY
+"""What a handler returns when the client must get no answer at all."""
+
+_BLANKS = b" \t\r\n"
+_MSGPACK_MAP_STARTS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
+_JSON_STARTS = frozenset(b"{[")
+
+
+def detect_encoding(frame: bytes, default: Encoding) -> Encoding:
+    """Tell by the first significant byte in which encoding a request is written.
+
+    Parameters
+    ----------
+    frame : bytes
+        The request.
+    default : Encoding
+        The answer for frames that are no request in either encoding.
+    """
+    if not frame:
+        return default
+    first = frame[0]
+    if first in _JSON_STARTS:
+        return Encoding.JSON
+    if first in _MSGPACK_MAP_STARTS:
+        return Encoding.MSGPACK
+    if first in _BLANKS and frame.lstrip(_BLANKS)[:1] in (b"{", b"["):
+        return Encoding.JSON
+    return default
+
+
+def decode_request(frame: bytes, default: Encoding) -> tuple[object, Encoding]:
+    """Decode a request and say in which encoding it came.
+
+    Parameters
+    ----------
+    frame : bytes
+        The request as received.
+    default : Encoding
+        Encoding assumed for frames that could be either or none.
+
+    Returns
+    -------
+    request : object
+        Whatever the frame holds: not necessarily a dictionary.
+    encoding : Encoding
+        The encoding of the request and hence of its reply.
+
+    Raises
+    ------
+    DecodeError
+        The frame can not be decoded.
+    """
+    encoding = detect_encoding(frame, default)
+    try:
+        if encoding is Encoding.JSON:
+            return json.loads(frame.decode()), encoding
+        return msgpack.unpackb(frame), encoding
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as exc:
+        # msgpack's own exceptions may come without a text.
+        reason = str(exc) or type(exc).__name__
+        text = f"Failed to decode the request: {encoding.name} decode error: {reason}"
+        raise DecodeError(text, encoding) from exc
+
+
+# ------------------------------------------------------------------------------------------ replies
+
+
+class Fragment:
+    """An already encoded part of a reply.
+
+    The missing form is made on demand, once, by decoding the one that was given.
+
+    Parameters
+    ----------
+    json : bytes, optional
+        The value as JSON text in UTF-8.
+    msgpack : bytes, optional
+        The value in msgpack.
+    """
+
+    __slots__ = ("_json", "_msgpack")
+
+    def __init__(self, json: bytes | None = None, msgpack: bytes | None = None) -> None:
+        if json is None and msgpack is None:
+            raise ValueError("a fragment needs at least one encoded form")
+        self._json = json
+        self._msgpack = msgpack
+
+    @classmethod
+    def of_json_texts(cls, texts: Iterable[str]) -> Fragment:
+        """Make an array of values that exist as JSON texts, without parsing them."""
+        return cls(json=f"[{','.join(texts)}]".encode())
+
+    @classmethod
+    def of_json_object(cls, members: Mapping[str, str]) -> Fragment:
+        """Make an object whose values exist as JSON texts, without parsing them."""
+        body = ",".join(f"{json.dumps(key)}:{text}" for key, text in members.items())
+        return cls(json=f"{{{body}}}".encode())
+
+    def bytes(self, encoding: Encoding) -> bytes:
+        """Return the encoded value.
+
+        Raises
+        ------
+        ValueError, OverflowError, TypeError
+            The given form is broken, or the other encoding can not express it.
+        """
+        if encoding is Encoding.JSON:
+            if self._json is None:
+                self._json = _plain_bytes(msgpack.unpackb(self._msgpack, strict_map_key=False), encoding)
+            return self._json
+        if self._msgpack is None:
+            self._msgpack = _plain_bytes(json.loads(cast(bytes, self._json)), encoding)
+        return self._msgpack
+
+
+class CachedReply:
+    """A reply that is sent many times: encoded at most once per encoding.
+
+    Parameters
+    ----------
+    content : Mapping
+        The reply; it must not be changed afterwards.
+    """
+
+    __slots__ = ("_encoded", "content")
+
+    def __init__(self, content: Mapping[str, object]) -> None:
+        self.content = content
+        self._encoded: dict[Encoding, bytes] = {}
+
+    def bytes(self, encoding: Encoding) -> bytes:
+        """Return the encoded reply."""
+        encoded = self._encoded.get(encoding)
+        if encoded is None:
+            encoded = self._encoded[encoding] = _encode(self.content, encoding)
+        return encoded
+
+
+Reply = Mapping[str, object] | CachedReply
+"""What a handler answers; values at any depth may be :class:`Fragment` objects."""
+
+
+def encode_reply(reply: Reply, encoding: Encoding) -> bytes:
+    """Encode a reply.
+
+    Raises
+    ------
+    TypeError, ValueError, OverflowError, RecursionError
+        The reply holds something that the encoding can not express.
+    """
+    if isinstance(reply, CachedReply | dict):
+        return _encode(reply, encoding)
+    return _encode(dict(reply), encoding)
+
+
+class _FragmentFoundError(Exception):
+    """The plain encoder met an encoded part: the value has to be put together from parts."""
+
+
+def _refuse(value: object) -> object:
+    if isinstance(value, _ENCODED_PARTS):
+        raise _FragmentFoundError
+    # The words of the standard library's encoder: clients see them in results of tasks.
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def _refuse_msgpack(value: object) -> object:
+    if isinstance(value, _ENCODED_PARTS):
+        raise _FragmentFoundError
+    if isinstance(value, int):
+        raise OverflowError("Integer value out of range")
+    raise TypeError(f"can not serialize '{type(value).__name__}' object")
+
+
+_ENCODED_PARTS = (Fragment, CachedReply)
+_JSON_ENCODER = json.JSONEncoder(separators=(",", ":"), default=_refuse)
+
+
+def _plain_bytes(value: object, encoding: Encoding) -> bytes:
+    """Encode a value that holds no fragment."""
+    if encoding is Encoding.JSON:
+        return _JSON_ENCODER.encode(value).encode()
+    # Lone surrogates have no UTF-8 form; a strict reader must be able to decode what we send.
+    packed = msgpack.packb(value, default=_refuse_msgpack, unicode_errors="backslashreplace")
+    return cast(bytes, packed)
+
+
+def _encode(value: object, encoding: Encoding) -> bytes:
+    """Encode a value; only the way down to a fragment is walked in Python."""
+    if isinstance(value, _ENCODED_PARTS):
+        return value.bytes(encoding)
+    has_parts = isinstance(value, dict) and any(isinstance(v, _ENCODED_PARTS) for v in value.values())
+    if not has_parts:
+        try:
+            return _plain_bytes(value, encoding)
+        except _FragmentFoundError:
+            pass
+    if isinstance(value, Mapping):
+        return _encode_mapping(value, encoding)
+    return _encode_array(cast("list[object]", value), encoding)
+
+
+def _encode_mapping(value: Mapping[str, object], encoding: Encoding) -> bytes:
+    pairs = [(_plain_bytes(_text_key(key), encoding), _encode(part, encoding)) for key, part in value.items()]
+    if encoding is Encoding.JSON:
+        return b"{" + b",".join(b"%b:%b" % pair for pair in pairs) + b"}"
+    return b"".join((_msgpack_map_header(len(pairs)), *(part for pair in pairs for part in pair)))
+
+
+def _encode_array(value: list[object], encoding: Encoding) -> bytes:
+    parts = [_encode(part, encoding) for part in value]
+    if encoding is Encoding.JSON:
+        return b"[" + b",".join(parts) + b"]"
+    return b"".join((_msgpack_array_header(len(parts)), *parts))
+
+
+def _text_key(key: object) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"keys of replies must be strings, not {type(key).__name__}")
+    return key
+
+
+def _msgpack_map_header(size: int) -> bytes:
+    return cast(bytes, msgpack.Packer().pack_map_header(size))
+
+
+def _msgpack_array_header(size: int) -> bytes:
+    return cast(bytes, msgpack.Packer().pack_array_header(size))

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+import math
+from contextlib import suppress
+from types import MappingProxyType
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remanager.wire.codec import (
+    CachedReply,
+    DecodeError,
+    Encoding,
+    Fragment,
+    decode_request,
+    detect_encoding,
+    encode_reply,
+)
+
+BOTH = [Encoding.JSON, Encoding.MSGPACK]
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+requests = st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), values, max_size=4)
+
+
+def dumps(value: object, encoding: Encoding) -> bytes:
+    return json.dumps(value).encode() if encoding is Encoding.JSON else msgpack.packb(value)
+
+
+def loads(data: bytes, encoding: Encoding) -> object:
+    return json.loads(data) if encoding is Encoding.JSON else msgpack.unpackb(data)
+
+
+@pytest.mark.parametrize("default", BOTH)
+@pytest.mark.parametrize("encoding", BOTH)
+@given(request_=requests)
+def test_requests_are_decoded_whatever_the_default_is(
+    encoding: Encoding, default: Encoding, request_: dict[str, object]
+) -> None:
+    assert decode_request(dumps(request_, encoding), default) == (request_, encoding)
+
+
+@pytest.mark.parametrize("encoding", BOTH)
+@given(reply=requests)
+def test_plain_replies_round_trip(encoding: Encoding, reply: dict[str, object]) -> None:
+    assert loads(encode_reply(reply, encoding), encoding) == reply
+    assert loads(encode_reply(CachedReply(reply), encoding), encoding) == reply
+    assert loads(encode_reply(MappingProxyType(reply), encoding), encoding) == reply
+
+
+def with_fragments(value: object, draw: st.DataObject) -> object:
+    """Replace some parts of a value by their encoded forms."""
+    how = draw.draw(st.sampled_from(["keep", "keep", "json", "msgpack", "cached"]))
+    if how == "json":
+        return Fragment(json=json.dumps(value).encode())
+    if how == "msgpack":
+        return Fragment(msgpack=msgpack.packb(value))
+    if isinstance(value, dict):
+        parts = {key: with_fragments(part, draw) for key, part in value.items()}
+        return CachedReply(parts) if how == "cached" else parts
+    if isinstance(value, list):
+        return [with_fragments(part, draw) for part in value]
+    return value
+
+
+@pytest.mark.parametrize("encoding", BOTH)
+@given(reply=requests, draw=st.data())
+def test_fragments_anywhere_give_the_same_reply(
+    encoding: Encoding, reply: dict[str, object], draw: st.DataObject
+) -> None:
+    spliced = {key: with_fragments(part, draw) for key, part in reply.items()}
+    assert loads(encode_reply(spliced, encoding), encoding) == reply
+
+
+@pytest.mark.parametrize("encoding", BOTH)
+@given(items=st.lists(values, max_size=20))
+def test_arrays_and_objects_of_json_texts(encoding: Encoding, items: list[object]) -> None:
+    texts = [json.dumps(item) for item in items]
+    members = {f"k\N{GREEK SMALL LETTER ALPHA}{n}": text for n, text in enumerate(texts)}
+    reply = {
+        "success": True,
+        "items": Fragment.of_json_texts(texts),
+        "map": Fragment.of_json_object(members),
+    }
+    expected = {"success": True, "items": items, "map": dict(zip(members, items, strict=True))}
+    assert loads(encode_reply(reply, encoding), encoding) == expected
+
+
+@given(frame=st.binary(max_size=200))
+def test_any_bytes_are_decoded_or_refused(frame: bytes) -> None:
+    for default in BOTH:
+        with suppress(DecodeError):
+            decode_request(frame, default)
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (b"", None),
+        (b"   ", None),
+        (b"\x00", None),
+        (b"GET / HTTP/1.1\r\n", None),
+        (b'"status"', None),
+        (b"\xff\xfe{", None),
+        (b"{", Encoding.JSON),
+        (b"[1]", Encoding.JSON),
+        (b" \r\n\t{}", Encoding.JSON),
+        (b"\x81\xa1a\x01", Encoding.MSGPACK),
+        (b"\xde\x00\x01\xa1a\x01", Encoding.MSGPACK),
+        (b"\xdf\x00\x00\x00\x01\xa1a\x01", Encoding.MSGPACK),
+    ],
+)
+def test_detection(frame: bytes, expected: Encoding | None) -> None:
+    for default in BOTH:
+        assert detect_encoding(frame, default) is (expected or default)
+
+
+@pytest.mark.parametrize(
+    ("frame", "default", "text"),
+    [
+        (b"", Encoding.JSON, "JSON decode error: Expecting value: line 1 column 1 (char 0)"),
+        (b'{"method":', Encoding.JSON, "JSON decode error: Expecting value: line 1 column 11 (char 10)"),
+        (b'{"method":', Encoding.MSGPACK, "JSON decode error: Expecting value: line 1 column 11 (char 10)"),
+        (b'{"a": "\xff"}', Encoding.JSON, "JSON decode error: 'utf-8' codec can't decode byte 0xff"),
+        (b"", Encoding.MSGPACK, "MSGPACK decode error: Unpack failed: incomplete input"),
+        (
+            msgpack.packb({"k": "value"})[:-1],
+            Encoding.JSON,
+            "MSGPACK decode error: Unpack failed: incomplete",
+        ),
+        (b"\x81\xa1a\xc1", Encoding.MSGPACK, "MSGPACK decode error: "),
+        (b"\x80\x80", Encoding.MSGPACK, "MSGPACK decode error: unpack(b) received extra data."),
+        (b"[" * 100_000, Encoding.JSON, "JSON decode error: maximum recursion depth exceeded"),
+        (b"\x81" * 10_000, Encoding.JSON, "MSGPACK decode error: "),
+        (b'{"a": ' + b"1" * 5000 + b"}", Encoding.JSON, "JSON decode error: Exceeds the limit"),
+    ],
+)
+def test_texts_of_decode_errors(frame: bytes, default: Encoding, text: str) -> None:
+    with pytest.raises(DecodeError) as info:
+        decode_request(frame, default)
+    assert info.value.code == "invalid_request"
+    assert str(info.value).startswith(f"Failed to decode the request: {text}")
+    assert info.value.encoding.name == text.split(maxsplit=1)[0]
+
+
+def test_nan_and_infinity_pass_both_ways() -> None:
+    request, _ = decode_request(b'{"a": [NaN, Infinity, -Infinity]}', Encoding.JSON)
+    for encoding in BOTH:
+        reply = loads(encode_reply({"r": request}, encoding), encoding)
+        nan, *infinities = reply["r"]["a"]  # type: ignore[index, call-overload]
+        assert math.isnan(nan)
+        assert infinities == [math.inf, -math.inf]
+    fragment = Fragment(json=b"[NaN]")
+    assert math.isnan(loads(encode_reply({"r": fragment}, Encoding.MSGPACK), Encoding.MSGPACK)["r"][0])  # type: ignore[index, call-overload]
+
+
+def test_lone_surrogates_reach_the_client() -> None:
+    request, _ = decode_request(rb'{"a": "\ud800"}', Encoding.JSON)
+    assert loads(encode_reply({"r": request}, Encoding.JSON), Encoding.JSON) == {"r": {"a": "\ud800"}}
+    assert loads(encode_reply({"r": request}, Encoding.MSGPACK), Encoding.MSGPACK) == {"r": {"a": "\\ud800"}}
+
+
+@pytest.mark.parametrize("encoding", BOTH)
+@pytest.mark.parametrize("wrong", [{1, 2}, object(), 1 + 2j])
+def test_values_beyond_the_encoding_raise_type_error(encoding: Encoding, wrong: object) -> None:
+    for reply in ({"a": wrong}, {"a": wrong, "f": Fragment(json=b"1")}, {"a": [Fragment(json=b"1"), wrong]}):
+        with pytest.raises(TypeError):
+            encode_reply(reply, encoding)
+
+
+def test_broken_or_inexpressible_fragments_raise() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        Fragment()
+    with pytest.raises(ValueError, match="Expecting value"):
+        encode_reply({"f": Fragment(json=b"nonsense")}, Encoding.MSGPACK)
+    with pytest.raises(OverflowError):
+        encode_reply({"f": Fragment(json=str(2**70).encode())}, Encoding.MSGPACK)
+    with pytest.raises(TypeError):
+        encode_reply({"f": Fragment(msgpack=msgpack.packb(b"bytes"))}, Encoding.JSON)
+    with pytest.raises(TypeError, match="keys of replies"):
+        encode_reply({"a": {1: Fragment(json=b"1")}}, Encoding.JSON)
+
+
+@pytest.mark.parametrize("encoding", BOTH)
+def test_cached_replies_are_encoded_once(encoding: Encoding) -> None:
+    reply = CachedReply({"msg": "", "items": Fragment(json=b"[1]")})
+    first = encode_reply(reply, encoding)
+    assert encode_reply(reply, encoding) is first
+    assert loads(first, encoding) == {"msg": "", "items": [1]}
