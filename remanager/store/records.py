@@ -1,0 +1,170 @@
+"""What goes into the store and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from remanager.model.states import TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One named statement with its parameters; :mod:`remanager.store.writes` makes them.
+
+    Attributes
+    ----------
+    statement : str
+        Name of a statement in the ``.sql`` files.
+    params : mapping or sequence of mappings
+        With a sequence the statement runs once for each element.
+    expect : int or None
+        Number of rows that each SQL statement of it must change; otherwise the submission is refused with
+        :class:`~remanager.store.errors.StaleWrite`. None: any number.
+    """
+
+    statement: str
+    params: Mapping[str, object] | Sequence[Mapping[str, object]] = field(default_factory=dict)
+    expect: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEvent:
+    """An event for the journal; the store numbers it. ``data`` must be representable in JSON."""
+
+    type: str
+    time: float
+    task_uid: str | None = None
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event of the journal; ``data`` is JSON text, ``time`` in epoch seconds."""
+
+    seq: int
+    time: float
+    type: str
+    task_uid: str | None
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEntryRow:
+    """An entry of the plan queue; ``body`` is the item as JSON text."""
+
+    task_uid: str
+    queue_rank: int
+    item_type: str
+    name: str
+    user: str
+    user_group: str
+    body: str
+    origin_uid: str | None = None
+    properties: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """A task that does not come from the plan queue: a function, a script, a plan executed at once."""
+
+    task_uid: str
+    item_type: str
+    name: str
+    user: str
+    user_group: str
+    body: str
+    time_created: float
+    state: TaskState = TaskState.RUNNING
+    background: bool = False
+    worker_uid: str | None = None
+    time_start: float | None = None
+    origin_uid: str | None = None
+    properties: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """Everything that is known of a task. Times are epoch seconds.
+
+    Attributes
+    ----------
+    queue_rank, history_seq : int or None
+        Place in the plan queue and in the plan history.
+    time_stop : float or None
+        Time of the terminal record; None while the task is active.
+    body, result, properties : str or None
+        JSON texts: the item, a plan's ``result`` of the history, internal properties.
+    return_codec, return_value : str, bytes or None
+        Return value of a function as the worker encoded it; None also after it expired.
+    result_expires : float or None
+        When the return value may be dropped; kept afterwards.
+    """
+
+    task_uid: str
+    item_type: str
+    name: str
+    state: TaskState
+    user: str
+    user_group: str
+    queue_rank: int | None
+    history_seq: int | None
+    background: bool
+    attempt: int
+    worker_uid: str | None
+    origin_uid: str | None
+    time_created: float
+    time_start: float | None
+    time_stop: float | None
+    success: bool | None
+    return_codec: str | None
+    result_expires: float | None
+    properties: str | None
+    msg: str | None
+    traceback: str | None
+    result: str | None
+    body: str
+    return_value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker process.
+
+    Attributes
+    ----------
+    start_ticks : int
+        Start time of the process in clock ticks since boot (field 22 of ``/proc/PID/stat``).
+    acked_seq : int
+        The worker's events up to this one are recorded.
+    config : str
+        Its :class:`~remanager.model.worker_config.WorkerConfig` as JSON text.
+    """
+
+    worker_uid: str
+    kind: str
+    pid: int
+    start_ticks: int
+    time_started: float
+    acked_seq: int
+    config: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long things are kept.
+
+    Attributes
+    ----------
+    records_s : float
+        Records of ended tasks that are not in the history (s).
+    events : int
+        Number of the newest journal events.
+    """
+
+    records_s: float = 7 * 86400.0
+    events: int = 100_000
+
+    def limits(self, now: float) -> dict[str, object]:
+        """Return the parameters of the statements of retention; ``now`` in epoch seconds."""
+        return {"now": now, "records_before": now - self.records_s, "events": self.events}

@@ -1,0 +1,11 @@
+-- name: event_insert
+INSERT INTO event (seq, time, type, task_uid, data) VALUES (:seq, :time, :type, :task_uid, :data);
+
+-- name: event_last_seq
+SELECT seq FROM sqlite_sequence WHERE name = 'event';
+
+-- name: event_page
+SELECT seq, time, type, task_uid, data FROM event WHERE seq > :since ORDER BY seq LIMIT :limit;
+
+-- name: event_bounds
+SELECT (SELECT MIN(seq) FROM event), (SELECT MAX(seq) FROM event);

@@ -1,0 +1,41 @@
+-- name: task_insert
+INSERT INTO task (task_uid, item_type, name, state, user, user_group, background, worker_uid, origin_uid,
+                  time_created, time_start, properties, body)
+VALUES (:task_uid, :item_type, :name, :state, :user, :user_group, :background, :worker_uid, :origin_uid,
+        :time_created, :time_start, :properties, :body);
+
+-- name: task_start
+UPDATE task SET state = 'running', queue_rank = NULL, time_start = :time, worker_uid = :worker_uid
+WHERE task_uid = :task_uid AND state = 'pending';
+
+-- name: task_unstart
+UPDATE task SET state = 'pending', queue_rank = :queue_rank, time_start = NULL, worker_uid = NULL
+WHERE task_uid = :task_uid AND state = 'running';
+
+-- name: task_body
+UPDATE task SET body = :body WHERE task_uid = :task_uid;
+
+-- Numbers in the history only grow, whatever is removed from it.
+-- name: task_finish
+UPDATE counter SET value = value + :in_history WHERE name = 'history_seq';
+UPDATE task
+SET state = :state, queue_rank = NULL, time_start = COALESCE(:time_start, time_start), time_stop = :time_stop,
+    success = :success, return_codec = :return_codec, result_expires = :result_expires, msg = :msg,
+    traceback = :traceback, result = :result, return_value = :return_value,
+    history_seq = CASE WHEN :in_history THEN (SELECT value FROM counter WHERE name = 'history_seq') END
+WHERE task_uid = :task_uid AND time_stop IS NULL AND attempt = COALESCE(:attempt, attempt);
+
+-- name: task_get
+SELECT task_uid, item_type, name, state, user, user_group, queue_rank, history_seq, background, attempt, worker_uid,
+       origin_uid, time_created, time_start, time_stop, success, return_codec, result_expires, properties, msg,
+       traceback, result, body, return_value
+FROM task WHERE task_uid = :task_uid;
+
+-- name: task_running
+SELECT task_uid, item_type, name, state, user, user_group, queue_rank, history_seq, background, attempt, worker_uid,
+       origin_uid, time_created, time_start, time_stop, success, return_codec, result_expires, properties, msg,
+       traceback, result, body, return_value
+FROM task WHERE state = 'running' AND time_stop IS NULL ORDER BY time_start, rowid;
+
+-- name: task_states
+SELECT task_uid, state FROM task WHERE task_uid IN (SELECT value FROM json_each(:task_uids));

@@ -1,0 +1,226 @@
+"""The store: one SQLite file in the state directory, one writer, any number of readers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TypeVar
+
+from remanager.model.errors import StorageError
+from remanager.store import writes as make
+from remanager.store.errors import DatabaseUnusable, StateDirUnusable
+from remanager.store.filesystem import prepare_directory, refuse_network_filesystem
+from remanager.store.lock import InstanceLock
+from remanager.store.migrate import check_database, load_migrations, migrate
+from remanager.store.pool import ReadPool
+from remanager.store.reads import Reads
+from remanager.store.records import JournalEvent, Retention, Write
+from remanager.store.statements import query
+from remanager.store.writer import Submission, Writer
+
+T = TypeVar("T")
+
+DATABASE_NAME = "remanager.sqlite"
+
+_OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+_BUSY_TIMEOUT_S = 5.0
+_WRITER_PRAGMAS = (
+    "PRAGMA synchronous = FULL",
+    "PRAGMA wal_autocheckpoint = 1000",
+    "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA cache_size = -8000",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA secure_delete = OFF",
+)
+
+
+class Store:
+    """The manager's memory on disk. Made by :meth:`open`.
+
+    Attributes
+    ----------
+    reads : Reads
+        Quick reads for the thread of the event loop. They see what is committed, at once.
+    """
+
+    def __init__(self, writer: Writer, reads: Reads, pool: ReadPool, cleanup: contextlib.ExitStack) -> None:
+        self.reads = reads
+        self._writer = writer
+        self._pool = pool
+        self._cleanup = cleanup
+
+    @classmethod
+    def open(
+        cls,
+        state_dir: Path,
+        *,
+        on_failure: Callable[[BaseException], None] | None = None,
+        allow_network_fs: bool = False,
+    ) -> Store:
+        """Open the store of a state directory; create what is missing.
+
+        Parameters
+        ----------
+        state_dir : Path
+            Created with mode 0700 unless it exists.
+        on_failure : callable or None
+            Called once, in the writer thread, when a commit fails (disk full, I/O error). The store takes no
+            more writes then; what was acknowledged is on disk.
+        allow_network_fs : bool
+            Do not refuse a network file system. SQLite is not safe there unless it is certain that only one
+            machine uses the directory and that the server really keeps what it confirms.
+
+        Raises
+        ------
+        StoreInUse, NetworkFileSystem, StateDirUnusable, SchemaTooNew, DatabaseUnusable
+            See :mod:`remanager.store.errors`; all are ``StorageError``.
+        """
+        if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+            raise StorageError(f"SQLite {sqlite3.sqlite_version} is too old; 3.37 or later is needed")
+        prepare_directory(state_dir)
+        if not allow_network_fs:
+            refuse_network_filesystem(state_dir)
+        path = (state_dir / DATABASE_NAME).absolute()
+        with contextlib.ExitStack() as stack:
+            stack.callback(InstanceLock(state_dir).release)
+            try:
+                connection = _connect_writer(path, stack)
+                reads = Reads(_connect_reader(path))
+                stack.callback(reads.connection.close)
+                row = reads.connection.execute(query("event_last_seq")).fetchone()
+            except (sqlite3.Error, OSError) as exc:
+                raise _translate(exc, path) from exc
+            pool = ReadPool(lambda: _connect_reader(path))
+            stack.callback(pool.close)
+            writer = Writer(connection, last_seq=row[0] if row else 0, on_failure=on_failure)
+            stack.callback(writer.close)
+            return cls(writer, reads, pool, stack.pop_all())
+
+    def submit(self, writes: Sequence[Write], events: Sequence[JournalEvent] = ()) -> Future[int]:
+        """Hand over writes and their journal events: all are stored together, or none.
+
+        Returns
+        -------
+        Future of int
+            Resolved after the commit with the ``seq`` of the last event of the journal. It fails with
+            ``WriteRejected`` or ``StaleWrite`` if this submission is at fault, with ``StoreFailed`` if the
+            database is. It cannot be cancelled.
+
+        Raises
+        ------
+        StoreFailed
+            The store takes no more writes.
+        TypeError, ValueError
+            The data of an event cannot be represented in JSON.
+        """
+        future: Future[int] = Future()
+        future.set_running_or_notify_cancel()
+        self._writer.put(Submission(writes, _event_params(events), future))
+        return future
+
+    async def commit(self, writes: Sequence[Write], events: Sequence[JournalEvent] = ()) -> int:
+        """Store writes and their journal events and wait until they are on disk.
+
+        The awaitable form of :meth:`submit`, with the same errors. Cancelling it does not undo the write.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int] = loop.create_future()
+        self._writer.put(Submission(writes, _event_params(events), future, loop))
+        return await future
+
+    async def read_heavy(self, fn: Callable[[Reads], T]) -> T:
+        """Call ``fn`` with reads of one snapshot in another thread: for what takes milliseconds or more."""
+        return await self._pool.run(fn)
+
+    async def purge(self, now: float, retention: Retention, *, chunk: int = 500) -> int:
+        """Drop everything older than its retention, in short transactions between those of others.
+
+        Parameters
+        ----------
+        now : float
+            Epoch seconds.
+        chunk : int
+            Most rows of a kind in one transaction.
+
+        Returns
+        -------
+        int
+            Number of transactions that were needed; 0 if nothing was due.
+        """
+        rounds = 0
+        while self.reads.purge_due(now, retention):
+            await self.commit(make.purge(now, retention, chunk))
+            rounds += 1
+        return rounds
+
+    def close(self) -> None:
+        """Commit what waits, write the log back into the database file and give up the lock."""
+        self._cleanup.close()
+
+
+def _connect_writer(path: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
+    # SQLite gives its other files the mode of the database file.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    stack.callback(connection.close)
+    scripts = load_migrations()
+    check_database(connection, len(scripts))
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StateDirUnusable(f"SQLite cannot use a write-ahead log in {str(path.parent)!r}")
+    for pragma in _WRITER_PRAGMAS:
+        connection.execute(pragma)
+    migrate(connection, scripts)
+    stack.callback(_checkpoint, connection)
+    return connection
+
+
+def _connect_reader(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.as_uri()}?mode=ro",
+        uri=True,
+        timeout=_BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    # Only a convenience: without it the next start reads the log.
+    with contextlib.suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _translate(exc: sqlite3.Error | OSError, path: Path) -> StorageError:
+    """Return the error that tells the operator what to do."""
+    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN) & 0xFF
+    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+        return DatabaseUnusable(
+            f"The database {str(path)!r} is damaged ({exc}). Move it away to start empty, or "
+            f"restore a backup."
+        )
+    if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_FULL}:
+        return StateDirUnusable(
+            f"The database {str(path)!r} cannot be written: {exc}. Correct the permissions, free disk "
+            f"space or choose another directory with --state-dir."
+        )
+    return StorageError(f"The database {str(path)!r} cannot be opened: {exc}")
+
+
+def _event_params(events: Sequence[JournalEvent]) -> list[dict[str, object]]:
+    # Encoded here, not in the writer: the caller may change its data afterwards.
+    return [
+        {
+            "time": e.time,
+            "type": e.type,
+            "task_uid": e.task_uid,
+            "data": json.dumps(dict(e.data)) if e.data else "{}",
+        }
+        for e in events
+    ]

@@ -1,0 +1,236 @@
+"""The writer thread: the only one that changes the database.
+
+It takes all submissions that wait, runs them in one transaction and commits once for all of them (group
+commit). Each submission stands on its own savepoint, so that a bad one fails alone. A failure of the
+transaction itself stops the writer for good: what was not acknowledged is refused, and the owner is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from remanager.model.errors import RemanagerError
+from remanager.store.errors import StaleWrite, StoreFailed, WriteRejected
+from remanager.store.records import Write
+from remanager.store.statements import STATEMENTS, query
+
+MAX_GROUP = 1000
+"""Most submissions in one transaction."""
+
+_EVENT_INSERT = query("event_insert")
+
+
+@dataclass(slots=True)
+class Submission:
+    """Writes and journal events that are stored together or not at all.
+
+    Attributes
+    ----------
+    events : list of dict
+        Parameters of the statement ``event_insert`` without ``seq``.
+    future : Future
+        Resolved after the commit with the ``seq`` of the last event of the journal.
+    loop : asyncio.AbstractEventLoop or None
+        The loop of an asyncio future; None for a ``concurrent.futures`` one.
+    """
+
+    writes: Sequence[Write]
+    events: list[dict[str, object]]
+    future: Future[int] | asyncio.Future[int]
+    loop: asyncio.AbstractEventLoop | None = None
+    seq: int = 0
+    error: RemanagerError | None = None
+
+    def settle(self) -> None:
+        """Resolve the future with the outcome."""
+        if self.future.done():  # its waiter was cancelled
+            return
+        if self.error is None:
+            self.future.set_result(self.seq)
+        else:
+            self.future.set_exception(self.error)
+
+
+class Writer:
+    """Runs submissions in a thread of its own.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        In autocommit mode; used by the writer alone until :meth:`close` returns.
+    last_seq : int
+        ``seq`` of the last event of the journal.
+    on_failure : callable or None
+        Called once, in the writer thread, with the exception that stopped it.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        last_seq: int,
+        on_failure: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._last_seq = last_seq
+        self._on_failure = on_failure
+        self._waiting: SimpleQueue[Submission | None] = SimpleQueue()
+        self._gate = threading.Lock()  # nothing enters the queue after the writer refuses
+        self._refusal: str | None = None
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, submission: Submission) -> None:
+        """Hand over a submission; its future is resolved after the commit.
+
+        Raises
+        ------
+        StoreFailed
+            The writer takes no more submissions.
+        """
+        with self._gate:
+            if self._refusal is not None:
+                raise StoreFailed(self._refusal)
+            self._waiting.put(submission)
+
+    def close(self) -> None:
+        """Commit what waits, then end the thread."""
+        with self._gate:
+            if self._refusal is None:
+                self._refusal = "The store is closed"
+                self._waiting.put(None)
+        self._thread.join()
+
+    # -------------------------------------------------------------------------------------- writer thread
+
+    def _run(self) -> None:
+        group: list[Submission] = []
+        try:
+            while group := self._take():
+                self._commit(group)
+                _deliver(group)
+                group = []
+        except BaseException as exc:
+            self._fail(exc, group)
+            if not isinstance(exc, sqlite3.Error):
+                raise
+
+    def _take(self) -> list[Submission]:
+        """Wait for a submission; return all that wait. An empty list means that the writer was closed."""
+        group: list[Submission] = []
+        with contextlib.suppress(Empty):
+            while not self._closing and len(group) < MAX_GROUP:
+                submission = self._waiting.get(block=not group)
+                if submission is None:
+                    self._closing = True
+                else:
+                    group.append(submission)
+        return group
+
+    def _commit(self, group: list[Submission]) -> None:
+        execute = self._cursor.execute
+        execute("BEGIN IMMEDIATE")
+        if len(group) == 1:
+            execute("COMMIT" if self._apply(group[0]) else "ROLLBACK")
+            return
+        for submission in group:
+            execute("SAVEPOINT submission")
+            if not self._apply(submission):
+                execute("ROLLBACK TO submission")
+            execute("RELEASE submission")
+        execute("COMMIT")
+
+    def _apply(self, submission: Submission) -> bool:
+        """Run one submission; return False if it must be rolled back alone."""
+        seq = self._last_seq
+        try:
+            for write in submission.writes:
+                self._write(write)
+            if submission.events:
+                for event in submission.events:
+                    seq += 1
+                    event["seq"] = seq
+                self._cursor.executemany(_EVENT_INSERT, submission.events)
+        except StaleWrite as exc:
+            submission.error = exc
+        except (sqlite3.Error, LookupError, TypeError, ValueError, OverflowError) as exc:
+            if not _is_rejection(exc):
+                raise
+            submission.error = WriteRejected(f"The store refused a write: {exc}")
+            submission.error.__cause__ = exc
+        else:
+            submission.seq = self._last_seq = seq
+        return submission.error is None
+
+    def _write(self, write: Write) -> None:
+        params = write.params
+        many = not isinstance(params, Mapping)
+        if many and not params:
+            return
+        for sql in STATEMENTS[write.statement]:
+            if many:
+                self._cursor.executemany(sql, params)
+            else:
+                self._cursor.execute(sql, params)
+            changed = self._cursor.rowcount
+            if write.expect is not None and changed != write.expect:
+                raise StaleWrite(
+                    f"The write {write.statement!r} found {changed} rows instead of {write.expect}"
+                )
+
+    def _fail(self, cause: BaseException, group: list[Submission]) -> None:
+        """Refuse everything from now on; nothing of the open transaction is kept."""
+        refusal = f"The store cannot write any more: {cause}"
+        with self._gate:
+            self._refusal = refusal
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.rollback()
+        lost = list(group)
+        with contextlib.suppress(Empty):
+            while True:
+                if (submission := self._waiting.get_nowait()) is not None:
+                    lost.append(submission)
+        for submission in lost:
+            submission.error = StoreFailed(refusal)
+            submission.error.__cause__ = cause
+        _deliver(lost)
+        if self._on_failure is not None:
+            self._on_failure(cause)
+
+
+def _is_rejection(exc: Exception) -> bool:
+    """Tell whether the fault lies in the submission and not in the database."""
+    if isinstance(exc, sqlite3.OperationalError):
+        return getattr(exc, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    if isinstance(exc, sqlite3.Error):
+        fault = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+        return isinstance(exc, fault)
+    return True
+
+
+def _deliver(group: list[Submission]) -> None:
+    """Resolve the futures of a group: one wake-up for each event loop, not for each future."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Submission]] = {}
+    for submission in group:
+        if submission.loop is None:
+            submission.settle()
+        else:
+            by_loop.setdefault(submission.loop, []).append(submission)
+    for loop, submissions in by_loop.items():
+        # A closed loop has no one left who waits.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle_all, submissions)
+
+
+def _settle_all(submissions: list[Submission]) -> None:
+    for submission in submissions:
+        submission.settle()
