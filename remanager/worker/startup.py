@@ -1,0 +1,312 @@
+"""Loading of start-up code and of uploaded scripts into the namespace of the worker."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import linecache
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from remanager.model.worker_config import WorkerConfig
+from remanager.plans.registry import clear_registered_items
+from remanager.worker import compat
+from remanager.worker.compat.ipython import get_ipython
+
+logger = logging.getLogger(__name__)
+
+Namespace = dict[str, Any]
+
+_RUN_ENGINE_NAMES = ("RE", "db")
+_MISSING = object()
+
+
+class ScriptLoadingError(Exception):
+    """Start-up code or a script failed.
+
+    Attributes
+    ----------
+    tb : str
+        Traceback that begins in the user's code, followed by the message.
+    """
+
+    def __init__(self, msg: str, tb: str) -> None:
+        super().__init__(msg)
+        self.tb = tb
+
+
+def load_startup(config: WorkerConfig) -> Namespace:
+    """Load the start-up code that the settings name into a new namespace.
+
+    Plans and devices registered before are forgotten.
+
+    Parameters
+    ----------
+    config : WorkerConfig
+        ``startup_dir``, or ``startup_profile`` and ``ipython_dir``, or ``startup_script``, or
+        ``startup_module`` is used; with none of them the namespace is empty.
+
+    Returns
+    -------
+    dict
+        The namespace.
+
+    Raises
+    ------
+    ScriptLoadingError
+        The code raised an exception.
+    OSError, ImportError
+        There is no start-up code at that place.
+    ValueError
+        The settings name several places.
+    """
+    directory = _startup_directory(config)
+    places = (directory, config.startup_script, config.startup_module)
+    if sum(place is not None for place in places) > 1:
+        raise ValueError("Multiple sources of the startup code were specified.")
+    compat.set_worker_environment(ipython_kernel=config.use_ipython_kernel)
+    compat.install()
+    clear_registered_items()
+    ns: Namespace = {}
+    compat.set_user_namespace(ns, use_ipython=config.use_ipython_kernel)
+    if directory is not None:
+        load_directory(directory, ns)
+    elif config.startup_script is not None:
+        load_script_file(_absolute(config.startup_script), ns)
+    elif config.startup_module is not None:
+        load_module(config.startup_module, ns)
+    return ns
+
+
+def script_root(config: WorkerConfig) -> Path | None:
+    """Return the directory from which uploaded scripts may import local modules; None for a module."""
+    if config.startup_script is not None:
+        return _absolute(config.startup_script).parent
+    return _startup_directory(config)
+
+
+def profile_directory(profile: str | None, ipython_dir: str | None) -> Path:
+    """Return the start-up directory of an IPython profile.
+
+    Parameters
+    ----------
+    profile : str or None
+        Name of the profile; None stands for ``default``.
+    ipython_dir : str or None
+        Directory of IPython; None stands for ``$IPYTHONDIR`` or ``~/.ipython``.
+    """
+    base = ipython_dir or os.environ.get("IPYTHONDIR") or "~/.ipython"
+    return _absolute(base) / f"profile_{profile or 'default'}" / "startup"
+
+
+def load_directory(directory: Path, ns: Namespace) -> None:
+    """Run all ``*.py`` and ``*.ipy`` files of a directory, in the order of their names, in one namespace.
+
+    Modules beside the files can be imported while the files run. ``get_ipython`` gives a stand-in for the
+    IPython shell.
+
+    Raises
+    ------
+    OSError
+        The directory does not exist or holds no start-up files.
+    ScriptLoadingError
+        A file raised an exception.
+    """
+    if not directory.exists():
+        raise OSError(f"Path '{directory}' does not exist.")
+    if not directory.is_dir():
+        raise OSError(f"Failed to load the profile collection. Path '{directory}' is not a directory.")
+    files = sorted(
+        path
+        for path in directory.iterdir()
+        if path.suffix in (".py", ".ipy") and not path.name.startswith(".")
+    )
+    if not files:
+        raise OSError(f"The directory '{directory}' contains no startup files (mask '[0-9][0-9]*.py').")
+    ns["get_ipython"] = get_ipython
+    importlib.invalidate_caches()
+    is_new = str(directory) not in sys.path
+    if is_new:
+        sys.path.append(str(directory))
+    try:
+        for path in files:
+            logger.info("Loading startup file '%s'", path)
+            _run_file(path, ns, substitute_ipython=True)
+    finally:
+        if is_new and str(directory) in sys.path:
+            sys.path.remove(str(directory))
+
+
+def load_script_file(path: Path, ns: Namespace) -> None:
+    """Run a script in a namespace. Modules beside it can be imported while it runs.
+
+    Raises
+    ------
+    ImportError
+        The file does not exist.
+    ScriptLoadingError
+        The script raised an exception.
+    """
+    if not path.is_file():
+        raise ImportError(f"Failed to load the script '{path}': script was not found")
+    with _local_imports(path.parent):
+        _run_file(path, ns)
+
+
+def load_module(name: str, ns: Namespace) -> None:
+    """Import a module and copy its names into a namespace.
+
+    Raises
+    ------
+    ScriptLoadingError
+        The import failed.
+    """
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(name)
+    except BaseException as exc:  # the code may raise anything, SystemExit included
+        raise _loading_error(f"Error while loading module {name!r}: {exc}", exc) from exc
+    ns.update(vars(module))
+
+
+def load_script_into_namespace(
+    ns: Namespace, script: str, *, update_re: bool = False, root: Path | None = None
+) -> None:
+    """Run the text of a script in the namespace of a worker.
+
+    What a failing script did before it failed stays.
+
+    Parameters
+    ----------
+    ns : dict
+        The namespace.
+    script : str
+        Text of the script; nothing is done for an empty one.
+    update_re : bool
+        Let the script replace ``RE`` and ``db``; otherwise they are put back.
+    root : Path or None
+        Directory from which the script may import local modules; they are imported anew each time.
+
+    Raises
+    ------
+    ScriptLoadingError
+        The script raised an exception.
+    """
+    if not script:
+        return
+    filename = str(root / "script") if root else "script"
+    saved = {} if update_re else {name: ns.get(name, _MISSING) for name in _RUN_ENGINE_NAMES}
+    lines = script.splitlines(keepends=True)
+    # An entry without a time is never checked against the file system; tracebacks take source lines from it.
+    linecache.cache[filename] = (len(script), None, lines, filename)
+    try:
+        with _local_imports(root):
+            ns.update(__name__="__main__", __file__=filename)
+            exec(compile(script, filename, "exec", dont_inherit=True), ns)
+    except BaseException as exc:
+        # The misspelling is part of the protocol: clients match on it.
+        raise _loading_error(f"Failed to execute stript: {exc}", exc) from exc
+    finally:
+        for name, value in saved.items():
+            if value is _MISSING:
+                ns.pop(name, None)
+            else:
+                ns[name] = value
+
+
+def _startup_directory(config: WorkerConfig) -> Path | None:
+    if config.startup_dir is not None:
+        return _absolute(config.startup_dir)
+    if config.startup_profile is not None:
+        return profile_directory(config.startup_profile, config.ipython_dir)
+    if config.ipython_dir is not None and config.startup_script is None and config.startup_module is None:
+        return profile_directory(None, config.ipython_dir)
+    return None
+
+
+def _absolute(path: str) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def _run_file(path: Path, ns: Namespace, *, substitute_ipython: bool = False) -> None:
+    ns.update(__name__="__main__", __file__=str(path))
+    try:
+        tree = ast.parse(path.read_bytes(), str(path))
+        if substitute_ipython:
+            tree = ast.fix_missing_locations(_IPythonSubstitution().visit(tree))
+        exec(compile(tree, str(path), "exec", dont_inherit=True), ns)
+    except BaseException as exc:  # the code may raise anything, SystemExit included
+        raise _loading_error(f"Error while executing script {str(path)!r}: {exc}", exc) from exc
+    finally:
+        ns.pop("__file__", None)
+
+
+class _IPythonSubstitution(ast.NodeTransformer):
+    """Makes imports of ``get_ipython`` from IPython give the stand-in."""
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | list[ast.AST]:
+        module = node.module or ""
+        substituted = [alias for alias in node.names if alias.name == "get_ipython"]
+        if node.level or module.split(".")[0] != "IPython" or not substituted:
+            return node
+        result: list[ast.AST] = [
+            ast.copy_location(ast.ImportFrom(get_ipython.__module__, substituted, 0), node)
+        ]
+        if others := [alias for alias in node.names if alias.name != "get_ipython"]:
+            result.append(ast.copy_location(ast.ImportFrom(node.module, others, 0), node))
+        return result
+
+
+@contextmanager
+def _local_imports(root: Path | None) -> Iterator[None]:
+    """Allow imports from a directory; its modules are forgotten afterwards, so that edits take effect."""
+    if root is None or not root.is_dir():
+        yield
+        return
+    importlib.invalidate_caches()
+    before = set(sys.modules)
+    sys.path.insert(0, str(root))
+    try:
+        yield
+    finally:
+        # The path is still needed here: the places of namespace packages are computed from it.
+        for name in set(sys.modules) - before:
+            if _lies_in(sys.modules[name], root):
+                del sys.modules[name]
+        if str(root) in sys.path:
+            sys.path.remove(str(root))
+
+
+def _lies_in(module: object, root: Path) -> bool:
+    if not isinstance(module, ModuleType):
+        return False
+    file = vars(module).get("__file__")
+    places = [file] if file else vars(module).get("__path__", ())
+    return any(Path(place).is_relative_to(root) for place in places)
+
+
+def _loading_error(msg: str, exc: BaseException) -> ScriptLoadingError:
+    frames = traceback.TracebackException(type(exc), exc, _user_frames(exc.__traceback__))
+    text = "".join(frames.format())
+    if not text.startswith("Traceback"):
+        # Without frames, as for a syntax error, Python leaves the header out; clients expect it.
+        text = f"Traceback (most recent call last):\n{text}"
+    return ScriptLoadingError(msg, f"{text}\n{msg}")
+
+
+def _user_frames(tb: TracebackType | None) -> TracebackType | None:
+    """Skip the frames of the loader that lead to the user's code."""
+    own = (__file__, importlib.__file__, ast.__file__)
+    while tb is not None:
+        filename = tb.tb_frame.f_code.co_filename
+        if filename not in own and not filename.startswith("<frozen importlib"):
+            return tb
+        tb = tb.tb_next
+    return None
