@@ -1,0 +1,22 @@
+"""Entry point of the environment worker: ``python -m remanager.worker --config FILE``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from remanager.model.worker_config import WorkerConfig
+from remanager.worker.process import WorkerProcess
+
+
+def main() -> None:
+    """Read the settings and run the worker; the interpreter exits after that."""
+    parser = argparse.ArgumentParser(prog="python -m remanager.worker", description=__doc__)
+    parser.add_argument("--config", required=True, metavar="FILE", help="settings as JSON")
+    arguments = parser.parse_args()
+    config = WorkerConfig.from_json(Path(arguments.config).read_text(encoding="utf-8"))
+    WorkerProcess(config).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Events that wait for the manager's acknowledgement."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from remanager.model.link import Event
+
+E = TypeVar("E", bound="Event")
+
+
+class Outbox:
+    """Numbers events and keeps each one until it is acknowledged.
+
+    The object does no I/O and has no lock: its owner serialises the calls.
+    """
+
+    def __init__(self) -> None:
+        self._last_seq = 0
+        self._acked_seq = 0
+        self._pending: deque[Event] = deque()
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the newest event; 0 before the first one."""
+        return self._last_seq
+
+    @property
+    def acked_seq(self) -> int:
+        """Number of the newest acknowledged event."""
+        return self._acked_seq
+
+    def add(self, event: E) -> E:
+        """Give an event the next number, keep it and return it as numbered."""
+        self._last_seq += 1
+        numbered = replace(event, seq=self._last_seq)
+        self._pending.append(numbered)
+        return numbered
+
+    def ack(self, seq: int) -> None:
+        """Forget the events up to and including ``seq``; an older or unknown number changes nothing."""
+        self._acked_seq = max(self._acked_seq, min(seq, self._last_seq))
+        while self._pending and self._pending[0].seq <= self._acked_seq:
+            self._pending.popleft()
+
+    def unacknowledged(self) -> list[Event]:
+        """Return the events that must be sent again after a reconnection, oldest first."""
+        return list(self._pending)

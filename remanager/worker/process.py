@@ -1,0 +1,245 @@
+"""The environment worker process: its parts, its main thread, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import faulthandler
+import json
+import logging
+import os
+import queue
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from remanager.model.link import (
+    CloseEnvironment,
+    ContinuePlan,
+    EnvironmentFailed,
+    EnvironmentReady,
+    Hello,
+    Progress,
+    RunPlan,
+    RunTask,
+)
+from remanager.model.states import EnvironmentState
+from remanager.worker.capture import ConsoleCapture
+from remanager.worker.commands import CommandDesk
+from remanager.worker.environment import Environment
+from remanager.worker.failures import exception_text, traceback_text
+from remanager.worker.link import Link
+from remanager.worker.run_engine import RunEngineControl
+from remanager.worker.state import AcceptedUids, StateBoard, is_busy
+from remanager.worker.tasks import TaskRunner
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from remanager.model.link import Message
+    from remanager.model.worker_config import WorkerConfig
+    from remanager.worker.runs import RunMonitor
+
+logger = logging.getLogger("remanager.worker")
+
+EXIT_CLOSED = 0
+EXIT_FAILED = 1
+EXIT_FAULT = 70
+ACK_TIMEOUT_S = 1.0
+FAILURE_ACK_TIMEOUT_S = 5.0
+EXIT_TIMEOUT_S = 2.0
+CONSOLE_TIMEOUT_S = 1.0
+
+STARTUP_ERROR = "Failed to start RE Worker environment. Error while loading startup code"
+
+
+class EndedOutside:
+    """Work for the main thread: a paused plan was ended by someone else."""
+
+
+Work = RunPlan | ContinuePlan | RunTask | CloseEnvironment | EndedOutside
+
+
+class WorkerProcess:
+    """The environment worker.
+
+    The main thread loads start-up code and runs plans and foreground tasks, one at a time, from a queue. The
+    link's thread answers the manager.
+
+    Parameters
+    ----------
+    config : WorkerConfig
+        Settings of the worker.
+    """
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
+        self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._user_code_runs = False
+        self._exit_code = EXIT_FAULT
+        self._busy_until = time.monotonic()
+        self._accepted = AcceptedUids()
+        self._console = ConsoleCapture(config.console_address)
+        self._link = Link(
+            config.link_address,
+            config.worker_uid,
+            on_message=self._on_message,
+            hello=self._hello,
+            on_tick=self._leave_if_orphaned,
+        )
+        self._board = StateBoard(self._link.publish)
+        self._control = RunEngineControl(
+            self._board,
+            on_progress=lambda uid, done, total: self._link.progress(Progress(uid, done, total)),
+            on_ended_outside=lambda: self._work.put(EndedOutside()),
+        )
+        self._environment = Environment(config)
+        self._tasks = TaskRunner(self._environment, self._control, self._board, config.encoding)
+        self._desk = CommandDesk(
+            config=config,
+            board=self._board,
+            accepted=self._accepted,
+            environment=self._environment,
+            control=self._control,
+            tasks=self._tasks,
+            submit=self._work.put,
+            reply=self._link.send,
+        )
+
+    def run(self) -> None:
+        """Open the environment and work until told to leave; the interpreter should exit after that.
+
+        The process then ends with the exit code 0, or 1 if the environment could not be opened.
+        """
+        # Registered first, it runs last: after the exit handlers of user code.
+        atexit.register(self._end)
+        signal.signal(signal.SIGINT, self._on_sigint)
+        self._console.start()
+        faulthandler.enable(self._console.original_stderr)
+        _configure_logging()
+        self._link.start()
+        opened = self._open()
+        if opened:
+            self._main_loop()
+        self._board.change(environment_state=EnvironmentState.CLOSING.value)
+        self._link.close(ACK_TIMEOUT_S if opened else FAILURE_ACK_TIMEOUT_S)
+        self._exit_code = EXIT_CLOSED if opened else EXIT_FAILED
+        # Threads and exit handlers of user code may hang.
+        threading.Thread(target=self._end_later, name="remanager-exit", daemon=True).start()
+
+    # ------------------------------------------------------------------------------------ main thread
+
+    def _open(self) -> bool:
+        _prepare_process()
+        try:
+            self._user_code_runs = True
+            self._environment.open()
+        except BaseException as exc:  # noqa: BLE001 - start-up code may raise anything
+            msg, trace = f"{STARTUP_ERROR}: {exception_text(exc)}", traceback_text(exc)
+            logger.error("%s:\n%s", STARTUP_ERROR, trace)
+            self._board.change(
+                events=[EnvironmentFailed(0, time.time(), msg, trace)],
+                environment_state=EnvironmentState.FAILED.value,
+            )
+            return False
+        finally:
+            self._user_code_runs = False
+        self._control.attach(self._environment.ns.get("RE"))
+        lists = self._environment.lists
+        logger.info("RE Environment is ready")
+        self._board.change(
+            events=[EnvironmentReady(0, time.time(), lists.plans_text, lists.devices_text)],
+            environment_state=EnvironmentState.IDLE.value,
+        )
+        self._environment.warm_up()
+        return True
+
+    def _main_loop(self) -> None:
+        while True:
+            work = self._work.get()
+            self._user_code_runs = True
+            try:
+                match work:
+                    case RunPlan():
+                        self._run_plan(work)
+                    case ContinuePlan():
+                        self._control.go_on(work.option)
+                    case RunTask():
+                        self._tasks.run(work)
+                    case EndedOutside():
+                        self._control.close_ended_outside()
+                    case CloseEnvironment():
+                        logger.info("Closing RE Worker environment ...")
+                        return
+            finally:
+                self._user_code_runs = False
+
+    def _run_plan(self, command: RunPlan) -> None:
+        def start(engine: Any, monitor: RunMonitor) -> object:
+            try:
+                item = json.loads(command.body)
+                call = self._environment.plan_call(item)
+            except Exception as exc:
+                raise RuntimeError(
+                    f"Error occurred while processing plan parameters or starting the plan: {exc}"
+                ) from exc
+            logger.info("Starting the plan '%s'", item["name"])
+            metadata = {"queue_item_uid": command.item_uid, **call["meta"]}
+            return engine(call["callable"](*call["args"], **call["kwargs"]), {"all": [monitor]}, **metadata)
+
+        self._control.run(command.item_uid, start)
+
+    def _on_sigint(self, _signal: int, _frame: FrameType | None) -> None:
+        """Interrupt user code; the RunEngine puts its own handler in place while a plan runs."""
+        if self._user_code_runs:
+            raise KeyboardInterrupt
+
+    def _end(self) -> None:
+        """End the process at once, without taking modules apart: libraries of devices may hang in that."""
+        self._console.close(CONSOLE_TIMEOUT_S)
+        os._exit(self._exit_code)
+
+    def _end_later(self) -> None:
+        threading.Event().wait(EXIT_TIMEOUT_S)
+        self._end()
+
+    # ------------------------------------------------------------------------------------ link's thread
+
+    def _on_message(self, message: Message) -> None:
+        self._desk.handle(message)
+
+    def _hello(self, last_seq: int) -> Hello:
+        return Hello(
+            self._config.worker_uid, os.getpid(), last_seq, self._accepted.as_list(), self._board.current
+        )
+
+    def _leave_if_orphaned(self, contact_age: float) -> None:
+        now = time.monotonic()
+        if is_busy(self._board.current):
+            self._busy_until = now
+        elif min(contact_age, now - self._busy_until) > self._config.orphan_timeout_s:
+            logger.warning("No manager for %g s: the worker leaves", self._config.orphan_timeout_s)
+            self._board.change(environment_state=EnvironmentState.CLOSING.value)
+            self._work.put(CloseEnvironment(0))
+
+
+def _prepare_process() -> None:
+    """Set what start-up code needs of the process."""
+    # Figures must not look for a display where there is none.
+    if not any(os.environ.get(name) for name in ("MPLBACKEND", "DISPLAY", "WAYLAND_DISPLAY")):
+        os.environ["MPLBACKEND"] = "agg"
+    asyncio.set_event_loop(asyncio.new_event_loop())
+
+
+def _configure_logging() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        logging.Formatter(
+            "[%(levelname)1.1s %(asctime)s.%(msecs)03d %(name)s] %(message)s", "%Y-%m-%d %H:%M:%S"
+        )
+    )
+    root = logging.getLogger("remanager")
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    root.propagate = False

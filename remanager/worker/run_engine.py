@@ -1,0 +1,322 @@
+"""Control of the RunEngine: running, pausing and continuing one plan at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from remanager.model.link import PlanFinished, PlanPaused
+from remanager.model.states import EnvironmentState, ExitStatus
+from remanager.worker.failures import exception_text, traceback_text
+from remanager.worker.runs import RunMonitor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from remanager.worker.state import StateBoard
+
+    StartPlan = Callable[[Any, RunMonitor], object]
+    OnProgress = Callable[[str, int, int | None], None]
+
+logger = logging.getLogger(__name__)
+
+NO_RUN_ENGINE = "Run Engine is not found in the RE Worker environment"
+
+_OPTION_STATUS = {
+    "resume": ExitStatus.COMPLETED,
+    "stop": ExitStatus.STOPPED,
+    "abort": ExitStatus.ABORTED,
+    "halt": ExitStatus.HALTED,
+}
+_INTERRUPTING = {
+    "stopping": ExitStatus.STOPPED,
+    "aborting": ExitStatus.ABORTED,
+    "halting": ExitStatus.HALTED,
+}
+
+
+def is_run_engine(candidate: object) -> bool:
+    """Tell whether plans can be run with the object: a RunEngine, or something that behaves like one."""
+    return callable(candidate) and hasattr(candidate, "state") and not isinstance(candidate, type)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The running or paused plan."""
+
+    item_uid: str
+    monitor: RunMonitor
+    time_start: float
+    clock_start: float
+    interrupted_by: ExitStatus | None = None
+
+
+class RunEngineControl:
+    """Runs plans in the main thread and answers requests about them from the control thread.
+
+    Parameters
+    ----------
+    board : StateBoard
+        The worker's state; it learns of every change of the RunEngine's state at once.
+    on_progress : callable
+        Called as ``on_progress(item_uid, done, total)`` in points of the running plan.
+    on_ended_outside : callable
+        Called, in any thread, when a paused plan was ended by someone else;
+        :meth:`close_ended_outside` must then be called in the main thread.
+    """
+
+    def __init__(
+        self, board: StateBoard, on_progress: OnProgress, on_ended_outside: Callable[[], None]
+    ) -> None:
+        self._board = board
+        self._on_progress = on_progress
+        self._on_ended_outside = on_ended_outside
+        self._lock = threading.Lock()  # guards the fields below
+        self._plan: _Plan | None = None
+        self._executing = False
+        self._continuing = False
+        self._pause_wanted: str | None = None
+
+        self._hook: object = None
+        self.engine: Any = None
+
+    # ------------------------------------------------------------------------------------ any thread
+
+    @property
+    def state(self) -> str | None:
+        """State of the RunEngine, or None without one."""
+        return None if self.engine is None else str(self.engine.state)
+
+    def attach(self, candidate: object) -> None:
+        """Use the object ``RE`` of the namespace from now on; anything but a RunEngine counts as none."""
+        engine = candidate if is_run_engine(candidate) else None
+        if candidate is not None and engine is None:
+            logger.warning("'RE' is not a Run Engine, but %r: plans can not be executed", type(candidate))
+        self.engine = engine
+        self._install_hook()
+        self._board.change(re_state=self.state)
+
+    def request_pause(self, option: str) -> str:
+        """Ask for a pause of the running plan and return at once.
+
+        A plan that was accepted, but has not reached the RunEngine yet, is paused as soon as it has.
+
+        Returns
+        -------
+        str
+            Why the request is refused; empty if it is accepted.
+        """
+        if option not in ("deferred", "immediate"):
+            return f"Option '{option}' is not supported. Available options: ('deferred', 'immediate')"
+        with self._lock:
+            state = self.state
+            starting = self._executing and state == "idle"
+            if state != "running" and not starting:
+                return f"Run engine can be paused only in 'running' state. Current state: '{state}'"
+            if starting:
+                self._pause_wanted = option
+            self._board.change(deferred_pause=option == "deferred")
+        if not starting:
+            self._pause_in_thread(option)
+        return ""
+
+    def expect_plan(self) -> None:
+        """Take note that a plan was accepted and will be run by the main thread."""
+        with self._lock:
+            self._executing = True
+
+    def expect_continuation(self, option: str) -> str:
+        """Take note that the paused plan will be continued by the main thread.
+
+        Returns
+        -------
+        str
+            Why that is refused; empty if it is accepted.
+        """
+        if option not in _OPTION_STATUS:
+            return f"Option '{option}' is not supported. Supported options: {tuple(_OPTION_STATUS)}"
+        with self._lock:
+            state = self.state
+            if self._plan is None or self._continuing or state != "paused":
+                return f"Run Engine must be in 'paused' state to continue. The state is '{state}'"
+            self._continuing = True
+        return ""
+
+    # ------------------------------------------------------------------------------------ main thread
+
+    def run(self, item_uid: str, start: StartPlan) -> None:
+        """Run a plan until it ends or is paused, and report that.
+
+        Parameters
+        ----------
+        item_uid : str
+            The plan.
+        start : callable
+            Called as ``start(engine, callback)``: calls the RunEngine with the plan and the document
+            callback. Whatever it raises makes the plan fail.
+        """
+        monitor = RunMonitor(
+            on_runs=lambda runs: self._board.change(run_list=runs),
+            on_progress=lambda done, total: self._on_progress(item_uid, done, total),
+        )
+        with self._lock:
+            self._plan = _Plan(item_uid, monitor, time.time(), time.monotonic())
+        self._install_hook()
+        self._execute(lambda: start(self._ready_engine(), monitor), ExitStatus.COMPLETED)
+
+    def go_on(self, option: str) -> None:
+        """Resume, stop, abort or halt the paused plan, as accepted by :meth:`expect_continuation`."""
+        with self._lock:
+            self._executing = True
+        self._board.change(environment_state=EnvironmentState.EXECUTING_PLAN.value)
+        self._execute(getattr(self.engine, option), _OPTION_STATUS[option])
+
+    def close_ended_outside(self) -> None:
+        """Report the end of a paused plan that someone else resumed or ended."""
+        with self._lock:
+            plan = self._plan
+            if plan is None or self._executing or self._continuing:
+                return
+        if self.state not in ("idle", "panicked"):
+            return
+        statuses = plan.monitor.exit_statuses
+        status = ExitStatus.UNKNOWN
+        if "fail" in statuses:
+            status = ExitStatus.FAILED
+        elif "abort" in statuses:
+            status = ExitStatus.ABORTED
+        self._finish(status, "The plan is completed outside RE Manager", stop_queue=True)
+
+    # ------------------------------------------------------------------------------------ inside
+
+    def _ready_engine(self) -> Any:
+        state = self.state
+        if state is None:
+            raise RuntimeError(NO_RUN_ENGINE)
+        if state == "panicked":
+            raise RuntimeError(
+                "Run Engine is in the 'panicked' state. The environment must be closed and opened again "
+                "before plans could be executed."
+            )
+        if state != "idle":
+            raise RuntimeError(f"Run Engine is in '{state}' state. Stop or finish any running plan.")
+        return self.engine
+
+    def _execute(self, call: Callable[[], object], expected: ExitStatus) -> None:
+        try:
+            call()
+        except BaseException as exc:  # noqa: BLE001 - user code may raise anything; the plan then failed
+            if self.state == "paused":
+                self._report_pause()
+            elif (status := self._interruption(exc)) is not None:
+                self._finish(status, f"The plan was {status.value} while it was running")
+            else:
+                self._finish(ExitStatus.FAILED, f"Plan failed: {exception_text(exc)}", traceback_text(exc))
+        else:
+            self._finish(expected)
+
+    def _interruption(self, exc: BaseException) -> ExitStatus | None:
+        """Tell how the running plan was ended through the RunEngine, if that is what the exception says."""
+        if self._plan is None or not any(c.__name__ == "RunEngineInterrupted" for c in type(exc).__mro__):
+            return None
+        return self._plan.interrupted_by
+
+    def _report_pause(self) -> None:
+        with self._lock:
+            plan, self._executing, self._continuing = self._plan, False, False
+        if plan is None:
+            return
+        self._board.change(
+            events=[PlanPaused(0, time.time(), plan.item_uid)],
+            environment_state=EnvironmentState.IDLE.value,
+            re_state=self.state,
+            deferred_pause=False,
+        )
+        logger.info("The plan is paused")
+
+    def _finish(
+        self, status: ExitStatus, msg: str = "", traceback: str = "", *, stop_queue: bool = False
+    ) -> None:
+        with self._lock:
+            plan, self._plan = self._plan, None
+            self._executing = self._continuing = False
+            self._pause_wanted = None
+        if plan is None:
+            return
+        log = logger.error if status is ExitStatus.FAILED else logger.info
+        log("The plan was exited: %s%s", status.value, f"\n{traceback or msg}" if msg else "")
+        # The end is reckoned on the monotonic clock: it never precedes the start.
+        time_stop = plan.time_start + max(time.monotonic() - plan.clock_start, 1e-6)
+        event = PlanFinished(
+            seq=0,
+            time=time.time(),
+            item_uid=plan.item_uid,
+            exit_status=status.value,
+            run_uids=plan.monitor.run_uids,
+            scan_ids=plan.monitor.scan_ids,
+            msg=msg,
+            traceback=traceback,
+            time_start=plan.time_start,
+            time_stop=time_stop,
+            stop_queue=stop_queue,
+        )
+        self._board.change(
+            events=[event],
+            environment_state=EnvironmentState.IDLE.value,
+            re_state=self.state,
+            running_item_uid=None,
+            deferred_pause=False,
+            run_list=[],
+        )
+
+    def _install_hook(self) -> None:
+        """Put our state hook in front of the profile's one; again if the profile has replaced it since."""
+        engine = self.engine
+        if engine is None or not hasattr(engine, "state_hook") or engine.state_hook is self._hook is not None:
+            return
+        chained = engine.state_hook
+
+        def state_hook(new: object, old: object) -> None:
+            self._on_state(str(new))
+            if chained is not None:
+                chained(new, old)
+
+        self._hook = engine.state_hook = state_hook
+
+    def _on_state(self, state: str) -> None:
+        with self._lock:
+            plan = self._plan
+            if plan is not None and state in _INTERRUPTING:
+                plan.interrupted_by = _INTERRUPTING[state]
+            wanted = None
+            if state == "running":
+                wanted, self._pause_wanted = self._pause_wanted, None
+            ended_outside = (
+                plan is not None
+                and state in ("idle", "panicked")
+                and not self._executing
+                and not self._continuing
+            )
+        if state in ("pausing", "paused"):
+            self._board.change(re_state=state, deferred_pause=False)
+        else:
+            self._board.change(re_state=state)
+        if wanted is not None:
+            self._pause_in_thread(wanted)
+        if ended_outside:
+            self._on_ended_outside()
+
+    def _pause_in_thread(self, option: str) -> None:
+        """Request the pause in a thread of its own: the RunEngine answers when its event loop is free."""
+
+        def request() -> None:
+            try:
+                self.engine.request_pause(defer=option == "deferred")
+            except Exception as exc:  # noqa: BLE001 - the plan may have ended in the meantime
+                logger.warning("The plan was not paused: %s", exception_text(exc))
+                self._board.change(deferred_pause=False)
+
+        threading.Thread(target=request, name="remanager-pause", daemon=True).start()

@@ -1,0 +1,134 @@
+"""Functions and scripts: running them and encoding what they return."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from remanager.model.link import ListsChanged, TaskFinished
+from remanager.model.states import EnvironmentState
+from remanager.worker.failures import exception_text, traceback_text
+
+if TYPE_CHECKING:
+    from remanager.model.link import Event, RunTask
+    from remanager.worker.environment import Environment
+    from remanager.worker.run_engine import RunEngineControl
+    from remanager.worker.state import StateBoard
+
+logger = logging.getLogger(__name__)
+
+
+def encode_value(value: object, encoding: str) -> bytes:
+    """Encode a return value for clients; raises the encoder's own error if that is impossible."""
+    if encoding == "msgpack":
+        packed: bytes = msgpack.packb(value)
+        return packed
+    return json.dumps(value).encode()
+
+
+class TaskRunner:
+    """Runs functions and scripts, in the main thread or beside it, and reports how they end.
+
+    Parameters
+    ----------
+    environment : Environment
+        Where they run.
+    control : RunEngineControl
+        Told if a script replaces the RunEngine.
+    board : StateBoard
+        Takes the reports.
+    encoding : str
+        ``json`` or ``msgpack``: encoding of return values.
+    """
+
+    def __init__(
+        self, environment: Environment, control: RunEngineControl, board: StateBoard, encoding: str
+    ) -> None:
+        self._environment = environment
+        self._control = control
+        self._board = board
+        self._encoding = encoding
+
+    def run(self, command: RunTask) -> None:
+        """Run a foreground task; call this in the main thread."""
+        events = self._execute(command)
+        self._board.change(
+            events=events,
+            environment_state=EnvironmentState.IDLE.value,
+            running_task_uid=None,
+            re_state=self._control.state,
+        )
+
+    def start_background(self, command: RunTask) -> None:
+        """Run a task in a daemon thread of its own."""
+        thread = threading.Thread(
+            target=self._run_background, args=(command,), name=f"task {command.task_uid}", daemon=True
+        )
+        thread.start()
+
+    def _run_background(self, command: RunTask) -> None:
+        loop = getattr(self._control.engine, "loop", None)
+        if loop is not None:
+            # Asynchronous devices look for the RunEngine's event loop in the thread that uses them.
+            asyncio.set_event_loop(loop)
+        events = self._execute(command)
+        self._board.change(events=events, background=-1)
+
+    def _execute(self, command: RunTask) -> list[Event]:
+        """Run a task to its end; return the events that tell of it, ``TaskFinished`` last."""
+        time_start, clock_start = time.time(), time.monotonic()
+        events: list[Event] = []
+        name = "script"
+        try:
+            body = json.loads(command.body)
+            name = body.get("name", name)
+            value = None
+            if command.kind == "function":
+                value = self._call_function(body)
+            else:
+                self._load(body, events)
+            payload = encode_value(value, self._encoding)
+            msg = trace = ""
+            success = True
+        except BaseException as exc:  # noqa: BLE001 - user code may raise anything; the task then failed
+            success, payload = False, encode_value(None, self._encoding)
+            msg = f"Error occurred while executing '{name}': {exception_text(exc)}"
+            trace = traceback_text(exc)
+            logger.error("%s\n%s", msg, trace)
+        events.append(
+            TaskFinished(
+                seq=0,
+                time=time.time(),
+                task_uid=command.task_uid,
+                success=success,
+                msg=msg,
+                traceback=trace,
+                codec=self._encoding,
+                payload=payload,
+                time_start=time_start,
+                time_stop=time_start + max(time.monotonic() - clock_start, 1e-6),
+            )
+        )
+        return events
+
+    def _call_function(self, item: dict[str, Any]) -> object:
+        call = self._environment.function_call(item)
+        result: object = call["callable"](*call["args"], **call["kwargs"])
+        return result
+
+    def _load(self, body: dict[str, Any], events: list[Event]) -> None:
+        update_re = bool(body["update_re"])
+        self._environment.load_script(body["script"], update_re=update_re)
+        engine = self._environment.ns.get("RE")
+        if update_re and engine is not None and engine is not self._control.engine:
+            self._control.attach(engine)
+        if body["update_lists"] and self._environment.refresh_lists():
+            lists = self._environment.lists
+            events.append(ListsChanged(0, time.time(), lists.plans_text, lists.devices_text))
+            self._environment.warm_up()
