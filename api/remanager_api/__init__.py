@@ -1,1 +1,25 @@
-"""Client of the remanager daemon."""
+"""Client of a run manager: remanager, or any that speaks the bluesky-queueserver protocol.
+
+``remanager_api.zmq.REManagerAPI`` blocks, ``remanager_api.zmq.aio.REManagerAPI`` is asynchronous.
+"""
+
+from __future__ import annotations
+
+from remanager_api.errors import (
+    RequestFailedError,
+    RequestParameterError,
+    RequestTimeoutError,
+    WaitTimeoutError,
+)
+from remanager_api.items import BFunc, BInst, BItem, BPlan
+
+__all__ = [
+    "BFunc",
+    "BInst",
+    "BItem",
+    "BPlan",
+    "RequestFailedError",
+    "RequestParameterError",
+    "RequestTimeoutError",
+    "WaitTimeoutError",
+]

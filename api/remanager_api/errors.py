@@ -1,0 +1,55 @@
+"""What can go wrong with a request.
+
+RequestParameterError       a parameter is wrong; nothing was sent
+RequestTimeoutError         no answer came in time (a ``TimeoutError``)
+RequestFailedError          the manager refused the request
+WaitTimeoutError            what was waited for did not happen in time (a ``TimeoutError``)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class RequestParameterError(Exception):
+    """A parameter is wrong; nothing was sent."""
+
+
+class RequestTimeoutError(TimeoutError):
+    """No answer came in time. Whether the request was carried out is not known.
+
+    Attributes
+    ----------
+    request : dict
+        ``method`` and ``params`` of the request.
+    """
+
+    def __init__(self, msg: str, request: Mapping[str, Any]) -> None:
+        super().__init__(f"Request timeout: {msg}")
+        self.request = request
+
+
+class RequestFailedError(Exception):
+    """The manager refused the request.
+
+    Attributes
+    ----------
+    request : dict
+        ``method`` and ``params`` of the request.
+    response : object
+        The reply.
+    code : str or None
+        Machine-readable reason, where the manager gives one.
+    """
+
+    def __init__(self, request: Mapping[str, Any], response: object) -> None:
+        fields = response if isinstance(response, Mapping) else {"msg": str(response)}
+        super().__init__(f"Request failed: {fields.get('msg') or '(no error message)'}")
+        self.request = request
+        self.response = response
+        self.code: str | None = fields.get("code")
+
+
+class WaitTimeoutError(TimeoutError):
+    """What was waited for did not happen in time."""
