@@ -15,7 +15,6 @@ import enum
 import operator
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -30,41 +29,18 @@ _MODULES: dict[str, ModuleType] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class NameConversion:
-    """What happens in the worker to the strings in the value of a parameter.
-
-    Attributes
-    ----------
-    plan_names, device_names : bool
-        Names of plans or devices are replaced by the objects.
-    eval_expressions : bool
-        Dotted names are looked up in the namespace.
-    """
-
-    plan_names: bool = False
-    device_names: bool = False
-    eval_expressions: bool = False
-
-    def __or__(self, other: NameConversion) -> NameConversion:
-        """Return the conversions of both."""
-        return NameConversion(
-            self.plan_names or other.plan_names,
-            self.device_names or other.device_names,
-            self.eval_expressions or other.eval_expressions,
-        )
-
-
-# Types that stand for objects of the namespace; on the wire their values are names.
-BUILT_IN_TYPES: dict[str, NameConversion] = {
-    "__PLAN__": NameConversion(plan_names=True),
-    "__DEVICE__": NameConversion(device_names=True),
-    "__PLAN_OR_DEVICE__": NameConversion(plan_names=True, device_names=True),
-    "__READABLE__": NameConversion(device_names=True),
-    "__MOVABLE__": NameConversion(device_names=True),
-    "__FLYABLE__": NameConversion(device_names=True),
-    "__CALLABLE__": NameConversion(eval_expressions=True),
-}
+# Types that stand for objects of the worker's namespace; on the wire their values are names.
+BUILT_IN_TYPES = frozenset(
+    {
+        "__PLAN__",
+        "__DEVICE__",
+        "__PLAN_OR_DEVICE__",
+        "__READABLE__",
+        "__MOVABLE__",
+        "__FLYABLE__",
+        "__CALLABLE__",
+    }
+)
 
 
 def resolve_annotation(annotation: Mapping[str, Any]) -> Any:
@@ -84,19 +60,6 @@ def resolve_annotation(annotation: Mapping[str, Any]) -> Any:
         return _resolve_text(annotation["type"], named_types)
     except (TypeError, ValueError, AttributeError, SyntaxError, NameError, RecursionError) as exc:
         raise TypeError(f"Failed to process annotation '{text}': {exc}") from exc
-
-
-def conversion_of(annotation: Mapping[str, Any]) -> NameConversion:
-    """Return how the built-in types in an annotation convert values.
-
-    A built-in type that the annotation gives a list of names for counts as an ordinary type.
-    """
-    redefined = {name for section in _SECTIONS for name in annotation.get(section, ())}
-    conversion = NameConversion()
-    for name, effect in BUILT_IN_TYPES.items():
-        if name not in redefined and name in annotation["type"]:
-            conversion |= effect
-    return conversion
 
 
 def enumeration(name: str, values: Iterable[object]) -> type[enum.Enum]:

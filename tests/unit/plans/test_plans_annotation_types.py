@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from remanager.plans.annotation_types import NameConversion, conversion_of, enumeration, resolve_annotation
+from remanager.plans.annotation_types import enumeration, resolve_annotation
 
 
 @pytest.mark.parametrize(
@@ -72,17 +72,3 @@ def test_lists_of_names_become_enumerations() -> None:
     assert issubclass(members, enum.Enum)
     assert [member.value for member in members] == ["a.b", "mro"]
     assert list(enumeration("Empty", [])) == []
-
-
-@pytest.mark.parametrize(
-    ("annotation", "expected"),
-    [
-        ({"type": "int"}, NameConversion()),
-        ({"type": "typing.List[__PLAN__]"}, NameConversion(plan_names=True)),
-        ({"type": "typing.Union[__MOVABLE__, __CALLABLE__]"}, NameConversion(False, True, True)),
-        ({"type": "__PLAN_OR_DEVICE__"}, NameConversion(plan_names=True, device_names=True)),
-        ({"type": "__DEVICE__", "enums": {"__DEVICE__": []}}, NameConversion()),
-    ],
-)
-def test_conversions(annotation: dict[str, Any], expected: NameConversion) -> None:
-    assert conversion_of(annotation) == expected

@@ -147,15 +147,7 @@ def test_shorten() -> None:
 
 
 def test_the_manager_side_needs_no_bluesky() -> None:
-    modules = [
-        "allowed",
-        "annotation_types",
-        "binding",
-        "lists_file",
-        "patterns",
-        "permissions",
-        "validation",
-    ]
+    modules = ["allowed", "binding", "lists_file", "patterns", "permissions", "validation"]
     code = "\n".join(
         [
             "import sys",
