@@ -1,0 +1,24 @@
+"""The methods that the daemon answers, one module per family."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+FAMILIES = (
+    "status",
+    "plans_devices",
+    "permissions",
+    "queue",
+    "history",
+    "environment",
+    "execution",
+    "tasks",
+    "lock",
+    "control",
+)
+
+
+def load() -> None:
+    """Import every family, so that its methods are in the registry."""
+    for family in FAMILIES:
+        import_module(f"{__name__}.{family}")

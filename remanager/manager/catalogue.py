@@ -1,0 +1,235 @@
+"""Which plans and devices exist, and who may use which: lists, permissions, validators."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from remanager.manager.ledger import Batch, Ledger
+from remanager.manager.options import ManagerOptions
+from remanager.manager.state import new_uid
+from remanager.model.errors import InvalidParams, NotPermitted, RemanagerError
+from remanager.plans.allowed import AllowedLists, allowed_lists
+from remanager.plans.lists_file import ExistingLists, read_lists, update_lists
+from remanager.plans.permissions import (
+    default_permissions,
+    function_allowed,
+    load_permissions,
+    validate_permissions,
+)
+from remanager.plans.validation import PlanValidator
+from remanager.wire.codec import CachedReply
+
+logger = logging.getLogger(__name__)
+
+PERMISSIONS = "user_group_permissions"
+LISTS = "existing_lists"
+
+
+class Catalogue:
+    """Lists of plans and devices, and the permissions that make the allowed ones of the existing ones.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Where permissions are kept.
+    options : ManagerOptions
+        Names the files and says when they are used.
+    stored_permissions : dict or None
+        Permissions as the store has them.
+    """
+
+    def __init__(
+        self, ledger: Ledger, options: ManagerOptions, stored_permissions: dict[str, Any] | None
+    ) -> None:
+        self._ledger = ledger
+        self._options = options
+        self.permissions: dict[str, Any] = stored_permissions or {}
+        self.lists = ExistingLists()
+        self.plans_existing_uid = new_uid()
+        self.devices_existing_uid = new_uid()
+        self.plans_allowed_uid = new_uid()
+        self.devices_allowed_uid = new_uid()
+        self._allowed: AllowedLists = {}
+        self._validators: dict[str, PlanValidator] = {}
+        self._replies: dict[tuple[str, str], CachedReply] = {}
+
+    # -------------------------------------------------------------------------------- asking
+
+    @property
+    def groups(self) -> Iterable[str]:
+        """Names of the user groups."""
+        return self._allowed.keys()
+
+    def validator(self, group: str) -> PlanValidator:
+        """Return the validator of a group's plans."""
+        if group not in self._validators:
+            self._validators[group] = PlanValidator(*self._allowed[group])
+        return self._validators[group]
+
+    def function_allowed(self, name: str, group: str) -> bool:
+        """Tell whether a group may call a function."""
+        return function_allowed(name, group, self.permissions)
+
+    def existing(self, kind: str) -> CachedReply:
+        """Return the reply to ``plans_existing`` or ``devices_existing``."""
+        return self._reply(f"{kind}_existing", "", getattr(self.lists, kind))
+
+    def allowed(self, kind: str, group: str) -> CachedReply:
+        """Return the reply to ``plans_allowed`` or ``devices_allowed`` for a group.
+
+        Raises
+        ------
+        InvalidParams
+            The group is not known.
+        """
+        if not isinstance(group, str) or group not in self._allowed:
+            raise InvalidParams(f"Unknown user group: '{group}'")
+        plans, devices = self._allowed[group]
+        return self._reply(f"{kind}_allowed", group, plans if kind == "plans" else devices)
+
+    def _reply(self, key: str, group: str, content: object) -> CachedReply:
+        uid = f"{key}_uid"
+        if (key, group) not in self._replies:
+            self._replies[key, group] = CachedReply(
+                {"success": True, "msg": "", key: content, uid: getattr(self, uid)}
+            )
+        return self._replies[key, group]
+
+    # -------------------------------------------------------------------------------- lists
+
+    async def take_lists(self, plans: str, devices: str, *, opening: bool) -> None:
+        """Take over the descriptions that a worker sent.
+
+        Parameters
+        ----------
+        plans, devices : str
+            JSON texts.
+        opening : bool
+            The environment was just opened.
+        """
+        lists = await asyncio.to_thread(lambda: ExistingLists(json.loads(plans), json.loads(devices)))
+        await self._use(lists)
+        update = self._options.lists_update
+        if update == "ALWAYS" or (opening and update == "ENVIRONMENT_OPEN"):
+            try:
+                await asyncio.to_thread(update_lists, self._options.lists_path, lists)
+            except (OSError, RemanagerError) as exc:
+                logger.error("The file %s cannot be written: %s", self._options.lists_path, exc)
+
+    def remember(self, batch: Batch) -> None:
+        """Keep the lists in the store: a manager that comes back to a living worker needs them at once."""
+        batch.setting(LISTS, {"plans": self.lists.plans, "devices": self.lists.devices})
+
+    async def restore_lists(self) -> None:
+        """Read the lists from their file; they are empty without one."""
+        if self._options.lists_path.exists():
+            await self._use(await asyncio.to_thread(read_lists, self._options.lists_path), always=True)
+        else:
+            logger.info("No list of plans and devices yet: it is made when the environment is opened first")
+            await self._use(ExistingLists(), always=True)
+
+    async def _use(self, lists: ExistingLists, *, always: bool = False) -> None:
+        if always or lists.plans != self.lists.plans:
+            self.plans_existing_uid = new_uid()
+        if always or lists.devices != self.lists.devices:
+            self.devices_existing_uid = new_uid()
+        self.lists = lists
+        await self._make_allowed(always=always)
+
+    async def _make_allowed(self, *, always: bool) -> None:
+        """Compute the allowed lists beside the event loop: they can be large."""
+        lists, permissions = self.lists, self.permissions
+        allowed = await asyncio.to_thread(allowed_lists, lists.plans, lists.devices, permissions)
+        old = self._allowed
+        if always or {g: p for g, (p, _) in allowed.items()} != {g: p for g, (p, _) in old.items()}:
+            self.plans_allowed_uid = new_uid()
+        if always or {g: d for g, (_, d) in allowed.items()} != {g: d for g, (_, d) in old.items()}:
+            self.devices_allowed_uid = new_uid()
+        self._allowed = allowed
+        self._validators.clear()
+        self._replies.clear()
+        self._ledger.touch()
+
+    # -------------------------------------------------------------------------------- permissions
+
+    async def start(self, *, first_start: bool, worker_lists: dict[str, Any] | None) -> None:
+        """Load permissions and lists when the manager starts.
+
+        Parameters
+        ----------
+        first_start : bool
+            False when the manager process was restarted by its supervisor.
+        worker_lists : dict or None
+            The lists of a worker that is alive; without one they come from their file.
+        """
+        from_file = first_start and self._options.permissions_reload == "ON_STARTUP"
+        if from_file or not self.permissions:
+            await self._permissions_from_file()
+        if worker_lists is not None:
+            await self._use(ExistingLists(worker_lists["plans"], worker_lists["devices"]), always=True)
+        else:
+            await self.restore_lists()
+
+    async def reload(self, *, restore_lists: bool, restore_permissions: bool) -> None:
+        """Reload permissions, and the lists if asked for. UIDs of the allowed lists always change.
+
+        Raises
+        ------
+        NotPermitted
+            Reloading from the file is switched off.
+        """
+        option = self._options.permissions_reload
+        if restore_permissions:
+            if option not in ("ON_REQUEST", "ON_STARTUP"):
+                raise NotPermitted(
+                    "Restoring user group permissions from disk is not allowed: RE Manager was started "
+                    f"with option user_group_permissions_reload={option!r}"
+                )
+            await self._permissions_from_file()
+        if restore_lists:
+            await self.restore_lists()
+        else:
+            await self._make_allowed(always=True)
+
+    async def set_permissions(self, permissions: object) -> bool:
+        """Use new permissions from now on.
+
+        Returns
+        -------
+        bool
+            Whether they differ from the present ones.
+
+        Raises
+        ------
+        InvalidParams
+            They are not valid.
+        """
+        if permissions == self.permissions:
+            return False
+        validate_permissions(permissions)
+        assert isinstance(permissions, dict)
+        await self._keep(permissions)
+        await self._make_allowed(always=True)
+        return True
+
+    async def _permissions_from_file(self) -> None:
+        path = self._options.permissions_path
+        try:
+            permissions = await asyncio.to_thread(load_permissions, path)
+        except (OSError, RemanagerError) as exc:
+            logger.error("User group permissions could not be read from %s: %s", path, exc)
+            if self.permissions:
+                return
+            permissions = default_permissions()
+        await self._keep(permissions)
+
+    async def _keep(self, permissions: dict[str, Any]) -> None:
+        self.permissions = permissions
+        batch = self._ledger.batch()
+        batch.setting(PERMISSIONS, permissions)
+        batch.event("permissions_set")
+        await self._ledger.commit(batch)

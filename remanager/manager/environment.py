@@ -1,0 +1,324 @@
+"""The life of the environment worker: open, close, destroy, and what its end means."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from remanager.manager.background import Background
+from remanager.manager.ledger import Batch, Ledger
+from remanager.manager.ports import Clock, ProcessPort
+from remanager.manager.state import State, WorkerRecord, new_uid
+from remanager.manager.worker_link import WorkerLink
+from remanager.model.errors import Busy, Conflict, EnvironmentClosed, RemanagerError
+from remanager.model.link import CloseEnvironment, EnvironmentFailed
+from remanager.model.states import ExitStatus, ManagerState
+from remanager.model.worker_config import WorkerConfig
+from remanager.store.records import WorkerRow
+from remanager.store.writes import worker_delete, worker_put
+
+logger = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT_S = 5.0
+"""How long a worker may take to leave after it agreed to."""
+
+DRAIN_S = 0.05
+"""How long to wait, after a worker's exit was noticed, for what it sent just before."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCommand:
+    """How a worker process is started."""
+
+    python: str
+    runtime_dir: Path
+    config: WorkerConfig
+
+    def write_config(self, worker_uid: str) -> Path:
+        """Write the settings of one worker into the runtime directory."""
+        path = self.runtime_dir / f"worker-{worker_uid}.json"
+        path.touch(mode=0o600)
+        path.write_text(replace(self.config, worker_uid=worker_uid).to_json())
+        return path
+
+    def argv(self, path: Path) -> list[str]:
+        """Return the command line."""
+        return [self.python or sys.executable, "-m", "remanager.worker", "--config", str(path)]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the end of a worker is recorded."""
+
+    msg: str
+    exit_status: ExitStatus
+    requeue: bool
+
+
+WorkerLost = Callable[[Batch, Outcome], None]
+
+
+class EnvironmentService:
+    """Opens and closes the environment.
+
+    Parameters
+    ----------
+    state, link, ledger, clock
+        As elsewhere in this room.
+    processes : ProcessPort
+        Starts and watches processes.
+    background : Background
+        Runs what goes on after the reply.
+    make_command : callable
+        Returns how to start a worker now (permissions may have changed).
+    on_lost : callable
+        Closes what ran in a worker that ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        link: WorkerLink,
+        ledger: Ledger,
+        clock: Clock,
+        processes: ProcessPort,
+        background: Background,
+        make_command: Callable[[], WorkerCommand],
+        on_lost: WorkerLost,
+    ) -> None:
+        self._state = state
+        self._link = link
+        self._ledger = ledger
+        self._clock = clock
+        self._processes = processes
+        self._background = background
+        self._make_command = make_command
+        self._on_lost = on_lost
+        self._ended = asyncio.Event()
+
+    # -------------------------------------------------------------------------------- requests
+
+    async def open(self) -> None:
+        """Begin to open the environment.
+
+        Raises
+        ------
+        Conflict, Busy
+            It is open, or the manager is not idle.
+        """
+        state = self._state
+        if state.environment_exists:
+            raise Conflict("RE Worker environment already exists.")
+        if state.manager_state is ManagerState.CREATING_ENVIRONMENT:
+            raise Busy("Manager is already in the process of creating the RE Worker environment.")
+        self._require_idle()
+        self._set(ManagerState.CREATING_ENVIRONMENT)
+        self._background.spawn(self._open(), "environment open")
+
+    async def close(self) -> None:
+        """Begin to close the environment.
+
+        Raises
+        ------
+        EnvironmentClosed, Busy
+            There is none, or something runs.
+        """
+        state = self._state
+        if not state.environment_exists:
+            raise EnvironmentClosed("RE Worker environment does not exist.")
+        if state.manager_state is ManagerState.CLOSING_ENVIRONMENT:
+            raise Busy("Manager is already in the process of closing the RE Worker environment.")
+        if state.manager_state in (ManagerState.EXECUTING_QUEUE, ManagerState.STARTING_QUEUE):
+            raise Busy("Queue execution is in progress.")
+        if state.manager_state is ManagerState.EXECUTING_TASK:
+            raise Busy("Foreground task execution is in progress.")
+        self._require_idle()
+        self._set(ManagerState.CLOSING_ENVIRONMENT)
+        self._background.spawn(self.leave(), "environment close")
+
+    async def destroy(self) -> None:
+        """Kill the worker, whatever it does.
+
+        Raises
+        ------
+        EnvironmentClosed
+            There is none.
+        """
+        state = self._state
+        if not (state.environment_exists or state.manager_state is ManagerState.CREATING_ENVIRONMENT):
+            raise EnvironmentClosed("RE environment does not exist")
+        self._set(ManagerState.DESTROYING_ENVIRONMENT)
+        if state.worker is not None and state.worker.pid:
+            self._processes.kill(state.worker.pid)
+
+    async def leave(self) -> bool:
+        """Ask the worker to leave and wait for its end; kill it if it agreed and does not go.
+
+        Returns
+        -------
+        bool
+            False if the worker refused.
+        """
+        state = self._state
+        worker = state.worker
+        if worker is None:
+            return True
+        try:
+            await self._link.command(CloseEnvironment)
+        except Conflict as exc:
+            logger.error("The environment cannot be closed: %s", exc)
+            self._set(ManagerState.IDLE)
+            return False
+        except RemanagerError as exc:  # it is gone, or hangs
+            logger.warning("The worker does not answer the request to close: %s", exc)
+        await self._wait_ended(worker)
+        return True
+
+    async def kill(self) -> None:
+        """Kill the worker, if any, and wait for its end."""
+        worker = self._state.worker
+        if worker is None:
+            return
+        self._set(ManagerState.DESTROYING_ENVIRONMENT)
+        self._processes.kill(worker.pid)
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await self._ended.wait()
+
+    # -------------------------------------------------------------------------------- worker events
+
+    def on_ready(self, batch: Batch) -> None:
+        """Take note that the environment is open."""
+        state = self._state
+        state.environment_exists = True
+        state.environment_error = ""
+        batch.event("environment_opened", worker_uid=state.worker.uid if state.worker else None)
+        if state.manager_state is ManagerState.CREATING_ENVIRONMENT:
+            self._set(ManagerState.IDLE)
+        logger.info("The environment is open")
+
+    def on_failed(self, batch: Batch, event: EnvironmentFailed) -> None:
+        """Remember why the environment could not be opened; the worker's exit follows."""
+        self._state.environment_error = event.msg
+        batch.event("environment_failed", msg=event.msg, traceback=event.traceback[-4000:])
+        logger.error("The environment could not be opened: %s\n%s", event.msg, event.traceback)
+
+    def watch(self, worker: WorkerRecord) -> None:
+        """Watch the process of a worker."""
+        self._ended.clear()
+
+        def ended(returncode: int | None) -> None:
+            asyncio.get_running_loop().call_later(DRAIN_S, self._on_exit, worker, returncode)
+
+        self._processes.watch(worker.pid, ended)
+
+    # -------------------------------------------------------------------------------- inside
+
+    async def _open(self) -> None:
+        state, command = self._state, self._make_command()
+        worker = WorkerRecord(uid=new_uid(), pid=0, start_ticks=0, last_heartbeat=self._clock())
+        state.worker, state.worker_state = worker, None
+        path = command.write_config(worker.uid)
+        await self._record(worker)  # known before it lives: a manager that comes back can adopt it
+        try:
+            worker.pid = await self._processes.spawn(command.argv(path), None, None)
+        except OSError as exc:
+            self._on_exit(worker, None, f"The worker process could not be started: {exc}")
+            return
+        worker.start_ticks = self._processes.start_ticks(worker.pid)
+        self.watch(worker)
+        await self._record(worker)
+        if state.manager_state is ManagerState.DESTROYING_ENVIRONMENT:
+            self._processes.kill(worker.pid)
+
+    async def _record(self, worker: WorkerRecord) -> None:
+        batch = self._ledger.batch()
+        batch.write(
+            worker_put(
+                WorkerRow(
+                    worker_uid=worker.uid,
+                    kind="environment",
+                    pid=worker.pid,
+                    start_ticks=worker.start_ticks,
+                    time_started=self._clock(),
+                    acked_seq=worker.acked_seq,
+                    config="{}",
+                )
+            )
+        )
+        await self._ledger.commit(batch)
+
+    async def _wait_ended(self, worker: WorkerRecord) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._ended.wait()
+        except TimeoutError:
+            logger.warning("The worker did not leave within %g s; it is killed", CLOSE_TIMEOUT_S)
+            self._processes.kill(worker.pid)
+            await self._ended.wait()
+
+    def _on_exit(self, worker: WorkerRecord, returncode: int | None, why: str = "") -> None:
+        state = self._state
+        if state.worker is not worker:
+            return
+        was = state.manager_state
+        opened = state.environment_exists
+        outcome = self._outcome(was, returncode, why)
+        batch = self._ledger.batch()
+        batch.write(worker_delete(worker.uid))
+        batch.event("environment_closed", worker_uid=worker.uid, returncode=returncode, msg=outcome.msg)
+        if was is ManagerState.CLOSING_ENVIRONMENT:
+            logger.info("The environment is closed")
+        elif was is not ManagerState.DESTROYING_ENVIRONMENT and opened:
+            logger.error("%s", outcome.msg)
+        elif was is ManagerState.CREATING_ENVIRONMENT and not state.environment_error:
+            state.environment_error = outcome.msg
+            logger.error("The environment could not be opened: %s", outcome.msg)
+        self._on_lost(batch, outcome)
+        state.worker = state.worker_state = None
+        state.environment_exists = False
+        state.running_task_uid = None
+        self._link.on_lost()
+        self._remove_config(worker.uid)
+        self._set(ManagerState.IDLE)
+        self._ended.set()
+        self._ledger.commit(batch)
+
+    def _remove_config(self, worker_uid: str) -> None:
+        (self._make_command().runtime_dir / f"worker-{worker_uid}.json").unlink(missing_ok=True)
+
+    @staticmethod
+    def _outcome(was: ManagerState, returncode: int | None, why: str) -> Outcome:
+        if was is ManagerState.DESTROYING_ENVIRONMENT:
+            return Outcome("RE Worker environment was destroyed", ExitStatus.FAILED, requeue=True)
+        return Outcome(why or describe_exit(returncode), ExitStatus.FAILED, requeue=True)
+
+    def _require_idle(self) -> None:
+        if not self._state.idle:
+            raise Busy(f"Manager state is not idle. Current state: {self._state.manager_state}")
+
+    def _set(self, manager_state: ManagerState) -> None:
+        self._state.manager_state = manager_state
+        self._ledger.touch()
+
+
+def describe_exit(returncode: int | None) -> str:
+    """Say how a worker process ended.
+
+    Parameters
+    ----------
+    returncode : int or None
+        Exit code, negative for a signal, None if it is not known.
+    """
+    if returncode is None:
+        return "The worker process has ended; how is not known"
+    if returncode < 0:
+        name = signal.Signals(-returncode).name if -returncode in set(signal.Signals) else "signal"
+        hint = " (out of memory is a common reason)" if -returncode == signal.SIGKILL else ""
+        return f"The worker process was killed by signal {-returncode} ({name}){hint}"
+    return f"The worker process ended by itself with exit code {returncode}"

@@ -1,0 +1,411 @@
+"""Running the plan queue: what starts, what follows when a plan ends, pausing and going on."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from remanager.engine.disposition import after_plan, next_step
+from remanager.manager.ledger import Batch, Ledger
+from remanager.manager.ports import Clock
+from remanager.manager.queue import QueueService, column
+from remanager.manager.state import RunningItem, State, new_uid
+from remanager.manager.statistics import Statistics
+from remanager.manager.worker_link import WorkerLink
+from remanager.model.errors import Busy, Conflict, EnvironmentClosed, InvalidParams
+from remanager.model.link import ContinuePlan, PausePlan, PlanFinished, PlanPaused, RunPlan
+from remanager.model.states import ExitStatus, ManagerState, TaskState
+from remanager.store.records import NewTask
+from remanager.store.writes import task_finish, task_insert, task_start
+
+logger = logging.getLogger(__name__)
+
+AUTOSTART = "autostart"
+STOP_PENDING = "queue_stop_pending"
+PAUSE_OPTIONS = ("deferred", "immediate")
+IMMEDIATE = '{"immediate_execution": true}'
+"""``properties`` of a task that was executed beside the queue."""
+
+
+class Execution:
+    """Decides, writes down and starts what runs next.
+
+    Parameters
+    ----------
+    state : State
+        The manager's state.
+    queue : QueueService
+        The plan queue.
+    link : WorkerLink
+        Commands to the environment worker.
+    ledger : Ledger
+        Transactions.
+    statistics : Statistics
+        Counters.
+    clock : callable
+        Wall clock, s.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        queue: QueueService,
+        link: WorkerLink,
+        ledger: Ledger,
+        statistics: Statistics,
+        clock: Clock,
+    ) -> None:
+        self._state = state
+        self._queue = queue
+        self._link = link
+        self._ledger = ledger
+        self._statistics = statistics
+        self._clock = clock
+
+    # -------------------------------------------------------------------------------- requests
+
+    async def queue_start(self) -> None:
+        """Start the queue; nothing happens if it is empty.
+
+        Raises
+        ------
+        EnvironmentClosed, Conflict, Busy
+            Plans cannot run now.
+        """
+        self._require_free()
+        batch = self._ledger.batch()
+        self._set_stop_pending(batch, False)
+        self._state.manager_state = ManagerState.STARTING_QUEUE
+        batch.event("queue_started")
+        self._advance(batch)
+        await self._ledger.commit(batch)
+
+    async def execute_now(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Run an item at once, beside the queue.
+
+        Returns
+        -------
+        dict
+            The item with its uid.
+        """
+        self._require_free()
+        item = {**item, "item_uid": new_uid()}
+        batch = self._ledger.batch()
+        self._set_stop_pending(batch, False)
+        self._state.manager_state = ManagerState.STARTING_QUEUE
+        text = json.dumps(item)
+        batch.write(task_insert(_immediate_task(item, text, self._clock())))
+        if item["item_type"] == "plan":
+            self._begin(batch, item["item_uid"], item, text, immediate=True)
+        else:
+            self._end_instruction(batch, item["item_uid"])
+            self._become_idle(batch, "instruction", autostart_disable=True)
+        self._queue.changed()
+        await self._ledger.commit(batch)
+        return item
+
+    async def queue_stop(self) -> None:
+        """Stop the queue after the running plan.
+
+        Raises
+        ------
+        Conflict
+            The queue does not run.
+        """
+        if self._state.manager_state not in (ManagerState.EXECUTING_QUEUE, ManagerState.STARTING_QUEUE):
+            raise Conflict(
+                f"Failed to pause the queue. Queue is not running. Manager state: {self._state.manager_state}"
+            )
+        await self.set_stop_pending(True)
+
+    async def set_stop_pending(self, on: bool) -> None:
+        """Ask for, or take back, a stop after the running plan."""
+        batch = self._ledger.batch()
+        self._set_stop_pending(batch, on)
+        await self._ledger.commit(batch)
+
+    async def set_autostart(self, on: bool) -> None:
+        """Switch autostart: a queue that is not empty starts whenever it can."""
+        batch = self._ledger.batch()
+        self._set_autostart(batch, on)
+        await self._ledger.commit(batch)
+        self.autostart()
+
+    def autostart(self) -> None:
+        """Start the queue if autostart is on and plans can run."""
+        state = self._state
+        if not (state.autostart and state.idle and self._queue.size):
+            return
+        if not state.environment_exists or state.re_state is None:
+            return
+        batch = self._ledger.batch()
+        state.manager_state = ManagerState.STARTING_QUEUE
+        batch.event("queue_started", autostart=True)
+        self._advance(batch)
+        self._ledger.commit(batch)
+
+    async def pause(self, option: object) -> None:
+        """Pause the running plan.
+
+        Raises
+        ------
+        InvalidParams, EnvironmentClosed, Conflict
+            The option is unknown, or nothing can be paused.
+        """
+        if option not in PAUSE_OPTIONS:
+            raise InvalidParams(f"Option '{option}' is not supported. Available options: {PAUSE_OPTIONS}")
+        if not self._state.environment_exists:
+            raise EnvironmentClosed("Environment does not exist. Can not pause Run Engine.")
+        self._require_run_engine()
+        await self._link.command(lambda i: PausePlan(i, str(option)))
+        if self._state.manager_state is ManagerState.EXECUTING_QUEUE:
+            self._state.pause_pending = True
+            self._ledger.touch()
+
+    async def go_on(self, option: str) -> None:
+        """Resume, stop, abort or halt the paused plan.
+
+        Raises
+        ------
+        Conflict
+            Nothing is paused.
+        """
+        state = self._state
+        if state.manager_state is not ManagerState.PAUSED:
+            raise Conflict(f"RE Manager is not paused: current state is '{state.manager_state}'")
+        await self._link.command(lambda i: ContinuePlan(i, option))
+        if state.manager_state is ManagerState.PAUSED:
+            state.manager_state = ManagerState.EXECUTING_QUEUE
+            self._ledger.touch()
+
+    # -------------------------------------------------------------------------------- worker events
+
+    def on_paused(self, _batch: Batch, event: PlanPaused) -> None:
+        """Take note that the plan is paused."""
+        state = self._state
+        if state.running is not None and state.running.uid == event.item_uid:
+            state.manager_state = ManagerState.PAUSED
+            state.pause_pending = False
+            _batch.event("plan_paused", event.item_uid)
+
+    def on_finished(self, batch: Batch, event: PlanFinished) -> None:
+        """Record how the plan ended, and start the next one in the same transaction."""
+        running = self._state.running
+        if running is None or running.uid != event.item_uid:
+            logger.warning("The plan %s had ended before its report came; it is ignored", event.item_uid)
+            return
+        result = {
+            "exit_status": event.exit_status,
+            "run_uids": event.run_uids,
+            "scan_ids": event.scan_ids,
+            "time_start": event.time_start,
+            "time_stop": event.time_stop,
+            "msg": event.msg,
+            "traceback": event.traceback,
+        }
+        status = ExitStatus(event.exit_status)
+        self._close(batch, running, status.task_state, result)
+        decision = after_plan(
+            status,
+            immediate=running.immediate,
+            loop=self._queue.mode.loop,
+            ignore_failures=self._queue.mode.ignore_failures,
+            stop_queue=event.stop_queue,
+        )
+        if decision.requeue is not None:
+            self._queue.put_back(batch, running, where=decision.requeue)
+        if decision.continue_queue:
+            self._advance(batch, stop_queue=event.stop_queue)
+        else:
+            disable = decision.autostart_disable or self._state.queue_stop_pending
+            self._become_idle(batch, f"plan {event.exit_status}", autostart_disable=disable)
+
+    def on_refused(self, running_uid: str, msg: str) -> None:
+        """Close a plan that the worker would not start; it returns to the queue."""
+        self._abandon(running_uid, f"Failed to start the plan: {msg}", TaskState.FAILED)
+
+    def on_worker_lost(self, batch: Batch, msg: str, *, exit_status: ExitStatus, requeue: bool) -> None:
+        """Close the plan of a worker that is gone.
+
+        Parameters
+        ----------
+        batch : Batch
+            Transaction to write to.
+        msg : str
+            What is known of the worker's end.
+        exit_status : ExitStatus
+            What history says.
+        requeue : bool
+            Whether the plan returns to the front of the queue.
+        """
+        running = self._state.running
+        self._state.pause_pending = False
+        if running is None:
+            return
+        now = self._clock()
+        runs = self._state.worker_state.run_list if self._state.worker_state else []
+        result = {
+            "exit_status": exit_status.value,
+            "run_uids": [r["uid"] for r in runs],
+            "scan_ids": [r.get("scan_id") for r in runs],
+            "time_start": running.time_start,
+            "time_stop": now,
+            "msg": msg,
+            "traceback": "",
+        }
+        self._close(batch, running, TaskState.LOST, result)
+        if requeue and not running.immediate:
+            self._queue.put_back(batch, running, where="front")
+        self._become_idle(batch, "worker lost", autostart_disable=True)
+
+    # -------------------------------------------------------------------------------- inside
+
+    def _require_run_engine(self) -> None:
+        if self._state.re_state is None:
+            raise Conflict("Run Engine is not found in the RE Worker environment.")
+
+    def _require_free(self) -> None:
+        if not self._state.environment_exists:
+            raise EnvironmentClosed("RE Worker environment does not exist.")
+        self._require_run_engine()
+        if not self._state.idle:
+            raise Busy("RE Manager is busy.")
+
+    def _set_stop_pending(self, batch: Batch, on: bool) -> None:
+        if self._state.queue_stop_pending != on:
+            self._state.queue_stop_pending = on
+            batch.setting(STOP_PENDING, on)
+            batch.event("queue_stop_pending", on=on)
+            self._ledger.touch()
+
+    def _set_autostart(self, batch: Batch, on: bool) -> None:
+        if self._state.autostart != on:
+            self._state.autostart = on
+            batch.setting(AUTOSTART, on)
+            batch.event("queue_autostart", on=on)
+            self._ledger.touch()
+
+    def _advance(self, batch: Batch, *, stop_queue: bool = False) -> None:
+        """Start the next plan, or end the run of the queue; instructions on the way are carried out."""
+        state = self._state
+        autostart_disable = False
+        while True:
+            step = next_step(
+                queue_stop_pending=state.queue_stop_pending,
+                stop_queue=stop_queue,
+                queue_size=self._queue.size,
+                pause_pending=state.pause_pending,
+            )
+            if not step.start:
+                self._become_idle(
+                    batch, step.reason, autostart_disable=autostart_disable or step.autostart_disable
+                )
+                return
+            entry = self._queue.take_front()
+            if entry.item["item_type"] == "plan":
+                self._begin(batch, entry.uid, entry.item, entry.text, immediate=False)
+                return
+            self._end_instruction(batch, entry.uid)
+            if self._queue.mode.loop:
+                self._queue.put_copy_back(batch, entry)
+            stop_queue = autostart_disable = True
+
+    def _begin(self, batch: Batch, uid: str, item: dict[str, Any], text: str, *, immediate: bool) -> None:
+        state = self._state
+        now = self._clock()
+        state.pause_pending = False
+        state.running = RunningItem(uid, item, text, immediate, now)
+        self._queue.set_running(uid)
+        worker = state.worker
+        batch.write(task_start(uid, time=now, worker_uid=worker.uid if worker else None))
+        batch.event("plan_started", uid, name=item.get("name"))
+        batch.after(lambda: self.send_plan(uid, text))
+        self._statistics.started("plan", now)
+
+    def send_plan(self, uid: str, text: str) -> None:
+        """Hand a plan to the worker, once its start is on disk."""
+        state = self._state
+        if state.running is None or state.running.uid != uid:
+            return
+        if state.manager_state is ManagerState.STARTING_QUEUE:
+            state.manager_state = ManagerState.EXECUTING_QUEUE
+            self._ledger.touch()
+        self._link.post(lambda i: RunPlan(i, uid, text), on_refused=lambda msg: self.on_refused(uid, msg))
+
+    def _end_instruction(self, batch: Batch, uid: str) -> None:
+        now = self._clock()
+        batch.write(task_finish(uid, state=TaskState.COMPLETED, time_start=now, time_stop=now, success=True))
+        batch.event("instruction_done", uid)
+
+    def _close(
+        self, batch: Batch, running: RunningItem, task_state: TaskState, result: dict[str, Any]
+    ) -> None:
+        """Write the one terminal record of the running plan."""
+        batch.write(
+            task_finish(
+                running.uid,
+                state=task_state,
+                time_start=result["time_start"],
+                time_stop=result["time_stop"],
+                success=result["exit_status"] in ("completed", "stopped"),
+                msg=result["msg"],
+                traceback=result["traceback"],
+                result=json.dumps(result),
+                in_history=True,
+            )
+        )
+        batch.event("plan_finished", running.uid, state=task_state.value, exit_status=result["exit_status"])
+        self._statistics.finished(
+            "plan", task_state, result["time_stop"] - result["time_start"], self._clock()
+        )
+        self._state.running = None
+        self._queue.set_running(None)
+        self._queue.history_grew(batch)
+
+    def _become_idle(self, batch: Batch, reason: str, *, autostart_disable: bool) -> None:
+        state = self._state
+        state.manager_state = ManagerState.IDLE
+        state.pause_pending = False
+        self._set_stop_pending(batch, False)
+        if autostart_disable:
+            self._set_autostart(batch, False)
+        batch.event("queue_drained" if not self._queue.size else "queue_stopped", reason=reason)
+        batch.after(self.autostart)
+        self._ledger.touch()
+
+    def _abandon(self, uid: str, msg: str, task_state: TaskState) -> None:
+        running = self._state.running
+        if running is None or running.uid != uid:
+            return
+        logger.error("%s", msg)
+        now = self._clock()
+        result = {
+            "exit_status": ExitStatus.FAILED.value,
+            "run_uids": [],
+            "scan_ids": [],
+            "time_start": running.time_start,
+            "time_stop": now,
+            "msg": msg,
+            "traceback": "",
+        }
+        batch = self._ledger.batch()
+        self._close(batch, running, task_state, result)
+        if not running.immediate:
+            self._queue.put_back(batch, running, where="front")
+        self._become_idle(batch, "plan refused", autostart_disable=True)
+        self._ledger.commit(batch)
+
+
+def _immediate_task(item: dict[str, Any], text: str, now: float) -> NewTask:
+    return NewTask(
+        task_uid=item["item_uid"],
+        item_type=item["item_type"],
+        name=column(item.get("name")),
+        user=column(item.get("user")),
+        user_group=column(item.get("user_group")),
+        body=text,
+        time_created=now,
+        state=TaskState.PENDING,
+        properties=IMMEDIATE,
+    )

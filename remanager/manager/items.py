@@ -1,0 +1,106 @@
+"""Checking the items of requests, in the protocol's order and with its texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from remanager.manager.catalogue import Catalogue
+from remanager.manager.state import new_uid
+from remanager.model.errors import InvalidItem, InvalidParams, NotPermitted
+
+QUEUE_ITEMS = ("plan", "instruction")
+FUNCTIONS = ("function",)
+MISSING: Any = object()
+
+
+def user_of(catalogue: Catalogue, user: object, user_group: object) -> tuple[str, str]:
+    """Return user and group of a request.
+
+    Raises
+    ------
+    InvalidParams
+        One is missing, or the group is not known.
+    """
+    if user_group is MISSING:
+        raise InvalidParams("Incorrect request format: user group is not specified")
+    if user is MISSING:
+        raise InvalidParams("Incorrect request format: user name is not specified")
+    if not isinstance(user_group, str) or user_group not in catalogue.groups:
+        raise InvalidParams(f"Unknown user group: '{user_group}'")
+    return str(user), user_group
+
+
+def check_form(item: object, types: Sequence[str] = QUEUE_ITEMS) -> dict[str, Any]:
+    """Return the item if it is a dictionary of a supported type.
+
+    Raises
+    ------
+    InvalidParams
+        It is missing or of another form.
+    """
+    prefix = "Incorrect request format: "
+    if item is MISSING:
+        raise InvalidParams(f"{prefix}request contains no item info")
+    if not isinstance(item, dict):
+        raise InvalidParams(
+            f"{prefix}incorrect type ('{type(item)}') of item parameter: item parameter must have type 'dict'"
+        )
+    kind = item.get("item_type")
+    if kind is None:
+        raise InvalidParams(f"{prefix}'item_type' key is not found")
+    if kind not in types:
+        raise InvalidParams(
+            f"{prefix}unsupported 'item_type' value: '{kind}', supported item types {tuple(types)}"
+        )
+    return item
+
+
+def prepare(
+    catalogue: Catalogue,
+    item: dict[str, Any],
+    user: str,
+    user_group: str,
+    *,
+    keep_uid: bool = False,
+) -> dict[str, Any]:
+    """Check an item and return it with user, group and uid.
+
+    Parameters
+    ----------
+    item : dict
+        An item of proper form (see :func:`check_form`).
+    keep_uid : bool
+        Keep the item's own uid; else a new one is made.
+
+    Raises
+    ------
+    InvalidItem, NotPermitted
+        The item is not valid, or not allowed for the group.
+    """
+    kind = item["item_type"]
+    if kind == "plan":
+        catalogue.validator(user_group).validate(item)
+    elif kind == "instruction":
+        if item.get("name") != "queue_stop":
+            raise InvalidItem(f"Unrecognized instruction: {item}")
+    else:
+        _check_function(catalogue, item, user_group)
+    prepared = {**item, "user": user, "user_group": user_group}
+    if not keep_uid:
+        prepared["item_uid"] = new_uid()
+    elif "item_uid" not in item:
+        raise InvalidItem("Item description contains no UID and UID generation is skipped")
+    return prepared
+
+
+def _check_function(catalogue: Catalogue, item: dict[str, Any], user_group: str) -> None:
+    if "name" not in item:
+        raise InvalidItem(f"Function name is not specified: {item}")
+    name = item["name"]
+    if not isinstance(item.get("args", []), (list, tuple)):
+        raise InvalidItem(f"Parameter 'args' is not a tuple or a list: {type(item['args'])}")
+    if not isinstance(item.get("kwargs", {}), dict):
+        raise InvalidItem(f"Parameter 'kwargs' is not a dictionary: {type(item['kwargs'])}")
+    if not catalogue.function_allowed(name, user_group):
+        raise NotPermitted(f"Function {name!r} is not allowed for users from {user_group!r} group.")

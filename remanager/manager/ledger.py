@@ -1,0 +1,94 @@
+"""Transactions as the services write them: writes, journal events, and what happens after the commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from remanager.manager.ports import Clock
+from remanager.store.records import JournalEvent, Write
+from remanager.store.store import Store
+from remanager.store.writes import setting_set
+
+Effect = Callable[[], None]
+
+
+class Batch:
+    """One transaction in the making."""
+
+    __slots__ = ("_clock", "effects", "events", "writes")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.writes: list[Write] = []
+        self.events: list[JournalEvent] = []
+        self.effects: list[Effect] = []
+
+    def write(self, *writes: Write) -> None:
+        """Add statements."""
+        self.writes.extend(writes)
+
+    def setting(self, key: str, value: object) -> None:
+        """Add a setting (any JSON value)."""
+        self.writes.append(setting_set(key, value))
+
+    def event(self, kind: str, task_uid: str | None = None, **data: object) -> None:
+        """Add a journal event."""
+        self.events.append(JournalEvent(kind, self._clock(), task_uid, data))
+
+    def after(self, effect: Effect) -> None:
+        """Call ``effect`` once the transaction is on disk."""
+        self.effects.append(effect)
+
+
+class Ledger:
+    """Commits transactions in the order in which they are handed in.
+
+    Parameters
+    ----------
+    store : Store
+        Where they go.
+    clock : callable
+        Wall clock, s, for journal events.
+    touch : callable
+        Called when the status may have changed.
+    on_fault : callable
+        Called with the error of a transaction that failed: memory is ahead of the disk then, so the process
+        must end; its successor starts from what is on disk.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, touch: Effect, on_fault: Callable[[BaseException], None]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._on_fault = on_fault
+        self.touch = touch
+
+    def batch(self) -> Batch:
+        """Begin a transaction."""
+        return Batch(self._clock)
+
+    def commit(self, batch: Batch) -> asyncio.Future[int]:
+        """Hand in a transaction.
+
+        Returns
+        -------
+        asyncio.Future
+            Done when the transaction is on disk and its effects have been called.
+        """
+        future = self._store.enqueue(batch.writes, batch.events)
+        effects = batch.effects
+
+        def done(future: asyncio.Future[int]) -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is not None:
+                self._on_fault(error)
+                return
+            for effect in effects:
+                effect()
+
+        future.add_done_callback(done)
+        return future

@@ -1,0 +1,395 @@
+"""The manager: its services put together, and the messages of workers handed to them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from remanager.engine.queue_mode import DEFAULT_MODE, QueueMode
+from remanager.manager.background import Background
+from remanager.manager.catalogue import PERMISSIONS, Catalogue
+from remanager.manager.environment import EnvironmentService, Outcome, WorkerCommand
+from remanager.manager.execution import AUTOSTART, STOP_PENDING, Execution
+from remanager.manager.ledger import Batch, Ledger
+from remanager.manager.lock import SETTING as LOCK
+from remanager.manager.lock import LockService
+from remanager.manager.options import ManagerOptions
+from remanager.manager.ports import Clock, NotConnected, ProcessPort, WorkerPort
+from remanager.manager.queue import MODE, QueueService
+from remanager.manager.state import State, new_uid
+from remanager.manager.statistics import Statistics
+from remanager.manager.stats_view import StatsView
+from remanager.manager.status import StatusBoard
+from remanager.manager.tasks import TaskService
+from remanager.manager.worker_link import WorkerLink
+from remanager.model.errors import Conflict, EnvironmentClosed
+from remanager.model.link import (
+    Ack,
+    CloseEnvironment,
+    EnvironmentFailed,
+    EnvironmentReady,
+    Event,
+    GetMetadata,
+    Heartbeat,
+    Hello,
+    ListsChanged,
+    Message,
+    PlanFinished,
+    PlanPaused,
+    Progress,
+    Reply,
+    SetPermissions,
+    StateChanged,
+    TaskFinished,
+    Welcome,
+    WorkerState,
+)
+from remanager.model.states import ManagerState
+from remanager.store.records import Retention
+from remanager.store.store import Store
+from remanager.store.writes import worker_acked
+from remanager.wire.codec import CachedReply
+
+logger = logging.getLogger(__name__)
+
+PURGE_PERIOD_S = 30.0
+STOP_DELAY_S = 0.1
+"""Time for the reply to ``manager_stop`` to leave."""
+
+
+class Manager:
+    """Everything that methods work on.
+
+    Parameters
+    ----------
+    store : Store
+        The open store.
+    options : ManagerOptions
+        Settings.
+    clock : callable
+        Wall clock, s.
+    workers : WorkerPort
+        Sockets towards workers.
+    processes : ProcessPort
+        Worker processes.
+    publish_status : callable
+        Receives each new status.
+    on_fault : callable
+        Ends the process after an internal fault.
+    on_stop : callable
+        Called when ``manager_stop`` was accepted.
+    transport_counters : callable
+        Returns the counters of the sockets, for ``stats``.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        options: ManagerOptions,
+        clock: Clock,
+        workers: WorkerPort,
+        processes: ProcessPort,
+        publish_status: Callable[[CachedReply], None],
+        on_fault: Callable[[BaseException], None],
+        on_stop: Callable[[], None],
+        transport_counters: Callable[[], Mapping[str, int]],
+    ) -> None:
+        settings: dict[str, Any] = store.reads.settings()
+        self.uid = new_uid()
+        self.options = options
+        self.store = store
+        self.clock = clock
+        self.processes = processes
+        self.state = State()
+        self.status = StatusBoard(self._snapshot, publish_status)
+        self.background = Background(on_fault)
+        self.ledger = Ledger(store, clock, self.status.touch, on_fault)
+        self.statistics = Statistics(clock())
+        self.queue = QueueService(self.state, self.ledger, store, clock, _stored_mode(settings))
+        self.link = WorkerLink(self.state, workers)
+        self.execution = Execution(self.state, self.queue, self.link, self.ledger, self.statistics, clock)
+        self.tasks = TaskService(
+            state=self.state,
+            queue=self.queue,
+            link=self.link,
+            ledger=self.ledger,
+            statistics=self.statistics,
+            clock=clock,
+            store=store,
+            retention_s=options.retention_s,
+        )
+        self.tasks.on_idle = self.execution.autostart
+        self.environment = EnvironmentService(
+            state=self.state,
+            link=self.link,
+            ledger=self.ledger,
+            clock=clock,
+            processes=processes,
+            background=self.background,
+            make_command=self._worker_command,
+            on_lost=self._close_all,
+        )
+        self.catalogue = Catalogue(self.ledger, options, settings.get(PERMISSIONS))
+        self.lock = LockService(self.ledger, clock, options.emergency_lock_key, settings.get(LOCK))
+        self.statistics_view = StatsView(self)
+        self.stored_flags = {k: bool(settings.get(k)) for k in (AUTOSTART, STOP_PENDING)}
+        self.stored_settings = settings
+        self.greeted = asyncio.Event()
+        self._workers = workers
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._ids = itertools.count(1)
+        self._on_stop = on_stop
+        self.transport_counters = transport_counters
+
+    # -------------------------------------------------------------------------------- life
+
+    def run_background(self) -> None:
+        """Start the loops of the manager."""
+        self.background.spawn(self._consume_events(), "worker events")
+        self.background.spawn(self._purge(), "retention")
+
+    def request_stop(self) -> None:
+        """Stop the daemon soon; the reply leaves first."""
+        asyncio.get_running_loop().call_later(STOP_DELAY_S, self._on_stop)
+
+    async def shut_down(self) -> None:
+        """Close the environment (kill it if it refuses) and finish writing."""
+        state = self.state
+        if state.worker is not None:
+            closing = state.idle and state.environment_exists
+            if closing:
+                state.manager_state = ManagerState.CLOSING_ENVIRONMENT
+            if not closing or not await self.environment.leave():
+                await self.environment.kill()
+        batch = self.ledger.batch()
+        batch.setting(AUTOSTART, False)
+        batch.setting(STOP_PENDING, False)
+        batch.event("manager_stopped")
+        await self.ledger.commit(batch)
+        await self.background.close()
+
+    async def _purge(self) -> None:
+        # Records go with their results: then the answer is ``not_found``.
+        retention = Retention(records_s=self.options.retention_s)
+        while True:
+            await asyncio.sleep(PURGE_PERIOD_S)
+            await self.store.purge(self.clock(), retention)
+
+    # -------------------------------------------------------------------------------- small questions
+
+    def client_config(self) -> dict[str, object]:
+        """Return what ``config_get`` answers."""
+        return {"ip_connect_info": {}}
+
+    async def run_engine_metadata(self) -> str:
+        """Return the metadata of the RunEngine as JSON text.
+
+        Raises
+        ------
+        EnvironmentClosed, Conflict
+            There is none, or it cannot be sent.
+        """
+        if not self.state.environment_exists:
+            raise EnvironmentClosed("Environment does not exist. Cannot retrieve RE metadata.")
+        reply = await self.link.command(GetMetadata)
+        if not reply.data:
+            raise Conflict("The environment worker sent no metadata.")
+        return str(reply.data["re_metadata"])
+
+    def send_permissions(self) -> None:
+        """Give the present permissions to the worker, if there is one."""
+        permissions = self.catalogue.permissions
+        if self.state.worker is not None:
+            self.link.post(
+                lambda i: SetPermissions(i, permissions),
+                on_refused=lambda msg: logger.warning("The worker refused the permissions: %s", msg),
+            )
+
+    # -------------------------------------------------------------------------------- worker messages
+
+    def on_worker_message(self, worker_uid: str, message: Message) -> None:
+        """Handle a message of a worker; events wait in line, the rest is handled at once."""
+        worker = self.state.worker
+        if worker is None or worker.uid != worker_uid:
+            self._dismiss(worker_uid, message)
+            return
+        worker.last_heartbeat = self.clock()
+        match message:
+            case Hello():
+                self._on_hello(message)
+            case Heartbeat():
+                self.link.tell(Ack(worker.acked_seq))
+            case Reply():
+                self.link.on_reply(message)
+            case StateChanged():
+                self._on_state(message.state)
+            case Progress():
+                if self.state.running is not None and self.state.running.uid == message.item_uid:
+                    self.state.progress = (message.done, message.total)
+                    self.status.touch()
+            case (
+                EnvironmentReady()
+                | EnvironmentFailed()
+                | ListsChanged()
+                | PlanPaused()
+                | PlanFinished()
+                | TaskFinished()
+            ):
+                self._events.put_nowait(message)
+            case _:
+                logger.warning("A worker sent %s, which is not for the manager", type(message).__name__)
+
+    def _dismiss(self, worker_uid: str, message: Message) -> None:
+        """Send away a worker that nobody knows (any more)."""
+        if isinstance(message, Hello):
+            logger.warning("An unknown worker (%s, pid %d) is told to leave", worker_uid, message.pid)
+            try:
+                self._workers.send(worker_uid, CloseEnvironment(next(self._ids)))
+            except NotConnected:
+                logger.debug("The unknown worker is gone")
+
+    def _on_hello(self, hello: Hello) -> None:
+        worker = self.state.worker
+        assert worker is not None
+        worker.connected = True
+        self.link.tell(Welcome(self.uid, worker.acked_seq, self.catalogue.permissions))
+        self._on_state(hello.state)
+        accepted = set(hello.accepted)
+        running = self.state.running
+        if running is not None and running.uid not in accepted:
+            self.execution.send_plan(running.uid, running.text)
+        for task in self.tasks.running.values():
+            if task.uid not in accepted:
+                self.tasks.resend(task)
+        self.greeted.set()
+
+    def _on_state(self, new: WorkerState) -> None:
+        old = self.state.worker_state
+        self.state.worker_state = new
+        if old is None or old.run_list_rev != new.run_list_rev:
+            self.state.run_list_uid = new_uid()
+        self.status.touch()
+        if (
+            self.state.environment_exists
+            and (old is None or old.re_state is None)
+            and new.re_state is not None
+        ):
+            self.execution.autostart()
+
+    async def _consume_events(self) -> None:
+        """Handle events in the order in which they happened; each one is acknowledged after its commit."""
+        while True:
+            event = await self._events.get()
+            worker = self.state.worker
+            if worker is None or event.seq <= worker.acked_seq:
+                continue
+            batch = self.ledger.batch()
+            await self._on_event(batch, event)
+            worker.acked_seq = event.seq
+            batch.write(worker_acked(worker.uid, event.seq))
+            ack = Ack(event.seq)
+            batch.after(lambda ack=ack: self.link.tell(ack))  # type: ignore[misc]
+            self.ledger.commit(batch)
+            self.status.touch()
+
+    async def _on_event(self, batch: Batch, event: Event) -> None:
+        match event:
+            case PlanFinished():
+                self.state.progress = None
+                self.execution.on_finished(batch, event)
+            case PlanPaused():
+                self.execution.on_paused(batch, event)
+            case TaskFinished():
+                self.tasks.on_finished(batch, event)
+            case ListsChanged():
+                await self.catalogue.take_lists(event.plans, event.devices, opening=False)
+                self.catalogue.remember(batch)
+            case EnvironmentReady():
+                await self.catalogue.take_lists(event.plans, event.devices, opening=True)
+                self.catalogue.remember(batch)
+                self.environment.on_ready(batch)
+                batch.after(self.execution.autostart)
+            case EnvironmentFailed():
+                self.environment.on_failed(batch, event)
+
+    def _close_all(self, batch: Batch, outcome: Outcome) -> None:
+        """Close what ran in a worker that ended."""
+        self.state.progress = None
+        self.tasks.on_worker_lost(batch, outcome.msg)
+        self.execution.on_worker_lost(
+            batch, outcome.msg, exit_status=outcome.exit_status, requeue=outcome.requeue
+        )
+
+    def _worker_command(self) -> WorkerCommand:
+        config = replace(
+            self.options.worker,
+            link_address=self._workers.link_address,
+            console_address=self._workers.console_address,
+            permissions=self.catalogue.permissions,
+        )
+        return WorkerCommand(self.options.worker_python, self.options.runtime_dir, config)
+
+    # -------------------------------------------------------------------------------- status
+
+    def _snapshot(self) -> dict[str, Any]:
+        state, catalogue, lock = self.state, self.catalogue, self.lock.info
+        worker = state.worker_state
+        ready, reason = self._readiness()
+        return {
+            "msg": f"RE Manager v{self.options.version}",
+            "items_in_queue": self.queue.size,
+            "items_in_history": self.queue.history_size,
+            "running_item_uid": state.running.uid if state.running else None,
+            "manager_state": state.manager_state.value,
+            "queue_stop_pending": state.queue_stop_pending,
+            "queue_autostart_enabled": state.autostart,
+            "worker_environment_exists": state.environment_exists,
+            "worker_environment_state": worker.environment_state if worker else "closed",
+            "worker_background_tasks": worker.background_tasks if worker else 0,
+            "re_state": state.re_state,
+            "ip_kernel_state": worker.ip_kernel_state if worker else None,
+            "ip_kernel_captured": worker.ip_kernel_captured if worker else None,
+            "pause_pending": state.pause_pending,
+            "run_list_uid": state.run_list_uid,
+            "plan_queue_uid": state.plan_queue_uid,
+            "plan_history_uid": state.plan_history_uid,
+            "devices_existing_uid": catalogue.devices_existing_uid,
+            "plans_existing_uid": catalogue.plans_existing_uid,
+            "devices_allowed_uid": catalogue.devices_allowed_uid,
+            "plans_allowed_uid": catalogue.plans_allowed_uid,
+            "plan_queue_mode": self.queue.mode.as_dict(),
+            "task_results_uid": state.task_results_uid,
+            "lock_info_uid": lock.uid,
+            "lock": {"environment": lock.environment, "queue": lock.queue},
+            "ready": ready,
+            "not_ready_reason": reason,
+            "progress": _progress(state.progress),
+        }
+
+    def _readiness(self) -> tuple[bool, str]:
+        """Tell whether plans can run, and if not, why."""
+        state = self.state
+        if state.manager_state is ManagerState.CREATING_ENVIRONMENT:
+            return False, "the environment is being opened"
+        if not state.environment_exists:
+            failed = (
+                f"; the last attempt failed: {state.environment_error}" if state.environment_error else ""
+            )
+            return False, f"the environment is closed{failed}"
+        if state.re_state is None:
+            return False, "there is no RunEngine 'RE' in the environment"
+        return True, ""
+
+
+def _progress(progress: tuple[int, int | None] | None) -> dict[str, int | None] | None:
+    return None if progress is None else {"done_count": progress[0], "total_count": progress[1]}
+
+
+def _stored_mode(settings: Mapping[str, Any]) -> QueueMode:
+    mode = settings.get(MODE)
+    return QueueMode(**mode) if mode else DEFAULT_MODE

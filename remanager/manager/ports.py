@@ -1,0 +1,64 @@
+"""What the manager needs from outside: workers, processes, publishing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from remanager.model.link import Message
+
+Clock = Callable[[], float]
+"""Wall clock: seconds since the epoch."""
+
+
+class NotConnected(Exception):
+    """The worker has no connection at present."""
+
+
+class WorkerPort(Protocol):
+    """The sockets towards the workers."""
+
+    link_address: str
+    console_address: str
+
+    def send(self, worker_uid: str, message: Message) -> None:
+        """Send a message.
+
+        Raises
+        ------
+        NotConnected
+            The worker is not connected.
+        """
+        ...
+
+
+class ProcessPort(Protocol):
+    """Starting and watching worker processes."""
+
+    async def spawn(self, argv: Sequence[str], env: Mapping[str, str] | None, cwd: str | None) -> int:
+        """Start a process in a session of its own and return its pid."""
+        ...
+
+    def is_alive(self, pid: int, start_ticks: int) -> bool:
+        """Tell whether the process still is the one that was started then."""
+        ...
+
+    def start_ticks(self, pid: int) -> int:
+        """Return the start time of a process in clock ticks since boot (0 if it is gone)."""
+        ...
+
+    def watch(self, pid: int, on_exit: Callable[[int | None], None]) -> None:
+        """Call ``on_exit(returncode)`` once when the process has ended (None: exit code not known)."""
+        ...
+
+    def kill(self, pid: int) -> None:
+        """Kill the process and its session at once."""
+        ...
+
+
+class StatusPort(Protocol):
+    """Where a new status goes."""
+
+    def publish_status(self, status: Mapping[str, object]) -> None:
+        """Tell whoever listens that the status changed."""
+        ...

@@ -1,0 +1,303 @@
+"""The plan queue and its history: memory, store and replies in step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from remanager.engine.plan_queue import PlanQueue
+from remanager.engine.queue_item import PreparedItem, QueueDelta, QueueEntry, prepare_item
+from remanager.engine.queue_mode import QueueMode, updated_mode
+from remanager.manager.ledger import Batch, Ledger
+from remanager.manager.ports import Clock
+from remanager.manager.state import RunningItem, State, new_uid
+from remanager.model.states import TaskState
+from remanager.store.records import QueueEntryRow
+from remanager.store.store import Store
+from remanager.store.writes import (
+    history_clear,
+    history_trim_size,
+    history_trim_uid,
+    queue_clear,
+    queue_insert,
+    queue_rank,
+    queue_remove,
+    queue_replace,
+)
+from remanager.wire.codec import CachedReply, Fragment
+
+MODE = "plan_queue_mode"
+
+
+class QueueService:
+    """Owns the plan queue.
+
+    Every operation changes memory at once and returns when the change is on disk.
+
+    Parameters
+    ----------
+    state, ledger, clock
+        As elsewhere in this room.
+    store : Store
+        Where the history is read.
+    mode : QueueMode
+        The stored mode.
+    """
+
+    def __init__(self, state: State, ledger: Ledger, store: Store, clock: Clock, mode: QueueMode) -> None:
+        self._state = state
+        self._ledger = ledger
+        self._store = store
+        self._clock = clock
+        self._queue = PlanQueue(_entry_of(row) for row in store.reads.queue())
+        self._reply: CachedReply | None = None
+        self._history_reply: CachedReply | None = None
+        self.mode = mode
+        self.history_size = store.reads.history_count()
+
+    # -------------------------------------------------------------------------------- asking
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._queue
+
+    @property
+    def size(self) -> int:
+        """Number of items in the queue, without the running one."""
+        return len(self._queue)
+
+    def items(self) -> Sequence[dict[str, Any]]:
+        """The items in order; they must not be changed."""
+        return self._queue.items()
+
+    def get(self, *, pos: object, uid: object) -> dict[str, Any]:
+        """Return one item; see :meth:`remanager.engine.plan_queue.PlanQueue.get`."""
+        return self._queue.get(pos=pos, uid=uid).item
+
+    def reply(self) -> CachedReply:
+        """Return the reply to ``queue_get``, encoded once per change."""
+        if self._reply is None:
+            self._reply = CachedReply(
+                {
+                    "success": True,
+                    "msg": "",
+                    "items": Fragment.of_json_texts(self._queue.texts()),
+                    "running_item": self._running_item(),
+                    "plan_queue_uid": self._state.plan_queue_uid,
+                }
+            )
+        return self._reply
+
+    def history_reply(self) -> CachedReply:
+        """Return the reply to ``history_get`` without paging, encoded once per change."""
+        if self._history_reply is None:
+            self._history_reply = CachedReply(
+                {
+                    "success": True,
+                    "msg": "",
+                    "items": self._history_fragment(self._store.reads.history_page()),
+                    "plan_history_uid": self._state.plan_history_uid,
+                }
+            )
+        return self._history_reply
+
+    def history_page(self, limit: int, cursor: int | None) -> dict[str, object]:
+        """Return a page of the history, oldest entry first, and the cursor of the next older page."""
+        rows = self._store.reads.history_page(limit, cursor)
+        return {
+            "items": self._history_fragment(rows),
+            "plan_history_uid": self._state.plan_history_uid,
+            "next_cursor": rows[0][0] if len(rows) == limit else None,
+            "total": self.history_size,
+        }
+
+    def _running_item(self) -> dict[str, Any]:
+        running = self._state.running
+        if running is None:
+            return {}
+        properties = {**running.item.get("properties", {}), "time_start": running.time_start}
+        if running.immediate:
+            properties["immediate_execution"] = True
+        return {**running.item, "properties": properties}
+
+    @staticmethod
+    def _history_fragment(rows: Iterable[tuple[int, str, str | None]]) -> Fragment:
+        return Fragment.of_json_texts(
+            f'{body[:-1]}, "result": {result or "null"}}}' for _, body, result in rows
+        )
+
+    # -------------------------------------------------------------------------------- requests
+
+    async def add(
+        self, item: dict[str, Any], *, pos: object, before_uid: object, after_uid: object
+    ) -> dict[str, Any]:
+        """Add a checked item."""
+        delta = self._queue.add(prepare_item(item), pos=pos, before_uid=before_uid, after_uid=after_uid)
+        await self._commit(delta, "queue_item_added")
+        return delta.entry.item
+
+    async def add_batch(
+        self, items: Sequence[PreparedItem], *, pos: object, before_uid: object, after_uid: object
+    ) -> list[dict[str, Any]]:
+        """Add checked items, all or none."""
+        delta = self._queue.add_batch(items, pos=pos, before_uid=before_uid, after_uid=after_uid)
+        await self._commit(delta, "queue_items_added")
+        return [e.item for e in delta.entries]
+
+    async def update(self, item: dict[str, Any], *, item_uid: object) -> dict[str, Any]:
+        """Replace an item by a checked one."""
+        delta = self._queue.replace(prepare_item(item), item_uid=item_uid)
+        await self._commit(delta, "queue_item_updated")
+        return delta.entry.item
+
+    async def remove(self, *, pos: object, uid: object) -> dict[str, Any]:
+        """Remove an item."""
+        delta = self._queue.remove(pos=pos, uid=uid)
+        await self._commit(delta, "queue_item_removed")
+        return delta.entry.item
+
+    async def remove_batch(self, uids: object, *, ignore_missing: bool) -> list[dict[str, Any]]:
+        """Remove items by uid."""
+        delta = self._queue.remove_batch(uids, ignore_missing=ignore_missing)
+        await self._commit(delta, "queue_items_removed")
+        return [e.item for e in delta.entries]
+
+    async def move(self, **places: object) -> dict[str, Any]:
+        """Move an item; places as in :meth:`remanager.engine.plan_queue.PlanQueue.move`."""
+        delta = self._queue.move(**places)
+        await self._commit(delta, "queue_item_moved")
+        return delta.entry.item
+
+    async def move_batch(self, uids: object, **places: Any) -> list[dict[str, Any]]:
+        """Move items; places as in :meth:`remanager.engine.plan_queue.PlanQueue.move_batch`."""
+        delta = self._queue.move_batch(uids, **places)
+        await self._commit(delta, "queue_items_moved")
+        return [e.item for e in delta.entries]
+
+    async def clear(self) -> None:
+        """Remove every item; the running one goes on."""
+        await self._commit(self._queue.clear(), "queue_cleared")
+
+    async def set_mode(self, update: object) -> None:
+        """Change the mode: a dictionary with what changes, or ``default``."""
+        mode = updated_mode(self.mode, update)
+        if mode != self.mode:
+            self.mode = mode
+            batch = self._ledger.batch()
+            batch.setting(MODE, mode.as_dict())
+            batch.event("queue_mode_set", mode=mode.as_dict())
+            self._ledger.touch()
+            await self._ledger.commit(batch)
+
+    async def history_clear(self, *, size: int | None, item_uid: str | None) -> None:
+        """Remove all entries of the history, or all but the newest ``size``, or those up to ``item_uid``."""
+        batch = self._ledger.batch()
+        if size is not None:
+            batch.write(history_trim_size(size))
+        elif item_uid is not None:
+            batch.write(history_trim_uid(item_uid))
+        else:
+            batch.write(history_clear())
+        batch.event("history_cleared", size=size, item_uid=item_uid)
+        await self._ledger.commit(batch)
+        left = self._store.reads.history_count()
+        if left != self.history_size:
+            self._history_changed(left)
+
+    # -------------------------------------------------------------------------------- for the execution
+
+    def take_front(self) -> QueueEntry:
+        """Take the item at the front out of the queue; the caller writes what becomes of it."""
+        entry = self._queue.pop_front().entry
+        self.changed()
+        return entry
+
+    def put_back(self, batch: Batch, running: RunningItem, *, where: str) -> None:
+        """Put an item that ended into the queue again, under a new uid, at the ``front`` or ``back``."""
+        self._put(batch, running.item, running.uid, where)
+
+    def put_copy_back(self, batch: Batch, entry: QueueEntry) -> None:
+        """Put a copy of an instruction at the back (loop mode)."""
+        self._put(batch, entry.item, entry.uid, "back")
+
+    def _put(self, batch: Batch, item: dict[str, Any], origin_uid: str, where: str) -> None:
+        prepared = prepare_item({**item, "item_uid": new_uid()}, filter_parameters=False)
+        delta = self._queue.add(prepared, pos=where)
+        rows = [_row_of(e, origin_uid) for e in delta.inserted]
+        _write_moves(batch, delta)
+        batch.write(queue_insert(rows, self._clock()))
+        batch.event("queue_item_added", prepared.uid, origin_uid=origin_uid)
+        self.changed()
+
+    def set_running(self, uid: str | None) -> None:
+        """Tell the queue which uid is running."""
+        self._queue.running_uid = uid
+        self.changed()
+
+    def changed(self) -> None:
+        """Give the queue a new uid."""
+        self._state.plan_queue_uid = new_uid()
+        self._reply = None
+        self._ledger.touch()
+
+    def history_grew(self, batch: Batch) -> None:
+        """Say that the transaction adds an entry to the history."""
+        batch.after(lambda: self._history_changed(self.history_size + 1))
+
+    def _history_changed(self, size: int) -> None:
+        self.history_size = size
+        self._state.plan_history_uid = new_uid()
+        self._history_reply = None
+        self._ledger.touch()
+
+    # -------------------------------------------------------------------------------- inside
+
+    async def _commit(self, delta: QueueDelta, event: str) -> None:
+        if not delta.changed:
+            return
+        now = self._clock()
+        batch = self._ledger.batch()
+        if delta.cleared:
+            batch.write(queue_clear(now))
+        if delta.removed:
+            batch.write(queue_remove(delta.removed, TaskState.CANCELLED, now))
+        _write_moves(batch, delta)
+        for old_uid, entry in delta.replaced:
+            batch.write(queue_replace(old_uid, _row_of(entry), now))
+        if delta.inserted:
+            batch.write(queue_insert([_row_of(e) for e in delta.inserted], now))
+        if len(delta.entries) == 1:
+            batch.event(event, delta.entry.uid)
+        else:
+            batch.event(event, count=len(delta.entries))
+        self.changed()
+        await self._ledger.commit(batch)
+
+
+def _write_moves(batch: Batch, delta: QueueDelta) -> None:
+    if delta.moved:
+        # The store frees all ranks before it sets the new ones: parking on the way is not needed.
+        batch.write(queue_rank(list(dict(delta.moved).items())))
+
+
+def _row_of(entry: QueueEntry, origin_uid: str | None = None) -> QueueEntryRow:
+    item = entry.item
+    return QueueEntryRow(
+        task_uid=entry.uid,
+        queue_rank=entry.rank,
+        item_type=str(item.get("item_type", "")),
+        name=column(item.get("name")),
+        user=column(item.get("user")),
+        user_group=column(item.get("user_group")),
+        body=entry.text,
+        origin_uid=origin_uid,
+    )
+
+
+def column(value: object) -> str:
+    """Return a client's value as text that the store can take (no lone surrogates)."""
+    return "" if value is None else str(value).encode("utf-8", "replace").decode()
+
+
+def _entry_of(row: QueueEntryRow) -> QueueEntry:
+    return QueueEntry(row.task_uid, row.queue_rank, json.loads(row.body), row.body)

@@ -1,0 +1,131 @@
+"""What a manager finds when it starts: a living worker to take over, or the remains of one to close."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+from remanager.manager.catalogue import LISTS
+from remanager.manager.execution import AUTOSTART, IMMEDIATE, STOP_PENDING
+from remanager.manager.manager import Manager
+from remanager.manager.state import RunningItem, WorkerRecord
+from remanager.manager.tasks import RunningTask
+from remanager.model.states import ExitStatus, ManagerState
+from remanager.store.records import TaskRow, WorkerRow
+from remanager.store.writes import worker_delete
+
+logger = logging.getLogger(__name__)
+
+GREETING_TIMEOUT_S = 3.0
+"""How long a living worker may take to connect again."""
+
+LOST = "The plan was interrupted: manager and worker had ended. How far it got is not known."
+
+
+async def restore(manager: Manager, *, first_start: bool) -> None:
+    """Bring the manager to the state in which its predecessor left the world.
+
+    Parameters
+    ----------
+    manager : Manager
+        Not started yet; its sockets towards workers are bound.
+    first_start : bool
+        False when the manager process was restarted by its supervisor.
+    """
+    state, rows = manager.state, manager.store.reads.running()
+    worker = _find_worker(manager)
+    _take_over(manager, rows)
+    state.autostart = manager.stored_flags[AUTOSTART]
+    state.queue_stop_pending = manager.stored_flags[STOP_PENDING] and worker is not None
+    if worker is None:
+        await _close_remains(manager)
+    else:
+        state.worker = WorkerRecord(
+            worker.worker_uid,
+            worker.pid,
+            worker.start_ticks,
+            worker.acked_seq,
+            last_heartbeat=manager.clock(),
+        )
+        manager.environment.watch(state.worker)
+    lists = manager.stored_settings.get(LISTS) if worker is not None else None
+    await manager.catalogue.start(first_start=first_start, worker_lists=lists)
+    manager.run_background()
+    if state.worker is not None:
+        await _meet(manager)
+    else:
+        state.manager_state = ManagerState.IDLE
+    batch = manager.ledger.batch()
+    batch.event("manager_started", manager_uid=manager.uid, adopted=state.worker is not None)
+    await manager.ledger.commit(batch)
+    manager.execution.autostart()
+
+
+def _find_worker(manager: Manager) -> WorkerRow | None:
+    """Return the recorded worker whose process is still there."""
+    found = None
+    for row in manager.store.reads.workers():
+        if row.pid and manager.processes.is_alive(row.pid, row.start_ticks):
+            found = row
+        else:
+            batch = manager.ledger.batch()
+            batch.write(worker_delete(row.worker_uid))
+            batch.event("worker_gone", worker_uid=row.worker_uid)
+            manager.ledger.commit(batch)
+    return found
+
+
+def _take_over(manager: Manager, rows: list[TaskRow]) -> None:
+    """Put what the store has as running into memory."""
+    for row in rows:
+        if row.item_type == "plan":
+            immediate = row.properties == IMMEDIATE
+            started = row.time_start or row.time_created
+            manager.state.running = RunningItem(
+                row.task_uid, json.loads(row.body), row.body, immediate, started
+            )
+            manager.queue.set_running(row.task_uid)
+        else:
+            kind = "function" if row.item_type == "function" else "script"
+            manager.tasks.running[row.task_uid] = RunningTask(
+                row.task_uid, kind, row.body, row.background, row.time_start or row.time_created
+            )
+            if not row.background:
+                manager.state.running_task_uid = row.task_uid
+
+
+async def _close_remains(manager: Manager) -> None:
+    """Close what ran in a worker that did not survive; nothing of it runs again by itself."""
+    batch = manager.ledger.batch()
+    manager.tasks.on_worker_lost(batch, LOST)
+    manager.execution.on_worker_lost(batch, LOST, exit_status=ExitStatus.UNKNOWN, requeue=False)
+    manager.state.running_task_uid = None
+    await manager.ledger.commit(batch)
+
+
+async def _meet(manager: Manager) -> None:
+    """Wait for the worker's greeting and deduce the manager's state from it."""
+    state = manager.state
+    try:
+        async with asyncio.timeout(GREETING_TIMEOUT_S):
+            await manager.greeted.wait()
+    except TimeoutError:
+        logger.error(
+            "The worker (pid %s) is alive, but does not answer; destroy the environment if it stays so",
+            state.worker.pid if state.worker else None,
+        )
+    worker = state.worker_state
+    opening = worker is not None and worker.environment_state == "initializing"
+    state.environment_exists = not opening and state.worker is not None
+    if opening:
+        state.manager_state = ManagerState.CREATING_ENVIRONMENT
+    elif state.running is not None:
+        paused = worker is not None and worker.re_state == "paused"
+        state.manager_state = ManagerState.PAUSED if paused else ManagerState.EXECUTING_QUEUE
+        state.pause_pending = worker is not None and worker.deferred_pause and not paused
+    elif state.running_task_uid is not None:
+        state.manager_state = ManagerState.EXECUTING_TASK
+    elif state.manager_state is ManagerState.INITIALIZING:
+        state.manager_state = ManagerState.IDLE
+    manager.status.touch()

@@ -1,0 +1,83 @@
+"""The state of the manager that lives in memory, in one place."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from remanager.model.link import WorkerState
+from remanager.model.states import ManagerState
+
+
+def new_uid() -> str:
+    """Return a new UID."""
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True, slots=True)
+class RunningItem:
+    """The plan that runs or is paused.
+
+    Attributes
+    ----------
+    uid : str
+        Its ``item_uid``.
+    item : dict
+        The item as it stood in the queue; never changed.
+    text : str
+        The same as JSON text.
+    immediate : bool
+        Submitted for execution at once: it never returns to the queue.
+    time_start : float
+        When it was handed to the worker, epoch seconds.
+    """
+
+    uid: str
+    item: dict[str, Any]
+    text: str
+    immediate: bool
+    time_start: float
+
+
+@dataclass(slots=True)
+class WorkerRecord:
+    """The environment worker's process."""
+
+    uid: str
+    pid: int
+    start_ticks: int
+    acked_seq: int = 0
+    connected: bool = False
+    last_heartbeat: float = 0.0
+
+
+@dataclass(slots=True)
+class State:
+    """Everything that ``status`` and the decisions look at."""
+
+    manager_state: ManagerState = ManagerState.INITIALIZING
+    environment_exists: bool = False
+    environment_error: str = ""
+    worker: WorkerRecord | None = None
+    worker_state: WorkerState | None = None
+    running: RunningItem | None = None
+    running_task_uid: str | None = None
+    progress: tuple[int, int | None] | None = None
+    pause_pending: bool = False
+    queue_stop_pending: bool = False
+    autostart: bool = False
+    run_list_uid: str = field(default_factory=new_uid)
+    plan_queue_uid: str = field(default_factory=new_uid)
+    plan_history_uid: str = field(default_factory=new_uid)
+    task_results_uid: str = field(default_factory=new_uid)
+
+    @property
+    def re_state(self) -> str | None:
+        """State of the RunEngine; None where there is none."""
+        return self.worker_state.re_state if self.worker_state else None
+
+    @property
+    def idle(self) -> bool:
+        """Whether the manager is idle."""
+        return self.manager_state is ManagerState.IDLE

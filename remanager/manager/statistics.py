@@ -1,0 +1,44 @@
+"""Counters, per-minute windows and duration histograms of what ran, by type."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from remanager.engine.histogram import Histogram
+from remanager.engine.windows import Windows
+from remanager.model.states import STATE_CLASS, StateClass, TaskState
+
+_WORDS = {
+    StateClass.SUCCESS: "succeeded",
+    StateClass.FAILURE: "failed",
+    StateClass.CANCELLED: "cancelled",
+    StateClass.DROPPED: "dropped",
+}
+
+
+class Statistics:
+    """What ran since the manager started.
+
+    Parameters
+    ----------
+    now : float
+        Start time, epoch seconds.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.time_started = now
+        self.counters: Counter[str] = Counter()
+        self.windows = Windows()
+        self.durations: dict[str, Histogram] = {}
+
+    def started(self, kind: str, now: float) -> None:
+        """Count a start."""
+        self.counters["dispatched"] += 1
+        self.windows.add("started", 1, now, task_type=kind)
+
+    def finished(self, kind: str, state: TaskState, duration: float, now: float) -> None:
+        """Count an end and its duration (s)."""
+        self.counters[state.value] += 1
+        self.windows.add("finished", 1, now, task_type=kind)
+        self.windows.add(_WORDS[STATE_CLASS[state]], 1, now, task_type=kind)
+        self.durations.setdefault(kind, Histogram()).add(max(duration, 0.0))

@@ -1,0 +1,74 @@
+"""The status dictionary: built when something changed, encoded once, published at every change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from remanager.manager.state import new_uid
+from remanager.wire.codec import CachedReply
+
+Snapshot = Callable[[], dict[str, Any]]
+
+
+class StatusBoard:
+    """Keeps the current status.
+
+    Whoever changes what the status shows calls :meth:`touch`. Changes within one turn of the event loop become one
+    new status; it is published before any request can see it.
+
+    Parameters
+    ----------
+    snapshot : callable
+        Returns the present values, without ``time`` and ``status_uid``.
+    publish : callable
+        Receives each new status.
+    """
+
+    def __init__(self, snapshot: Snapshot, publish: Callable[[CachedReply], None]) -> None:
+        self._snapshot = snapshot
+        self._publish = publish
+        self._reply: CachedReply | None = None
+        self._status: dict[str, Any] = {}
+        self._scheduled = False
+        self._seq = 0
+
+    def touch(self) -> None:
+        """Say that something in the status may have changed."""
+        self._reply = None
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._refresh)
+
+    def reply(self) -> CachedReply:
+        """Return the present status, encoded at most once."""
+        if self._reply is None:
+            self._rebuild()
+        assert self._reply is not None
+        return self._reply
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """The present status."""
+        self.reply()
+        return self._status
+
+    def _refresh(self) -> None:
+        self._scheduled = False
+        if self._reply is None:
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        values = self._snapshot()
+        self._seq += 1
+        self._status = {
+            "msg": values.pop("msg"),
+            "time": datetime.now().isoformat(),
+            **values,
+            "status_uid": new_uid(),
+            "seq": self._seq,
+        }
+        self._reply = CachedReply(self._status)
+        self._publish(self._reply)

@@ -1,0 +1,314 @@
+"""Functions and scripts in the environment, and what became of any task."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from remanager.manager.ledger import Batch, Ledger
+from remanager.manager.ports import Clock
+from remanager.manager.queue import QueueService, column
+from remanager.manager.state import State, new_uid
+from remanager.manager.statistics import Statistics
+from remanager.manager.worker_link import WorkerLink
+from remanager.model.errors import Busy, EnvironmentClosed, RemanagerError
+from remanager.model.link import RunTask, TaskFinished
+from remanager.model.states import NOT_FOUND, ManagerState, TaskState, is_terminal, status_word
+from remanager.store.records import NewTask, TaskRow
+from remanager.store.store import Store
+from remanager.store.writes import task_finish, task_insert
+from remanager.wire.codec import Fragment
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTask:
+    """A function or script that was handed to the worker."""
+
+    uid: str
+    kind: str
+    body: str
+    background: bool
+    time_start: float
+
+
+class TaskService:
+    """Runs functions and scripts, and answers for every task.
+
+    Parameters
+    ----------
+    state, queue, link, ledger, statistics, clock
+        As for :class:`remanager.manager.execution.Execution`.
+    store : Store
+        Where ended tasks are read.
+    retention_s : float
+        How long results are kept after the end of a task, s.
+
+    Attributes
+    ----------
+    running : dict
+        Tasks that are not recorded as ended yet, by uid.
+    on_idle : callable
+        Called when a foreground task has made room for something else.
+    """
+
+    def __init__(
+        self,
+        *,
+        state: State,
+        queue: QueueService,
+        link: WorkerLink,
+        ledger: Ledger,
+        statistics: Statistics,
+        clock: Clock,
+        store: Store,
+        retention_s: float,
+    ) -> None:
+        self._state = state
+        self._queue = queue
+        self._link = link
+        self._ledger = ledger
+        self._statistics = statistics
+        self._clock = clock
+        self._store = store
+        self._retention_s = retention_s
+        self.running: dict[str, RunningTask] = {}
+        self.on_idle: Callable[[], None] = lambda: None
+
+    # -------------------------------------------------------------------------------- starting
+
+    async def execute_function(self, item: dict[str, Any], *, background: bool) -> str:
+        """Run a function in the environment.
+
+        Parameters
+        ----------
+        item : dict
+            A checked function item; its ``item_uid`` is the task's uid.
+        background : bool
+            Run in a thread of its own beside plans and other tasks.
+
+        Returns
+        -------
+        str
+            UID of the task, which the worker has accepted.
+
+        Raises
+        ------
+        EnvironmentClosed, Busy, Conflict
+            The task cannot start now.
+        """
+        return await self._start(item, "function", json.dumps(item), background)
+
+    async def load_script(self, script: str, *, update_lists: bool, update_re: bool, background: bool) -> str:
+        """Run a script in the environment; an empty one just updates the environment.
+
+        Returns and raises as :meth:`execute_function`.
+        """
+        body = json.dumps({"script": script, "update_lists": update_lists, "update_re": update_re})
+        kind = "script" if script else "update"
+        item = {
+            "item_uid": new_uid(),
+            "item_type": kind,
+            "name": "script_upload" if script else "environment_update",
+        }
+        return await self._start(item, "script", body, background)
+
+    async def _start(self, item: dict[str, Any], kind: str, body: str, background: bool) -> str:
+        state = self._state
+        if not state.environment_exists:
+            raise EnvironmentClosed("RE Worker environment is not open")
+        if not background and not state.idle:
+            raise Busy(
+                "Failed to start the task: RE Manager must be in idle state. "
+                f"Current state: '{state.manager_state}'"
+            )
+        uid, now = str(item["item_uid"]), self._clock()
+        task = RunningTask(uid, kind, body, background, now)
+        self.running[uid] = task
+        if not background:
+            state.manager_state = ManagerState.EXECUTING_TASK
+            state.running_task_uid = uid
+            self._ledger.touch()
+        batch = self._ledger.batch()
+        batch.write(
+            task_insert(
+                NewTask(
+                    task_uid=uid,
+                    item_type=str(item["item_type"]),
+                    name=column(item.get("name")),
+                    user=column(item.get("user")),
+                    user_group=column(item.get("user_group")),
+                    body=body,
+                    time_created=now,
+                    time_start=now,
+                    background=background,
+                    worker_uid=state.worker.uid if state.worker else None,
+                )
+            )
+        )
+        batch.event("task_started", uid, item_type=item["item_type"], name=item.get("name"))
+        self._statistics.started(str(item["item_type"]), now)
+        await self._ledger.commit(batch)
+        try:
+            await self._link.command(lambda i: RunTask(i, uid, kind, body, background))
+        except RemanagerError as exc:
+            if uid in self.running:
+                refused = self._ledger.batch()
+                self._end(refused, task, TaskState.FAILED, msg=str(exc))
+                await self._ledger.commit(refused)
+            raise
+        return uid
+
+    def resend(self, task: RunningTask) -> None:
+        """Hand a task to a worker that never got it."""
+
+        def refused(msg: str) -> None:
+            if task.uid in self.running:
+                batch = self._ledger.batch()
+                self._end(batch, task, TaskState.FAILED, msg=msg)
+                self._ledger.commit(batch)
+
+        self._link.post(
+            lambda i: RunTask(i, task.uid, task.kind, task.body, task.background), on_refused=refused
+        )
+
+    # -------------------------------------------------------------------------------- ending
+
+    def on_finished(self, batch: Batch, event: TaskFinished) -> None:
+        """Record the result that a worker sent."""
+        task = self.running.get(event.task_uid)
+        if task is None:
+            logger.warning("The task %s had ended before its report came; it is ignored", event.task_uid)
+            return
+        self._end(
+            batch,
+            task,
+            TaskState.COMPLETED if event.success else TaskState.FAILED,
+            time_start=event.time_start,
+            time_stop=event.time_stop,
+            msg=event.msg,
+            traceback=event.traceback,
+            codec=event.codec,
+            payload=event.payload,
+        )
+
+    def on_worker_lost(self, batch: Batch, msg: str) -> None:
+        """Close every task of a worker that is gone."""
+        for task in list(self.running.values()):
+            self._end(batch, task, TaskState.LOST, msg=msg)
+
+    def _end(
+        self,
+        batch: Batch,
+        task: RunningTask,
+        task_state: TaskState,
+        *,
+        time_start: float | None = None,
+        time_stop: float | None = None,
+        msg: str = "",
+        traceback: str = "",
+        codec: str | None = None,
+        payload: bytes | None = None,
+    ) -> None:
+        state, now = self._state, self._clock()
+        start, stop = time_start or task.time_start, time_stop or now
+        batch.write(
+            task_finish(
+                task.uid,
+                state=task_state,
+                time_start=start,
+                time_stop=stop,
+                success=task_state is TaskState.COMPLETED,
+                msg=msg,
+                traceback=traceback,
+                return_codec=codec,
+                return_value=payload,
+                result_expires=now + self._retention_s,
+            )
+        )
+        batch.event("task_finished", task.uid, state=task_state.value, msg=msg[:200])
+        self._statistics.finished(task.kind, task_state, stop - start, now)
+        batch.after(lambda: self._forget(task.uid))
+        if state.running_task_uid == task.uid:
+            state.running_task_uid = None
+            if state.manager_state is ManagerState.EXECUTING_TASK:
+                batch.after(self._set_idle)
+
+    def _forget(self, uid: str) -> None:
+        """The result is on disk: from now on it is read there."""
+        self.running.pop(uid, None)
+        self._state.task_results_uid = new_uid()
+        self._ledger.touch()
+
+    def _set_idle(self) -> None:
+        if self._state.manager_state is ManagerState.EXECUTING_TASK and not self._state.running_task_uid:
+            self._state.manager_state = ManagerState.IDLE
+            self._ledger.touch()
+            self.on_idle()
+
+    # -------------------------------------------------------------------------------- asking
+
+    def states(self, uids: Sequence[str]) -> dict[str, TaskState | None]:
+        """Return the state of each task; None where it is not known (any more)."""
+        found: dict[str, TaskState | None] = {}
+        elsewhere = []
+        for uid in uids:
+            if uid in self.running:
+                found[uid] = TaskState.RUNNING
+            elif uid in self._queue:
+                found[uid] = TaskState.PENDING
+            else:
+                elsewhere.append(uid)
+        stored = self._store.reads.task_states(elsewhere) if elsewhere else {}
+        for uid in elsewhere:
+            found[uid] = stored.get(uid)
+        running = self._state.running
+        if running is not None and running.uid in found:
+            paused = self._state.manager_state is ManagerState.PAUSED
+            found[running.uid] = TaskState.PAUSED if paused else TaskState.RUNNING
+        return found
+
+    def result(self, uid: str) -> dict[str, object]:
+        """Return ``status``, ``state`` and ``result`` of a task, as ``task_result`` answers them."""
+        state = self.states([uid])[uid]
+        reply: dict[str, object] = {"status": status_word(state), "state": state or NOT_FOUND}
+        if state is None:
+            return {**reply, "result": {}}
+        task = self.running.get(uid)
+        if task is not None:
+            running = {"task_uid": uid, "time_start": task.time_start, "run_in_background": task.background}
+            return {**reply, "result": running}
+        row = self._store.reads.task_row(uid)
+        if row is None:
+            return {**reply, "result": {"task_uid": uid}}
+        if not is_terminal(state):
+            return {
+                **reply,
+                "result": {"task_uid": uid, "time_start": row.time_start, "run_in_background": False},
+            }
+        return {**reply, "result": _terminal_result(row)}
+
+
+def _terminal_result(row: TaskRow) -> dict[str, object]:
+    value: object = None
+    if row.return_value is not None:
+        encoded = {"json": Fragment(json=row.return_value), "msgpack": Fragment(msgpack=row.return_value)}
+        value = encoded[row.return_codec or "json"]
+    result: dict[str, object] = {
+        "task_uid": row.task_uid,
+        "success": bool(row.success),
+        "msg": row.msg or "",
+        "traceback": row.traceback or "",
+        "return_value": value,
+        "time_start": row.time_start,
+        "time_stop": row.time_stop,
+        "attempt": row.attempt,
+    }
+    if row.result:
+        plan = json.loads(row.result)
+        result |= {k: plan[k] for k in ("exit_status", "run_uids", "scan_ids") if k in plan}
+    return result

@@ -1,0 +1,109 @@
+"""Commands to the environment worker and the replies that belong to them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable
+
+from remanager.manager.ports import NotConnected, WorkerPort
+from remanager.manager.state import State
+from remanager.model.errors import Conflict, EnvironmentClosed, RequestTimeout
+from remanager.model.link import Command, Message, Reply
+
+logger = logging.getLogger(__name__)
+
+COMMAND_TIMEOUT_S = 10.0
+"""How long a worker's control thread may take to accept or refuse a command."""
+
+MakeCommand = Callable[[int], Command]
+
+
+class WorkerLink:
+    """Sends commands to the present worker and matches its replies.
+
+    Parameters
+    ----------
+    state : State
+        Names the present worker.
+    port : WorkerPort
+        The socket.
+    """
+
+    def __init__(self, state: State, port: WorkerPort) -> None:
+        self._state = state
+        self._port = port
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Reply]] = {}
+        self._refusals: dict[int, Callable[[str], None]] = {}
+
+    async def command(self, make: MakeCommand) -> Reply:
+        """Send a command and wait until the worker accepts it.
+
+        Raises
+        ------
+        EnvironmentClosed
+            There is no worker, or it went away.
+        Conflict
+            The worker refuses.
+        RequestTimeout
+            No answer in time.
+        """
+        number = next(self._ids)
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            self._send(make(number))
+            reply = await asyncio.wait_for(future, COMMAND_TIMEOUT_S)
+        except NotConnected as exc:
+            raise EnvironmentClosed("The environment worker is not connected.") from exc
+        except TimeoutError as exc:
+            raise RequestTimeout(
+                f"The environment worker did not answer within {COMMAND_TIMEOUT_S:g} s; "
+                "if it hangs, destroy the environment."
+            ) from exc
+        finally:
+            self._waiting.pop(number, None)
+        if not reply.success:
+            raise Conflict(reply.msg)
+        return reply
+
+    def post(self, make: MakeCommand, on_refused: Callable[[str], None]) -> None:
+        """Send a command without waiting; a worker without connection is told when it says hello again."""
+        number = next(self._ids)
+        self._refusals[number] = on_refused
+        try:
+            self._send(make(number))
+        except NotConnected:
+            del self._refusals[number]
+            logger.info("The worker is not connected; the command follows when it is back")
+
+    def tell(self, message: Message) -> None:
+        """Send a message that needs no answer; dropped if the worker is not connected."""
+        try:
+            self._send(message)
+        except NotConnected:
+            logger.debug("Not connected: %s is dropped", type(message).__name__)
+
+    def on_reply(self, reply: Reply) -> None:
+        """Match a reply with its command; late ones are dropped."""
+        future = self._waiting.get(reply.id)
+        if future is not None and not future.done():
+            future.set_result(reply)
+        refused = self._refusals.pop(reply.id, None)
+        if refused is not None and not reply.success:
+            refused(reply.msg)
+
+    def on_lost(self) -> None:
+        """End every wait: the worker is gone."""
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(EnvironmentClosed("The environment worker has ended."))
+        self._refusals.clear()
+
+    def _send(self, message: Message) -> None:
+        worker = self._state.worker
+        if worker is None:
+            raise NotConnected
+        self._port.send(worker.uid, message)

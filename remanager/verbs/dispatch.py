@@ -1,0 +1,120 @@
+"""From a decoded request to its reply: shape, parameters, lock, handler, and what a refusal looks like."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Mapping
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from remanager.manager.manager import Manager
+from remanager.model.errors import InvalidParams, InvalidRequest, RemanagerError, UnknownMethod
+from remanager.verbs import load
+from remanager.verbs.registry import REGISTRY, Verb
+from remanager.wire.codec import CachedReply, Encoding, Reply
+
+logger = logging.getLogger(__name__)
+
+_REQUEST_KEYS = ("method", "params")
+
+
+class Dispatcher:
+    """Answers requests by the registry of methods.
+
+    Parameters
+    ----------
+    manager : Manager
+        What the handlers work on.
+    """
+
+    def __init__(self, manager: Manager) -> None:
+        load()
+        self._manager = manager
+
+    def __call__(self, request: object, _encoding: Encoding) -> Reply | Awaitable[Reply]:
+        """Answer a request: at once where the method allows it, else by an awaitable."""
+        try:
+            verb, params = self._parse(request)
+        except RemanagerError as exc:
+            return {"success": False, "msg": str(exc), "code": exc.code}
+        try:
+            arguments = self._validate(verb, params)
+            result = verb.handler(self._manager, arguments)
+        except Exception as exc:  # noqa: BLE001 - becomes the reply; unexpected ones are logged there
+            return self._refusal(verb, params, exc)
+        if isinstance(result, (Mapping, CachedReply)):
+            return _complete(result)
+        return self._finish(verb, params, result)
+
+    async def _finish(self, verb: Verb, params: Mapping[str, Any], result: Awaitable[Reply]) -> Reply:
+        try:
+            return _complete(await result)
+        except Exception as exc:  # noqa: BLE001 - becomes the reply; unexpected ones are logged there
+            return self._refusal(verb, params, exc)
+
+    @staticmethod
+    def _parse(request: object) -> tuple[Verb, Mapping[str, Any]]:
+        if not isinstance(request, dict):
+            raise InvalidRequest(f"Incorrect request type: {type(request)}. Dictionary is expected")
+        if "method" not in request:
+            raise InvalidRequest(f"Invalid request format: method is not specified: {request!r:.2000}")
+        extra = [k for k in request if k not in _REQUEST_KEYS]
+        if extra:
+            raise InvalidRequest(f"Request contains unexpected keys {extra}. Allowed keys: {_REQUEST_KEYS}")
+        method = request["method"]
+        verb = REGISTRY.get(method) if isinstance(method, str) else None
+        if verb is None:
+            raise UnknownMethod(f"Unknown method {method!r:.200}")
+        params = request.get("params")
+        if params is None:
+            params = {}
+        if not isinstance(params, dict):
+            raise InvalidParams(f"Incorrect type of 'params': {type(params)}. Dictionary is expected")
+        return verb, params
+
+    def _validate(self, verb: Verb, params: Mapping[str, Any]) -> object:
+        if verb.lenient:
+            return None
+        names = verb.names
+        unknown = [n for n in params if n not in names]
+        if unknown:
+            listed = repr(unknown[0]) if len(unknown) == 1 else str(unknown)
+            raise InvalidParams(
+                f"API request contains unsupported parameters: {listed}. Supported parameters: {list(names)}"
+            )
+        if verb.lock is not None:
+            self._manager.lock.check(params.get("lock_key"), verb.lock.value)
+        try:
+            return verb.params.model_validate(params)
+        except ValidationError as exc:
+            raise InvalidParams(_explain(exc)) from exc
+
+    def _refusal(self, verb: Verb, params: Mapping[str, Any], exc: Exception) -> Reply:
+        if isinstance(exc, RemanagerError):
+            code, text = exc.code, str(exc)
+        else:
+            logger.error("The method %r failed", verb.name, exc_info=exc)
+            code, text = RemanagerError.code, f"Internal error: {type(exc).__name__}: {exc}"
+        return {
+            "success": False,
+            "msg": verb.prefix + text,
+            "code": code,
+            **verb.fillers(params, self._manager),
+        }
+
+
+def _complete(reply: Reply) -> Reply:
+    if isinstance(reply, CachedReply) or "success" in reply:
+        return reply
+    return {"success": True, "msg": "", **reply}
+
+
+def _explain(exc: ValidationError) -> str:
+    """Say in one line what is wrong with the parameters."""
+    parts = []
+    for error in exc.errors(include_url=False):
+        name = ".".join(str(p) for p in error["loc"])
+        given = "" if error["type"] == "missing" else f" (got {cast(Any, error['input'])!r:.80})"
+        parts.append(f"parameter {name!r}: {error['msg']}{given}")
+    return "; ".join(parts)

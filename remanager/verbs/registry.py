@@ -1,0 +1,126 @@
+"""The registry of methods: one declaration per method, from which everything else is made.
+
+A method is declared with :func:`verb` on its handler. The declaration names the parameter model, the lock
+that guards the method, the words that stand before an error, and the keys that a refused reply carries beside
+``success``, ``msg`` and ``code`` (clients of the RE Manager protocol expect them to be there).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from remanager.manager.manager import Manager
+from remanager.wire.codec import Reply
+
+
+class LockScope(StrEnum):
+    """What a method touches, as far as ``lock`` is concerned."""
+
+    QUEUE = "queue"
+    ENVIRONMENT = "environment"
+
+
+class Params(BaseModel):
+    """Base of all parameter models: nothing unknown, nothing converted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class NoParams(Params):
+    """For methods that take no parameters."""
+
+
+class LockParams(Params):
+    """For methods that a lock guards."""
+
+    lock_key: Any = Field(None, description="key of the lock, where the manager is locked")
+
+
+Handler = Callable[[Manager, Any], Reply | Awaitable[Reply]]
+Fillers = Callable[[Mapping[str, Any], Manager], Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """Declaration of a method.
+
+    Attributes
+    ----------
+    name : str
+        Name on the wire.
+    family : str
+        Module that declares it; groups the reference.
+    params : type of Params
+        Model of the parameters.
+    handler : callable
+        ``handler(manager, params)``: returns the reply or an awaitable of it; ``success`` and ``msg`` may be
+        left out.
+    lock : LockScope or None
+        Lock that must be open, or whose key must be given.
+    prefix : str
+        Stands before the text of an error.
+    fillers : callable
+        Further keys of a refused reply, from the request's parameters.
+    lenient : bool
+        Ignore parameters altogether (``ping`` and ``status`` only).
+    """
+
+    name: str
+    family: str
+    params: type[Params]
+    handler: Handler
+    lock: LockScope | None
+    prefix: str
+    fillers: Fillers
+    lenient: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters, the lock's key last."""
+        fields = [n for n in self.params.model_fields if n != "lock_key"]
+        return (*fields, "lock_key") if "lock_key" in self.params.model_fields else tuple(fields)
+
+    @property
+    def doc(self) -> str:
+        """What the method does: the handler's docstring."""
+        return (self.handler.__doc__ or "").strip()
+
+
+REGISTRY: dict[str, Verb] = {}
+
+
+def _no_fillers(_request: Mapping[str, Any], _manager: Manager) -> Mapping[str, object]:
+    return {}
+
+
+def fixed(**values: object) -> Fillers:
+    """Fillers that do not depend on the request."""
+    return lambda _request, _manager: values
+
+
+def verb(
+    name: str,
+    params: type[Params] = NoParams,
+    *,
+    lock: LockScope | None = None,
+    prefix: str = "Error: ",
+    fillers: Fillers = _no_fillers,
+    lenient: bool = False,
+) -> Callable[[Handler], Handler]:
+    """Declare a method; to be used as a decorator of its handler."""
+
+    def declare(handler: Handler) -> Handler:
+        family = handler.__module__.rpartition(".")[2]
+        if name in REGISTRY:
+            raise ValueError(f"method {name!r} is declared twice")
+        if lock is not None and "lock_key" not in params.model_fields:
+            raise ValueError(f"method {name!r} is locked, but takes no lock_key")
+        REGISTRY[name] = Verb(name, family, params, handler, lock, prefix, fillers, lenient)
+        return handler
+
+    return declare

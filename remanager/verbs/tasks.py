@@ -1,0 +1,114 @@
+"""Functions and scripts in the environment, and what became of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from remanager.manager.items import FUNCTIONS, MISSING, check_form, prepare, user_of
+from remanager.manager.manager import Manager
+from remanager.model.errors import InvalidParams
+from remanager.model.states import NOT_FOUND, status_word
+from remanager.verbs.queue import UserParams
+from remanager.verbs.registry import LockParams, LockScope, Params, fixed, verb
+from remanager.wire.codec import Reply
+
+MAX_UIDS = 10_000
+
+
+class FunctionParams(UserParams):
+    """Parameters of ``function_execute``."""
+
+    item: Any = Field(MISSING, description="the function: ``item_type`` ``function``, name, args, kwargs")
+    run_in_background: Any = Field(False, description="run it in a thread beside plans and other tasks")
+
+
+class ScriptParams(LockParams):
+    """Parameters of ``script_upload``."""
+
+    script: Any = Field(None, description="Python code")
+    update_lists: Any = Field(True, description="make the lists of plans and devices anew afterwards")
+    update_re: Any = Field(False, description="let the script replace ``RE`` and ``db``")
+    run_in_background: Any = Field(False, description="run it in a thread beside plans and other tasks")
+
+
+class TaskParams(Params):
+    """Parameters of the questions about tasks."""
+
+    task_uid: Any = Field(None, description="UID of a task; ``task_status`` also takes a list")
+
+
+@verb(
+    "function_execute",
+    FunctionParams,
+    lock=LockScope.ENVIRONMENT,
+    fillers=lambda request, _manager: {"item": request.get("item"), "task_uid": None},
+)
+async def function_execute(manager: Manager, params: FunctionParams) -> Reply:
+    """Start to execute a function in the environment; its result is asked for with ``task_result``."""
+    item = check_form(params.item, FUNCTIONS)
+    user, group = user_of(manager.catalogue, params.user, params.user_group)
+    item = prepare(manager.catalogue, item, user, group)
+    uid = await manager.tasks.execute_function(item, background=bool(params.run_in_background))
+    return {"item": item, "task_uid": uid}
+
+
+@verb("script_upload", ScriptParams, lock=LockScope.ENVIRONMENT, fillers=fixed(task_uid=None))
+async def script_upload(manager: Manager, params: ScriptParams) -> Reply:
+    """Start to execute a script in the namespace of the environment."""
+    if params.script is None:
+        raise InvalidParams("Required 'script' parameter is is missing in API call.")
+    if not isinstance(params.script, str):
+        raise InvalidParams("Type of the 'script' parameter in API call is incorrect.")
+    uid = await manager.tasks.load_script(
+        params.script,
+        update_lists=bool(params.update_lists),
+        update_re=bool(params.update_re),
+        background=bool(params.run_in_background),
+    )
+    return {"task_uid": uid}
+
+
+def _asked(request: Any, _manager: Manager) -> dict[str, object]:
+    return {"task_uid": request.get("task_uid"), "status": None}
+
+
+@verb("task_status", TaskParams, fillers=_asked)
+def task_status(manager: Manager, params: TaskParams) -> Reply:
+    """Return the status of one task or of several.
+
+    ``status`` has the protocol's words ``running``, ``completed`` and ``not_found``; ``state`` says more.
+    """
+    asked = _required(params)
+    uids = [asked] if isinstance(asked, str) else asked
+    if not isinstance(uids, list) or not all(isinstance(u, str) for u in uids):
+        raise InvalidParams(
+            f"'task_uid' must be a string or a list of strings: type(task_uid)={type(asked)!r}"
+        )
+    if len(uids) > MAX_UIDS:
+        raise InvalidParams(f"at most {MAX_UIDS} tasks can be asked for at once; {len(uids)} are given")
+    states = manager.tasks.states(uids)
+    if isinstance(asked, str):
+        state = states[asked]
+        return {"task_uid": asked, "status": status_word(state), "state": state or NOT_FOUND}
+    return {
+        "task_uid": asked,
+        "status": {u: status_word(s) for u, s in states.items()},
+        "state": {u: s or NOT_FOUND for u, s in states.items()},
+    }
+
+
+@verb("task_result", TaskParams, fillers=lambda r, m: {**_asked(r, m), "result": None})
+def task_result(manager: Manager, params: TaskParams) -> Reply:
+    """Return what is known of a task: while it runs, when it started; afterwards, its result."""
+    uid = _required(params)
+    if not isinstance(uid, str):
+        raise InvalidParams(f"'task_uid' must be a string: type(task_uid)={type(uid)!r}")
+    return {"task_uid": uid, **manager.tasks.result(uid)}
+
+
+def _required(params: TaskParams) -> object:
+    if params.task_uid is None:
+        raise InvalidParams("Required 'task_uid' parameter is missing in the API call.")
+    return params.task_uid
