@@ -16,7 +16,7 @@ Snapshot = Callable[[], dict[str, Any]]
 class StatusBoard:
     """Keeps the current status.
 
-    Whoever changes what the status shows calls :meth:`touch`. Changes within one turn of the event loop become one
+    Whoever changes what the status shows calls :meth:`touch`. Changes within one turn of the loop become one
     new status; it is published before any request can see it.
 
     Parameters
