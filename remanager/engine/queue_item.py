@@ -60,8 +60,8 @@ class QueueEntry:
 class QueueDelta:
     """What an operation changed, as the store must write it.
 
-    Written in the order *cleared, removed, moved, replaced, inserted*, each tuple from its beginning, no two
-    items ever share a rank. An item may occur twice in ``moved``: it is parked before it gets its new rank.
+    Written in the order *cleared, removed, moved, replaced, inserted*, no two items ever share a rank,
+    provided that all items of ``moved`` leave their old ranks before they take the new ones.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class QueueDelta:
     removed : tuple of str
         UIDs of items that left the queue.
     moved : tuple of (str, int)
-        UIDs and new ranks.
+        UIDs and new ranks; they may take over each other's ranks.
     replaced : tuple of (str, QueueEntry)
         UIDs of replaced items and what took their places; the UID may be the same.
     cleared : bool

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from remanager.engine.queue_item import PreparedItem, QueueDelta, QueueEntry
-from remanager.engine.ranks import place, sequence_moves
+from remanager.engine.ranks import place
 
 _rank = attrgetter("rank")
 
@@ -72,8 +72,8 @@ class RankedItems:
 
     def insert(self, index: int, items: Sequence[PreparedItem]) -> QueueDelta:
         """Insert items before an index."""
-        new, moves = self._place(index, items)
-        return QueueDelta(entries=new, inserted=new, moved=self._in_sequence(moves))
+        new, shifted = self._place(index, items)
+        return QueueDelta(entries=new, inserted=new, moved=tuple(shifted))
 
     def remove(self, entries: Sequence[QueueEntry]) -> QueueDelta:
         """Remove entries."""
@@ -94,9 +94,11 @@ class RankedItems:
         if [self.index(entry) for entry in batch] == list(range(target, target + len(batch))):
             return QueueDelta(entries=tuple(batch))
         self._drop(batch)
-        new, moves = self._place(target, batch)
-        moves += [(old.uid, old.rank, entry.rank) for old, entry in zip(batch, new, strict=True)]
-        return QueueDelta(entries=new, moved=self._in_sequence(moves))
+        new, shifted = self._place(target, batch)
+        moved = [
+            (entry.uid, entry.rank) for old, entry in zip(batch, new, strict=True) if entry.rank != old.rank
+        ]
+        return QueueDelta(entries=new, moved=(*shifted, *moved))
 
     def clear(self) -> QueueDelta:
         """Remove everything."""
@@ -123,8 +125,8 @@ class RankedItems:
 
     def _place(
         self, index: int, items: Sequence[PreparedItem | QueueEntry]
-    ) -> tuple[tuple[QueueEntry, ...], list[tuple[str, int, int]]]:
-        """Insert items before an index; return them and the neighbours' changes of rank (uid, old, new)."""
+    ) -> tuple[tuple[QueueEntry, ...], list[tuple[str, int]]]:
+        """Insert items before an index; return them, and the neighbours that got new ranks."""
         placement = place(lambda i: self._order[i].rank, len(self._order), index, len(items))
         left, split = placement.left, placement.left + len(items)
         first, last = index - left, index + placement.right
@@ -135,13 +137,7 @@ class RankedItems:
         self._order[first:last] = [*shifted[:left], *new, *shifted[left:]]
         self._by_uid.update((entry.uid, entry) for entry in (*shifted, *new))
         self._changed()
-        return new, [(old.uid, old.rank, rank) for old, rank in zip(neighbours, ranks, strict=True)]
-
-    def _in_sequence(self, moves: Sequence[tuple[str, int, int]]) -> tuple[tuple[str, int], ...]:
-        if not moves:
-            return ()
-        highest = max(self._order[-1].rank, *(old for _, old, _ in moves))
-        return sequence_moves(moves, highest + 1)
+        return new, [(old.uid, rank) for old, rank in zip(neighbours, ranks, strict=True) if rank != old.rank]
 
 
 def _entry(item: PreparedItem | QueueEntry, rank: int) -> QueueEntry:

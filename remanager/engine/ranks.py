@@ -6,7 +6,7 @@ rank; only where no gap is left are the neighbours spread out again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 GAP = 1 << 20
@@ -72,27 +72,3 @@ def _spread(low: int | None, high: int | None, count: int, *, minimum: int) -> l
     if step < minimum:
         return None
     return [low + step * (i + 1) for i in range(count)]
-
-
-def sequence_moves(moves: Sequence[tuple[str, int, int]], free_from: int) -> tuple[tuple[str, int], ...]:
-    """Order changes of rank so that, made one by one, no two items share a rank at any moment.
-
-    Parameters
-    ----------
-    moves : sequence of (uid, old rank, new rank)
-        The new ranks are unique; one may be the old rank of another item of ``moves``.
-    free_from : int
-        No item has, or gets, this rank or a higher one.
-
-    Returns
-    -------
-    tuple of (uid, rank)
-        An item whose old rank is wanted by another one is parked at a high rank first.
-    """
-    changed = [move for move in moves if move[1] != move[2]]
-    wanted = {new for _, _, new in changed}
-    parked = [uid for uid, old, _ in changed if old in wanted]
-    return (
-        *((uid, free_from + i) for i, uid in enumerate(parked)),
-        *((uid, new) for uid, _, new in changed),
-    )
