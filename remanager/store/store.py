@@ -124,15 +124,21 @@ class Store:
         self._writer.put(Submission(writes, _event_params(events), future))
         return future
 
+    def enqueue(
+        self, writes: Sequence[Write], events: Sequence[JournalEvent] = ()
+    ) -> asyncio.Future[int]:
+        """Hand over writes like :meth:`submit`; the future belongs to the running event loop."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int] = loop.create_future()
+        self._writer.put(Submission(writes, _event_params(events), future, loop))
+        return future
+
     async def commit(self, writes: Sequence[Write], events: Sequence[JournalEvent] = ()) -> int:
         """Store writes and their journal events and wait until they are on disk.
 
         The awaitable form of :meth:`submit`, with the same errors. Cancelling it does not undo the write.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[int] = loop.create_future()
-        self._writer.put(Submission(writes, _event_params(events), future, loop))
-        return await future
+        return await self.enqueue(writes, events)
 
     async def read_heavy(self, fn: Callable[[Reads], T]) -> T:
         """Call ``fn`` with reads of one snapshot in another thread: for what takes milliseconds or more."""
