@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from remanager.plans.allowed import AllowedListsCache
+from remanager.plans.allowed import allowed_lists
 from remanager.plans.namespace import (
     devices_from_namespace,
     existing_plans_and_devices,
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from remanager.model.worker_config import WorkerConfig
+    from remanager.plans.prepare import PreparedFunction, PreparedPlan
+    from remanager.plans.validation import PlanValidator
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,17 @@ class Lists:
     devices_ns: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    """What each user group may use, made from ``lists`` and ``permissions``."""
+
+    lists: Lists
+    permissions: Mapping[str, Any]
+    plans: dict[str, dict[str, Any]]
+    devices: dict[str, dict[str, Any]]
+    validators: dict[str, PlanValidator] = field(default_factory=dict)
+
+
 class Environment:
     """Loads start-up code and scripts, and turns items into calls.
 
@@ -59,7 +72,7 @@ class Environment:
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
         self._permissions: Mapping[str, Any] = config.permissions
-        self._allowed = AllowedListsCache()
+        self._allowed: _Allowed | None = None
         self._lock = threading.RLock()  # guards the lists and what is made of them
         self.lists = Lists()
         self.ns: dict[str, Any] = {}
@@ -99,42 +112,39 @@ class Environment:
 
     def set_permissions(self, permissions: Mapping[str, Any]) -> None:
         """Use other user group permissions from now on; lists of allowed items are made when needed."""
-        self._permissions = permissions
-
-    def allowed(self, group: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the plans and devices that a user group may use.
-
-        Raises
-        ------
-        RuntimeError
-            There is no such group.
-        """
-        with self._lock:
-            lists = self._allowed.get(self.lists.plans, self.lists.devices, self._permissions)
-        if group not in lists:
-            raise RuntimeError(
-                f"Lists of allowed plans and devices is not defined for the user group '{group}'"
-            )
-        return lists[group]
+        if permissions != self._permissions:
+            self._permissions = permissions
 
     def warm_up(self) -> None:
-        """Make the lists of allowed plans and devices, so that the first plan need not wait for them."""
-        with self._lock:
-            self._allowed.get(self.lists.plans, self.lists.devices, self._permissions)
+        """Make the lists of allowed plans and devices, so that the next plan need not wait for them."""
+        self._current_allowed()
 
-    def plan_call(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Turn a plan item into ``{"callable", "args", "kwargs", "meta"}``."""
-        lists = self.lists
-        plans, devices = self.allowed(str(item.get("user_group")))
+    def plan_call(self, item: dict[str, Any]) -> PreparedPlan:
+        """Turn a plan item into a call; raises :class:`~remanager.model.errors.InvalidItem`."""
+        allowed = self._current_allowed()
         return prepare_plan(
             item,
-            plans_ns=lists.plans_ns,
-            devices_ns=lists.devices_ns,
-            allowed_plans=plans,
-            allowed_devices=devices,
+            plans_ns=allowed.lists.plans_ns,
+            devices_ns=allowed.lists.devices_ns,
+            allowed_plans=allowed.plans,
+            allowed_devices=allowed.devices,
             ns=self.ns,
+            validators=allowed.validators,
         )
 
-    def function_call(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Turn a function item into ``{"callable", "args", "kwargs"}``."""
-        return prepare_function(item, self.ns, self._permissions)
+    def function_call(self, item: dict[str, Any]) -> PreparedFunction:
+        """Turn a function item into a call; raises an error of :mod:`remanager.model.errors`."""
+        return prepare_function(item, self.ns, self._permissions or None)
+
+    def _current_allowed(self) -> _Allowed:
+        with self._lock:
+            made, lists, permissions = self._allowed, self.lists, self._permissions
+            if made is None or made.lists is not lists or made.permissions is not permissions:
+                groups = allowed_lists(lists.plans, lists.devices, permissions)
+                made = self._allowed = _Allowed(
+                    lists=lists,
+                    permissions=permissions,
+                    plans={group: plans for group, (plans, _) in groups.items()},
+                    devices={group: devices for group, (_, devices) in groups.items()},
+                )
+            return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -14,7 +15,7 @@ from remanager.worker.failures import exception_text, traceback_text
 from remanager.worker.runs import RunMonitor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Iterator
 
     from remanager.worker.state import StateBoard
 
@@ -41,6 +42,31 @@ _INTERRUPTING = {
 def is_run_engine(candidate: object) -> bool:
     """Tell whether plans can be run with the object: a RunEngine, or something that behaves like one."""
     return callable(candidate) and hasattr(candidate, "state") and not isinstance(candidate, type)
+
+
+def _is_interruption(exc: BaseException) -> bool:
+    """Tell whether the RunEngine was asked to pause or to end the plan."""
+    # By name: this room runs without bluesky, too.
+    return any(base.__name__ == "RunEngineInterrupted" for base in type(exc).__mro__)
+
+
+def contained(plan: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Run a plan; let it fail where it wants to end the process, which would end the RunEngine's thread."""
+    try:
+        return (yield from plan)
+    except (SystemExit, KeyboardInterrupt) as exc:
+        raise RuntimeError(f"The plan raised {type(exc).__name__}({exc})") from exc
+
+
+@contextlib.contextmanager
+def _containing(engine: Any) -> Iterator[None]:
+    """Apply :func:`contained`, outermost, to the plans that are started in the context."""
+    preprocessors = getattr(engine, "preprocessors", [])
+    preprocessors.append(contained)
+    try:
+        yield
+    finally:
+        preprocessors.remove(contained)
 
 
 @dataclass(slots=True)
@@ -165,7 +191,13 @@ class RunEngineControl:
         with self._lock:
             self._plan = _Plan(item_uid, monitor, time.time(), time.monotonic())
         self._install_hook()
-        self._execute(lambda: start(self._ready_engine(), monitor), ExitStatus.COMPLETED)
+
+        def call() -> None:
+            engine = self._ready_engine()
+            with _containing(engine):
+                start(engine, monitor)
+
+        self._execute(call, ExitStatus.COMPLETED)
 
     def go_on(self, option: str) -> None:
         """Resume, stop, abort or halt the paused plan, as accepted by :meth:`expect_continuation`."""
@@ -211,18 +243,15 @@ class RunEngineControl:
         except BaseException as exc:  # noqa: BLE001 - user code may raise anything; the plan then failed
             if self.state == "paused":
                 self._report_pause()
-            elif (status := self._interruption(exc)) is not None:
-                self._finish(status, f"The plan was {status.value} while it was running")
+            elif _is_interruption(exc) and self._plan is not None:
+                # Nobody stopped, aborted or halted it: the pause came when the plan was at its end.
+                status = self._plan.interrupted_by or ExitStatus.COMPLETED
+                completed = status is ExitStatus.COMPLETED
+                self._finish(status, "" if completed else f"The plan was {status.value} while it was running")
             else:
                 self._finish(ExitStatus.FAILED, f"Plan failed: {exception_text(exc)}", traceback_text(exc))
         else:
             self._finish(expected)
-
-    def _interruption(self, exc: BaseException) -> ExitStatus | None:
-        """Tell how the running plan was ended through the RunEngine, if that is what the exception says."""
-        if self._plan is None or not any(c.__name__ == "RunEngineInterrupted" for c in type(exc).__mro__):
-            return None
-        return self._plan.interrupted_by
 
     def _report_pause(self) -> None:
         with self._lock:

@@ -1,0 +1,250 @@
+"""A manager's end of the link, and an environment worker process that talks to it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgpack
+import zmq
+
+from remanager.model.link import (
+    Ack,
+    CloseEnvironment,
+    Command,
+    EnvironmentReady,
+    Heartbeat,
+    Hello,
+    Message,
+    PlanFinished,
+    Reply,
+    RunPlan,
+    RunTask,
+    TaskFinished,
+    Welcome,
+    pack,
+    unpack,
+)
+from remanager.model.worker_config import WorkerConfig
+
+TIMEOUT_S = 20.0
+T = TypeVar("T")
+PERMISSIONS = {
+    "user_groups": {
+        "root": {
+            "allowed_plans": [None],
+            "allowed_devices": [None],
+            "allowed_functions": [None],
+        },
+        "primary": {
+            "allowed_plans": [":.*"],
+            "allowed_devices": [":?.*:depth=5"],
+            "allowed_functions": [":.*"],
+        },
+    }
+}
+
+
+class FakeManager:
+    """Plays the manager on real sockets; everything happens in the calling thread."""
+
+    def __init__(self, directory: Path) -> None:
+        self.link_address = f"ipc://{directory}/link"
+        self.console_address = f"ipc://{directory}/console"
+        self.context = zmq.Context()
+        self.messages: list[Message] = []
+        self.console: list[str] = []
+        self.acknowledge = True
+        self.acked = 0
+        self.permissions: dict[str, Any] = PERMISSIONS
+        self._ids = itertools.count(1)
+        self._taken = 0
+        self._identity = b""
+        self.bind()
+
+    def bind(self) -> None:
+        self.router = self.context.socket(zmq.ROUTER)
+        self.router.bind(self.link_address)
+        self.pull = self.context.socket(zmq.PULL)
+        self.pull.bind(self.console_address)
+        self.poller = zmq.Poller()
+        self.poller.register(self.router, zmq.POLLIN)
+        self.poller.register(self.pull, zmq.POLLIN)
+
+    def unbind(self) -> None:
+        self.router.close(linger=0)
+        self.pull.close(linger=0)
+
+    def close(self) -> None:
+        self.unbind()
+        self.context.term()
+
+    # ---------------------------------------------------------------------------------- receiving
+
+    def receive(self, timeout_s: float) -> bool:
+        ready = dict(self.poller.poll(timeout_s * 1000))
+        if self.pull in ready:
+            self.console.append(msgpack.unpackb(self.pull.recv())[1])
+        if self.router in ready:
+            self._identity, frame = self.router.recv_multipart()
+            self._take(unpack(frame))
+        return bool(ready)
+
+    def _take(self, message: Message) -> None:
+        self.messages.append(message)
+        seq = getattr(message, "seq", None)
+        if isinstance(message, Hello):
+            self.send(Welcome("manager", self.acked, self.permissions))
+        elif self.acknowledge and seq is not None:
+            self.acked = max(self.acked, seq)
+            self.send(Ack(self.acked))
+        elif isinstance(message, Heartbeat):
+            self.send(Ack(self.acked))
+
+    def until(self, condition: Callable[[], T], timeout_s: float = TIMEOUT_S) -> T:
+        """Receive until the condition gives something true."""
+        end = time.monotonic() + timeout_s
+        while not (found := condition()):
+            left = end - time.monotonic()
+            if left <= 0:
+                raise AssertionError(f"Not in time; got {self.messages[-10:]}, {self.text()[-2000:]}")
+            self.receive(min(left, 0.1))
+        return found
+
+    def expect(self, kind: type[T], **fields: Any) -> T:
+        """Wait for a message of a kind with these values; messages before it are passed over."""
+
+        def find() -> T | None:
+            while self._taken < len(self.messages):
+                message = self.messages[self._taken]
+                self._taken += 1
+                if isinstance(message, kind) and all(getattr(message, k) == v for k, v in fields.items()):
+                    return message
+            return None
+
+        return self.until(find)  # type: ignore[return-value]
+
+    def expect_state(self, **fields: Any) -> Message:
+        """Wait until the worker told a state with these values."""
+
+        def find() -> Message | None:
+            while self._taken < len(self.messages):
+                message = self.messages[self._taken]
+                self._taken += 1
+                state = getattr(message, "state", None)
+                if state is not None and all(getattr(state, k) == v for k, v in fields.items()):
+                    return message
+            return None
+
+        return self.until(find)  # type: ignore[return-value]
+
+    def of(self, kind: type[T]) -> list[T]:
+        return [m for m in self.messages if isinstance(m, kind)]
+
+    def text(self) -> str:
+        return "".join(self.console)
+
+    # ---------------------------------------------------------------------------------- sending
+
+    def send(self, message: Message) -> None:
+        self.router.send_multipart([self._identity, pack(message)])
+
+    def command(self, make: Callable[[int], Command]) -> Reply:
+        """Send a command and wait for its reply; messages that come before it can still be expected."""
+        number = next(self._ids)
+        self.send(make(number))
+
+        def find() -> Reply | None:
+            return next((m for m in self.messages if isinstance(m, Reply) and m.id == number), None)
+
+        return self.until(find)  # type: ignore[return-value]
+
+
+class Worker:
+    """A worker process and the manager that it belongs to."""
+
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        self.directory = directory
+        self.manager = FakeManager(directory)
+        config = WorkerConfig(
+            worker_uid="worker-1",
+            link_address=self.manager.link_address,
+            console_address=self.manager.console_address,
+            permissions=PERMISSIONS,
+        )
+        path = directory / "config.json"
+        path.write_text(replace(config, **settings).to_json())
+        env = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "remanager.worker", "--config", str(path)],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env=env,
+        )
+
+    def wait_exit(self) -> int:
+        """Wait for the end of the process, receiving meanwhile; return its exit code."""
+        self.manager.until(lambda: self.process.poll() is not None)
+        return self.process.returncode
+
+    def open(self) -> Worker:
+        """Wait until the environment is open."""
+        self.manager.expect(EnvironmentReady)
+        self.manager.expect_state(environment_state="idle")
+        return self
+
+    def leave(self) -> int:
+        """Close the environment; return the exit code."""
+        assert self.manager.command(CloseEnvironment).success
+        return self.wait_exit()
+
+    # ---------------------------------------------------------------------------------- plans and tasks
+
+    def start_plan(self, name: str, *args: Any, meta: Any = None, **kwargs: Any) -> str:
+        uid = str(uuid.uuid4())
+        item = {"name": name, "args": args, "kwargs": kwargs, "user": "u", "user_group": "primary"}
+        body = json.dumps({**item, "item_uid": uid, "item_type": "plan", "meta": meta or {}})
+        reply = self.manager.command(lambda i: RunPlan(i, uid, body))
+        assert reply.success, reply.msg
+        return uid
+
+    def run_plan(self, name: str, *args: Any, **kwargs: Any) -> PlanFinished:
+        uid = self.start_plan(name, *args, **kwargs)
+        return self.manager.expect(PlanFinished, item_uid=uid)
+
+    def start_task(self, kind: str, body: dict[str, Any], *, background: bool = False) -> str:
+        uid = str(uuid.uuid4())
+        reply = self.manager.command(lambda i: RunTask(i, uid, kind, json.dumps(body), background))
+        assert reply.success, reply.msg
+        return uid
+
+    def start_function(self, name: str, *args: Any, background: bool = False) -> str:
+        body = {"name": name, "args": args, "item_type": "function", "user_group": "primary"}
+        return self.start_task("function", body, background=background)
+
+    def call(self, name: str, *args: Any, background: bool = False) -> TaskFinished:
+        uid = self.start_function(name, *args, background=background)
+        return self.manager.expect(TaskFinished, task_uid=uid)
+
+    def script(
+        self, text: str, *, update_lists: bool = True, update_re: bool = False, background: bool = False
+    ) -> TaskFinished:
+        body = {"script": textwrap.dedent(text), "update_lists": update_lists, "update_re": update_re}
+        uid = self.start_task("script", body, background=background)
+        return self.manager.expect(TaskFinished, task_uid=uid)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.manager.close()
