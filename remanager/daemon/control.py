@@ -358,7 +358,8 @@ class ControlServer:
             self.counters.dropped_unread += 1
             return
         try:
-            for hop in envelope:
+            self._send_identity(socket, envelope[0])
+            for hop in envelope[1:]:
                 socket.send(hop, zmq.NOBLOCK | zmq.SNDMORE)
             if large:
                 tracker = socket.send(data, zmq.NOBLOCK, copy=False, track=True)
@@ -374,6 +375,16 @@ class ControlServer:
             else:
                 raise
         reader.kick()
+
+    @staticmethod
+    def _send_identity(socket: ZmqSocket, identity: bytes) -> None:
+        """Begin a message; libzmq refuses here if the client is gone or its queue is full."""
+        try:
+            socket.send(identity, zmq.NOBLOCK | zmq.SNDMORE)
+        except zmq.Again:
+            # Asking for events makes libzmq notice what the client has read meanwhile.
+            socket.getsockopt(zmq.EVENTS)
+            socket.send(identity, zmq.NOBLOCK | zmq.SNDMORE)
 
     def _may_send_large(self, identity: bytes, size: int) -> bool:
         """Tell whether a client has read enough of its large replies to get another one."""
