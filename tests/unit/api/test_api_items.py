@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from remanager_api import BFunc, BInst, BItem, BPlan
 
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=5,
-)
+scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
+values = scalars | st.lists(scalars, max_size=3) | st.dictionaries(st.text(max_size=3), scalars, max_size=3)
+arguments = st.lists(values, max_size=3)
+keywords = st.dictionaries(st.text(min_size=1, max_size=3), values, max_size=3)
 
 
 def test_constructor() -> None:
@@ -26,7 +25,7 @@ def test_constructor() -> None:
     assert str(item) == repr(item) == str(item.to_dict())
 
 
-@given(st.lists(values), st.dictionaries(st.text(min_size=1), values), st.dictionaries(st.text(), values))
+@given(arguments, keywords, keywords)
 def test_copies_are_equal_and_independent(args: list[Any], kwargs: dict[str, Any], meta: Any) -> None:
     item = BItem({"item_type": "plan", "name": "p", "args": args, "kwargs": kwargs, "meta": meta, "extra": 1})
     copied = BPlan(item)
