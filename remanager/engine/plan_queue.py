@@ -401,8 +401,7 @@ class PlanQueue:
             before = pos_dest == "front"
         else:
             before = start > dest
-        # Next to itself is where it is.
-        return dest if before or dest == start else dest + 1
+        return dest if before else dest + 1
 
     def _check_batch(self, uids: list[str]) -> None:
         repeated = len(uids) - len(set(uids))

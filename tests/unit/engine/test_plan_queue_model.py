@@ -206,18 +206,26 @@ class QueueMachine(RuleBasedStateMachine):
             expected.insert(expected.index(other) + after, uid)
         self.done(self.queue.move(uid=uid, **place), before, expected)
 
-    @rule(batch=st.lists(uids, max_size=5, unique=True), dest=positions, reorder=st.booleans())
-    def move_batch(self, batch: list[str], dest: Any, reorder: bool) -> None:
+    @rule(
+        indices=st.lists(st.integers(0, 11), max_size=5, unique=True),
+        stray=st.one_of(st.none(), st.none(), uids),
+        dest=positions,
+        reorder=st.booleans(),
+    )
+    def move_batch(self, indices: list[int], stray: str | None, dest: Any, reorder: bool) -> None:
         before = list(self.model)
-        order = sorted(batch, key=before.index) if reorder and set(batch) <= set(before) else batch
+        batch = [before[index] for index in indices if index < len(before)]
+        if stray is not None:
+            batch.append(stray)
         try:
             end = self.index(dest) if batch else 0
         except IndexError:
             end = None
-        if end is None or not set(batch) <= set(before):
+        if end is None or not set(batch) <= set(before) or len(set(batch)) != len(batch):
             with pytest.raises(REFUSED):
                 self.queue.move_batch(batch, pos_dest=dest, reorder=reorder)
             return
+        order = sorted(batch, key=before.index) if reorder else batch
         # One after another, as the definition has it.
         expected = list(before)
         for n, uid in enumerate(order):
