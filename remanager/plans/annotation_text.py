@@ -82,8 +82,7 @@ def annotation_text(annotation: object) -> str | None:
     if isinstance(annotation, type) and text.startswith("<"):
         if annotation.__name__ in _PROTOCOLS:
             return _PROTOCOLS[annotation.__name__]
-        match = re.fullmatch(r"<class '(.+)'>", text)
-        return match[1] if match and _evaluates_to(match[1], {}, annotation) else None
+        text = re.sub(r"<class '(.+)'>", r"\1", text)
     checked, shown, types = _replace_named_types(text)
     if not _evaluates_to(checked, types, annotation):
         return None
