@@ -124,9 +124,7 @@ class Store:
         self._writer.put(Submission(writes, _event_params(events), future))
         return future
 
-    def enqueue(
-        self, writes: Sequence[Write], events: Sequence[JournalEvent] = ()
-    ) -> asyncio.Future[int]:
+    def enqueue(self, writes: Sequence[Write], events: Sequence[JournalEvent] = ()) -> asyncio.Future[int]:
         """Hand over writes like :meth:`submit`; the future belongs to the running event loop."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[int] = loop.create_future()

@@ -1,8 +1,8 @@
 """The writer thread: the only one that changes the database.
 
 It takes all submissions that wait, runs them in one transaction and commits once for all of them (group
-commit). Each submission stands on its own savepoint, so that a bad one fails alone. A failure of the
-transaction itself stops the writer for good: what was not acknowledged is refused, and the owner is told.
+commit). A bad submission fails alone: the group runs again with savepoints. A failure of the transaction
+itself stops the writer for good: what was not acknowledged is refused, and the owner is told.
 """
 
 from __future__ import annotations
@@ -138,11 +138,23 @@ class Writer:
 
     def _commit(self, group: list[Submission]) -> None:
         execute = self._cursor.execute
+        last_seq = self._last_seq
         execute("BEGIN IMMEDIATE")
-        if len(group) == 1:
-            execute("COMMIT" if self._apply(group[0]) else "ROLLBACK")
+        if all(map(self._apply, group)):
+            execute("COMMIT")
             return
+        # One is bad, which is rare: only then does each get a savepoint of its own.
+        execute("ROLLBACK")
+        self._last_seq = last_seq
+        if len(group) > 1:
+            self._commit_apart(group)
+
+    def _commit_apart(self, group: list[Submission]) -> None:
+        """Run the submissions so that each bad one fails alone; commit the others."""
+        execute = self._cursor.execute
+        execute("BEGIN IMMEDIATE")
         for submission in group:
+            submission.error = None
             execute("SAVEPOINT submission")
             if not self._apply(submission):
                 execute("ROLLBACK TO submission")
