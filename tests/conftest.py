@@ -17,7 +17,11 @@ GRACE_S = 5.0
 
 
 def _threads() -> set[str]:
-    return {f"thread {t.name}" for t in threading.enumerate() if t is not threading.main_thread()}
+    return {
+        f"thread {t.name}"
+        for t in threading.enumerate()
+        if t is not threading.main_thread() and not t.name.startswith("pytest_timeout")
+    }
 
 
 def _children() -> set[str]:

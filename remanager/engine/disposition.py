@@ -18,8 +18,6 @@ class PlanDisposition:
 
     Attributes
     ----------
-    to_history : bool
-        The history gets an entry.
     requeue : "front", "back" or None
         Where the item returns to the queue, under a new UID.
     continue_queue : bool
@@ -28,7 +26,6 @@ class PlanDisposition:
         Autostart is switched off.
     """
 
-    to_history: bool
     requeue: Literal["front", "back"] | None
     continue_queue: bool
     autostart_disable: bool
@@ -77,34 +74,9 @@ def after_plan(
             returns = "back"
     stops = failed or interrupted
     return PlanDisposition(
-        to_history=True,
         requeue=returns,
         continue_queue=not (stops or stop_queue or immediate),
         autostart_disable=stops,
-    )
-
-
-def after_worker_loss(*, immediate: bool) -> PlanDisposition:
-    """Decide what follows when the environment was destroyed or the worker died while a plan ran.
-
-    The plan failed, whatever the queue's mode, and returns to the front. Autostart stays as it was: it has
-    nothing to start until an environment is opened.
-    """
-    return PlanDisposition(
-        to_history=True,
-        requeue=None if immediate else "front",
-        continue_queue=False,
-        autostart_disable=False,
-    )
-
-
-def after_instruction(*, immediate: bool, loop: bool) -> PlanDisposition:
-    """Decide what follows an instruction; there is one, ``queue_stop``. Instructions leave no history."""
-    return PlanDisposition(
-        to_history=False,
-        requeue="back" if loop and not immediate else None,
-        continue_queue=False,
-        autostart_disable=True,
     )
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from remanager.engine.item_forms import returned_item, running_item
 from remanager.engine.plan_queue import PlanQueue
 from remanager.engine.queue_item import PreparedItem, QueueDelta, QueueEntry, prepare_item
 from remanager.engine.queue_mode import QueueMode, updated_mode
@@ -115,10 +116,7 @@ class QueueService:
         running = self._state.running
         if running is None:
             return {}
-        properties = {**running.item.get("properties", {}), "time_start": running.time_start}
-        if running.immediate:
-            properties["immediate_execution"] = True
-        return {**running.item, "properties": properties}
+        return running_item(running.item, time_start=running.time_start, immediate=running.immediate)
 
     @staticmethod
     def _history_fragment(rows: Iterable[tuple[int, str, str | None]]) -> Fragment:
@@ -221,7 +219,7 @@ class QueueService:
         self._put(batch, entry.item, entry.uid, "back")
 
     def _put(self, batch: Batch, item: dict[str, Any], origin_uid: str, where: str) -> None:
-        prepared = prepare_item({**item, "item_uid": new_uid()}, filter_parameters=False)
+        prepared = prepare_item(returned_item(item, new_uid()), filter_parameters=False)
         delta = self._queue.add(prepared, pos=where)
         rows = [_row_of(e, origin_uid) for e in delta.inserted]
         _write_moves(batch, delta)
@@ -276,8 +274,7 @@ class QueueService:
 
 def _write_moves(batch: Batch, delta: QueueDelta) -> None:
     if delta.moved:
-        # The store frees all ranks before it sets the new ones: parking on the way is not needed.
-        batch.write(queue_rank(list(dict(delta.moved).items())))
+        batch.write(queue_rank(list(delta.moved)))
 
 
 def _row_of(entry: QueueEntry, origin_uid: str | None = None) -> QueueEntryRow:

@@ -10,12 +10,10 @@ import pytest
 from remanager.engine.disposition import (
     NextStep,
     PlanDisposition,
-    after_instruction,
     after_plan,
-    after_worker_loss,
     next_step,
 )
-from remanager.engine.item_forms import history_entry, returned_item, running_item
+from remanager.engine.item_forms import returned_item, running_item
 from remanager.model.states import ExitStatus
 
 
@@ -41,7 +39,6 @@ def test_after_plan(
 ) -> None:
     for loop, immediate, stop_queue in product((False, True), repeat=3):
         expected = PlanDisposition(
-            to_history=True,
             requeue=None if immediate else requeue_in_loop if loop else requeue,
             continue_queue=not (stops or immediate or stop_queue),
             autostart_disable=stops,
@@ -53,26 +50,6 @@ def test_after_plan(
             ignore_failures=ignore_failures,
             stop_queue=stop_queue,
         )
-
-
-@pytest.mark.parametrize("immediate", [False, True])
-def test_after_worker_loss(immediate: bool) -> None:
-    assert after_worker_loss(immediate=immediate) == PlanDisposition(
-        to_history=True,
-        requeue=None if immediate else "front",
-        continue_queue=False,
-        autostart_disable=False,
-    )
-
-
-@pytest.mark.parametrize(
-    ("immediate", "loop", "requeue"),
-    [(False, False, None), (False, True, "back"), (True, False, None), (True, True, None)],
-)
-def test_after_instruction(immediate: bool, loop: bool, requeue: Any) -> None:
-    assert after_instruction(immediate=immediate, loop=loop) == PlanDisposition(
-        to_history=False, requeue=requeue, continue_queue=False, autostart_disable=True
-    )
 
 
 @pytest.mark.parametrize(
@@ -124,17 +101,14 @@ def test_internal_properties_stay_inside(properties: Any, kept: Any) -> None:
     item = {"name": "count", "item_uid": "a"} | ({} if properties is None else {"properties": properties})
     copy = dict(item)
     expected = {"name": "count"} | ({} if kept is None else {"properties": kept})
-    assert history_entry(item, RESULT) == {**expected, "item_uid": "a", "result": RESULT}
     assert returned_item(item, "b") == {**expected, "item_uid": "b"}
     assert item == copy
 
 
 def test_result_of_an_earlier_run_is_dropped() -> None:
-    item = {"name": "count", "item_uid": "a", "result": {"exit_status": "aborted", "old": 1}}
-    assert history_entry(item, RESULT)["result"] == RESULT
+    item = {"name": "count", "item_uid": "a", "result": {"exit_status": "aborted"}}
     assert "result" not in returned_item(item, "b")
-    assert returned_item(item, "b", result=RESULT)["result"] == RESULT
-    assert item["result"] == {"exit_status": "aborted", "old": 1}
+    assert item["result"] == {"exit_status": "aborted"}
 
 
 def test_running_item() -> None:
