@@ -173,5 +173,7 @@ class Transport:
     def close(self) -> None:
         """Close the sockets; requests in flight end with an error."""
         self._closed = True
+        for socket in self._idle:
+            socket.close(linger=0)
         self._idle.clear()
         self._context.destroy(linger=0)

@@ -138,7 +138,10 @@ def compare(picture: Picture) -> None:
         if item["name"] != step.item.name:
             picture.problems.append(f"{item['name']} ran where {step.item.name} was expected")
         elif result["exit_status"] != step.expected:
-            picture.problems.append(f"{item['name']}: {result['exit_status']}, expected {step.expected}")
+            reason = result["msg"] or "no error"
+            picture.problems.append(
+                f"{item['name']}: {result['exit_status']}, expected {step.expected}: {reason}"
+            )
         elif not result["run_uids"]:
             picture.problems.append(f"{item['name']}: no run")
 

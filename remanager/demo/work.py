@@ -40,7 +40,7 @@ STEPS: tuple[Step, ...] = (
     Step(BPlan("scan", ["diode"], "theta", -5, 5, 21), "scan an axis"),
     Step(BPlan("rel_scan", ["fluorescence"], "stage.x", -3, 3, 13), "scan around the present place"),
     Step(BPlan("grid_scan", ["fluorescence"], "stage.x", -2, 3, 5, "stage.y", -3, 1, 4), "scan an area"),
-    Step(BPlan("list_scan", ["diode"], "theta", [-4, -1, 0, 1, 2, 3, 6]), "scan given places"),
+    Step(BPlan("scan_places", ["diode"], "theta", [-4, -1, 0, 1, 2, 3, 6]), "scan given places"),
     Step(BPlan("align", "diode", "theta", half_range=6, points=13), "find the peak and go there"),
     Step(BPlan("break_down"), "a detector that breaks: fails on purpose", expected="failed"),
     Step(BPlan("fly", ["flyer"]), "a detector that takes data on its own"),

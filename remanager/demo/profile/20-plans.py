@@ -2,6 +2,8 @@
 
 # ruff: noqa: F401 - what is imported here is offered to clients
 
+from collections.abc import Sequence
+
 import bluesky.plan_stubs as bps
 import bluesky.preprocessors as bpp
 from bluesky.plan_stubs import mv, sleep
@@ -13,6 +15,7 @@ from bluesky.plans import (
     rel_scan,
     scan,
 )
+from bluesky.protocols import Movable, Readable
 from bluesky_queueserver.manager.annotation_decorator import parameter_annotation_decorator
 
 
@@ -55,12 +58,27 @@ def align(detector, axis, half_range: float = 5.0, points: int = 11, md: dict | 
     print(f"{axis.name} is at its best at {best[1]:.2f}")
 
 
-def measure_sample(detectors: list, name: str, num: int = 1, delay: float = 0.0):
+def scan_places(detectors: Sequence[Readable], axis: Movable, places: list[float]):
+    """Scan an axis over given places.
+
+    Parameters
+    ----------
+    detectors : list of Readable
+        Detectors to read.
+    axis : Movable
+        Axis to move.
+    places : list of float
+        Where to go.
+    """
+    yield from list_scan(detectors, axis, places)
+
+
+def measure_sample(detectors: Sequence[Readable], name: str, num: int = 1, delay: float = 0.0):
     """Open the shutter, count, and close it whatever happens.
 
     Parameters
     ----------
-    detectors : list
+    detectors : list of Readable
         Detectors to read.
     name : str
         Name of the sample, which goes into the metadata.
