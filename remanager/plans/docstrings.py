@@ -6,7 +6,6 @@ the same as with that package: a section header is recognised at the start of a 
 
 from __future__ import annotations
 
-import inspect
 import re
 import textwrap
 from collections.abc import Iterator
@@ -46,10 +45,17 @@ def parse_docstring(text: str | None) -> Docstring:
     """
     if not isinstance(text, str) or not text.strip():
         return Docstring()
-    lines = textwrap.dedent(inspect.cleandoc(text).rstrip()).split("\n")
+    lines = _dedented_lines(text.expandtabs())
     summary, position = _read_summary(lines)
     content = next((body for name, body in _sections(lines, position) if name == "Parameters"), [])
     return Docstring("\n".join(summary), _read_parameters(content))
+
+
+def _dedented_lines(text: str) -> list[str]:
+    """Remove the common indentation; the first text counts as indented like the rest."""
+    rest = [line for line in text.split("\n")[1:] if line.strip()]
+    margin = min((len(line) - len(line.lstrip()) for line in rest), default=0)
+    return textwrap.dedent(" " * margin + text.strip()).split("\n")
 
 
 def _next_text(lines: list[str], position: int) -> int:
