@@ -1,0 +1,58 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help venv demo test lint unit bench conformance reference clean
+
+help:
+	@echo "make demo         run about ten plans on a simulated instrument"
+	@echo "make test         everything that continuous integration runs"
+	@echo "make lint         the checks of make test without the tests"
+	@echo "make unit         the fast tests only"
+	@echo "make bench        benchmarks"
+	@echo "make conformance  the test suites of bluesky-queueserver, against this daemon"
+	@echo "make reference    write the generated pages of docs/reference"
+	@echo "make venv         make the environment in $(VENV)"
+	@echo "make clean        remove the environment and all caches"
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: set PYTHON")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+venv: $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/remanager demo
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest
+
+unit: $(STAMP)
+	$(BIN)/pytest tests/unit
+
+bench: $(STAMP)
+	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+# CONFORMANCE names the directory of the conformance suite, CONFORMANCE_OPTIONS what is given to its run.sh.
+CONFORMANCE_OPTIONS ?= --quick
+conformance: $(STAMP)
+	@test -x "$(CONFORMANCE)/run.sh" || { echo "set CONFORMANCE to the directory of the conformance suite" >&2; exit 2; }
+	RE_MANAGER_DEMO=peer \
+	RE_MANAGER_CMD="$(abspath $(BIN))/remanager start --state-dir {state_dir} --report-version {peer_version} --allow-manager-kill ON" \
+	$(CONFORMANCE)/run.sh $(CONFORMANCE_OPTIONS)
+
+reference: $(STAMP)
+	$(BIN)/python -m remanager.cli.options_page > docs/reference/options.md
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find remanager api tests -name __pycache__ -type d -prune -exec rm -rf {} +
