@@ -58,7 +58,7 @@ def test_profile_becomes_a_directory(lab: Lab) -> None:
     for argv in (["--startup-profile=lab"], ["--startup-profile=lab", f"--ipython-dir={lab.ipython}"]):
         settings = lab.settings(*argv)
         assert settings.startup_dir == lab.startup
-        assert settings.startup_profile == "lab"
+        assert (settings.startup_profile, settings.ipython_dir) == (None, None)
         assert settings.user_group_permissions_path == lab.startup / PERMISSIONS_FILE
 
 
