@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from remanager.manager.manager import Manager
 from remanager.model.errors import InvalidParams, InvalidRequest, RemanagerError, UnknownMethod
 from remanager.verbs import load
-from remanager.verbs.registry import REGISTRY, Verb
+from remanager.verbs.registry import REGISTRY, Refusal, Verb
 from remanager.wire.codec import CachedReply, Encoding, Reply
 
 logger = logging.getLogger(__name__)
@@ -91,6 +91,9 @@ class Dispatcher:
             raise InvalidParams(_explain(exc)) from exc
 
     def _refusal(self, verb: Verb, params: Mapping[str, Any], exc: Exception) -> Reply:
+        fields: Mapping[str, object] = {}
+        if isinstance(exc, Refusal):
+            fields, exc = exc.fields, exc.error
         if isinstance(exc, RemanagerError):
             code, text = exc.code, str(exc)
         else:
@@ -101,6 +104,7 @@ class Dispatcher:
             "msg": verb.prefix + text,
             "code": code,
             **verb.fillers(params, self._manager),
+            **fields,
         }
 
 

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from remanager.manager.items import MISSING, check_form, prepare, user_of
 from remanager.manager.manager import Manager
-from remanager.model.errors import InvalidParams
+from remanager.model.errors import InvalidParams, RemanagerError
 from remanager.verbs.queue import UserParams, submitted_item
-from remanager.verbs.registry import LockParams, LockScope, NoParams, Params, fixed, verb
+from remanager.verbs.registry import LockParams, LockScope, NoParams, Params, Refusal, fixed, verb
 from remanager.wire.codec import Fragment, Reply
 
 RUN_OPTIONS = ("active", "open", "closed")
@@ -86,7 +86,10 @@ async def queue_item_execute(manager: Manager, params: ExecuteParams) -> Reply:
     item = check_form(params.item)
     user, group = user_of(manager.catalogue, params.user, params.user_group)
     item = prepare(manager.catalogue, item, user, group)
-    item = await manager.execution.execute_now(item)
+    try:
+        item = await manager.execution.execute_now(item)
+    except RemanagerError as exc:
+        raise Refusal(exc, item=item) from exc
     return {"qsize": manager.queue.size, "item": item}
 
 

@@ -12,7 +12,7 @@ from remanager.engine.queue_item import BatchRejected, PreparedItem, prepare_ite
 from remanager.manager.items import MISSING, check_form, prepare, user_of
 from remanager.manager.manager import Manager
 from remanager.model.errors import InvalidParams, RemanagerError
-from remanager.verbs.registry import LockParams, LockScope, NoParams, Params, fixed, verb
+from remanager.verbs.registry import LockParams, LockScope, NoParams, Params, Refusal, fixed, verb
 from remanager.wire.codec import Reply
 
 SLICE = 25
@@ -124,9 +124,12 @@ async def queue_item_add(manager: Manager, params: AddParams) -> Reply:
     item = check_form(params.item)
     user, group = user_of(manager.catalogue, params.user, params.user_group)
     item = prepare(manager.catalogue, item, user, group)
-    item = await manager.queue.add(
-        item, pos=params.pos, before_uid=params.before_uid, after_uid=params.after_uid
-    )
+    try:
+        item = await manager.queue.add(
+            item, pos=params.pos, before_uid=params.before_uid, after_uid=params.after_uid
+        )
+    except RemanagerError as exc:
+        raise Refusal(exc, item=item) from exc
     manager.execution.autostart()
     return {"qsize": manager.queue.size, "item": item}
 
@@ -188,7 +191,10 @@ async def queue_item_update(manager: Manager, params: UpdateParams) -> Reply:
     item = check_form(params.item)
     user, group = user_of(manager.catalogue, params.user, params.user_group)
     changed = prepare(manager.catalogue, item, user, group, keep_uid=not params.replace)
-    changed = await manager.queue.update(changed, item_uid=item.get("item_uid"))
+    try:
+        changed = await manager.queue.update(changed, item_uid=item.get("item_uid"))
+    except RemanagerError as exc:
+        raise Refusal(exc, item=changed) from exc
     return {"qsize": manager.queue.size, "item": changed}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from remanager.manager.manager import Manager
+from remanager.model.errors import RemanagerError
 from remanager.wire.codec import Reply
 
 
@@ -39,6 +40,23 @@ class LockParams(Params):
     """For methods that a lock guards."""
 
     lock_key: Any = Field(None, description="key of the lock, where the manager is locked")
+
+
+class Refusal(Exception):
+    """Carries an error together with keys of the reply that only the handler knows.
+
+    Parameters
+    ----------
+    error : RemanagerError
+        Why the request is refused.
+    **fields : object
+        Keys of the reply, in place of the fillers.
+    """
+
+    def __init__(self, error: RemanagerError, **fields: object) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.fields = fields
 
 
 Handler = Callable[[Manager, Any], Reply | Awaitable[Reply]]

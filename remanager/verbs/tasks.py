@@ -8,10 +8,10 @@ from pydantic import Field
 
 from remanager.manager.items import FUNCTIONS, MISSING, check_form, prepare, user_of
 from remanager.manager.manager import Manager
-from remanager.model.errors import InvalidParams
+from remanager.model.errors import InvalidParams, RemanagerError
 from remanager.model.states import NOT_FOUND, status_word
 from remanager.verbs.queue import UserParams
-from remanager.verbs.registry import LockParams, LockScope, Params, fixed, verb
+from remanager.verbs.registry import LockParams, LockScope, Params, Refusal, fixed, verb
 from remanager.wire.codec import Reply
 
 MAX_UIDS = 10_000
@@ -50,7 +50,10 @@ async def function_execute(manager: Manager, params: FunctionParams) -> Reply:
     item = check_form(params.item, FUNCTIONS)
     user, group = user_of(manager.catalogue, params.user, params.user_group)
     item = prepare(manager.catalogue, item, user, group)
-    uid = await manager.tasks.execute_function(item, background=bool(params.run_in_background))
+    try:
+        uid = await manager.tasks.execute_function(item, background=bool(params.run_in_background))
+    except RemanagerError as exc:
+        raise Refusal(exc, item=item) from exc
     return {"item": item, "task_uid": uid}
 
 

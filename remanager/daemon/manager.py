@@ -1,0 +1,236 @@
+"""The manager process: sockets, store, services, and the loop that holds them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from pathlib import Path
+
+from remanager import __version__
+from remanager.daemon.console import ConsoleHub, HubLogHandler, OutputWriter
+from remanager.daemon.control import ControlServer
+from remanager.daemon.info import TOPIC_INFO, InfoPublisher
+from remanager.daemon.processes import Processes
+from remanager.daemon.settings import Settings
+from remanager.daemon.sockets import AddressError
+from remanager.daemon.supervisor_link import SupervisorLink
+from remanager.daemon.worker_host import WorkerHost, runtime_dir
+from remanager.manager.manager import Manager
+from remanager.manager.options import ManagerOptions
+from remanager.manager.recovery import restore
+from remanager.model.errors import StorageError
+from remanager.model.link import Message
+from remanager.model.worker_config import WorkerConfig
+from remanager.store.store import Store
+from remanager.verbs.dispatch import Dispatcher
+from remanager.wire.codec import CachedReply, Encoding
+
+logger = logging.getLogger(__name__)
+
+EXIT_FAULT = 1
+EXIT_CONFIGURATION = 2
+STATUS_PERIOD_S = 1.0
+
+
+class ManagerProcess:
+    """Puts the manager together and keeps it running until it is told to stop.
+
+    Parameters
+    ----------
+    settings : Settings
+        Resolved settings.
+    supervisor_fd : int
+        Inherited socket to the supervisor.
+    """
+
+    def __init__(self, settings: Settings, supervisor_fd: int) -> None:
+        self._settings = settings
+        self._encoding = Encoding(settings.zmq_encoding)
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._fault: BaseException | None = None
+        self._supervisor = SupervisorLink(
+            supervisor_fd, on_stop=lambda _signal: self._stop.set(), on_lost=self._on_supervisor_lost
+        )
+        writer = OutputWriter(sys.stdout.fileno()) if settings.print_console_output else None
+        self._writer = writer
+        self._info: InfoPublisher | None = None
+        if settings.zmq_publish_console:
+            self._info = InfoPublisher(
+                settings.zmq_info_addr, self._encoding, on_subscribe=self._on_subscribe
+            )
+        self._hub = ConsoleHub(self._info, writer)
+        self._manager: Manager | None = None
+
+    async def run(self) -> int:
+        """Run until the end; return the exit code."""
+        handler = self._start_logging()
+        try:
+            return await self._run()
+        except (StorageError, AddressError) as exc:
+            sys.stderr.write(f"remanager: {exc}\n")
+            return EXIT_CONFIGURATION
+        finally:
+            logging.getLogger().removeHandler(handler)
+            await self._supervisor.close()
+            if self._writer is not None:
+                await asyncio.to_thread(self._writer.close)
+
+    async def _run(self) -> int:
+        settings = self._settings
+        info = await self._supervisor.connect()
+        store = Store.open(settings.state_dir, on_failure=self._on_store_failure)
+        processes = Processes(self._supervisor)
+        runtime = runtime_dir(settings.state_dir)
+        workers = WorkerHost(
+            runtime,
+            on_message=self._on_worker_message,
+            on_console=self._hub.feed,
+        )
+        control: ControlServer | None = None
+        try:
+            workers.start()
+            manager = self._manager = Manager(
+                store=store,
+                options=_options(settings, runtime),
+                clock=time.time,
+                workers=workers,
+                processes=processes,
+                publish_status=self._publish_status,
+                on_fault=self._on_fault,
+                on_stop=self._stop.set,
+                transport_counters=lambda: control.counters.as_dict() if control else {},
+            )
+            for notice in settings.notices:
+                logger.warning("%s", notice)
+            if self._info is not None:
+                self._info.start()
+            await restore(manager, first_start=info.restarts == 0)
+            control = ControlServer(
+                settings.zmq_control_addr,
+                Dispatcher(manager),
+                encoding=self._encoding,
+                private_key=settings.zmq_private_key,
+            )
+            control.start()
+            self._supervisor.start_heartbeats()
+            manager.background.spawn(self._repeat_status(manager), "status repeat")
+            logger.info("The manager is ready: %s, state in %s", control.address, settings.state_dir)
+            await self._stop.wait()
+            return await self._end(manager)
+        finally:
+            if control is not None:
+                await control.close()
+            if self._info is not None:
+                await self._info.close()
+            processes.close()
+            await workers.close()
+            await asyncio.to_thread(store.close)
+
+    async def _end(self, manager: Manager) -> int:
+        if self._fault is not None:
+            await manager.background.close()
+            logger.critical("The manager ends after an internal fault", exc_info=self._fault)
+            return EXIT_FAULT
+        self._supervisor.stopping()
+        await manager.shut_down()
+        logger.info("The manager was stopped")
+        return 0
+
+    # -------------------------------------------------------------------------------- events
+
+    def _on_fault(self, exc: BaseException) -> None:
+        """End the process: its successor starts from what is on disk, workers go on meanwhile."""
+        if self._fault is None:
+            self._fault = exc
+        self._stop.set()
+
+    def _on_store_failure(self, exc: BaseException) -> None:
+        self._loop.call_soon_threadsafe(self._on_fault, exc)
+
+    def _on_worker_message(self, worker_uid: str, message: Message) -> None:
+        if self._manager is not None:
+            self._manager.on_worker_message(worker_uid, message)
+
+    def _on_supervisor_lost(self) -> None:
+        """Leave at once and leave the worker alone: whoever is started next takes it over."""
+        if not self._stop.is_set():
+            self._on_fault(ConnectionResetError("the supervisor is gone"))
+
+    def _publish_status(self, status: CachedReply) -> None:
+        if self._info is not None:
+            self._info.publish_status(status)
+
+    def _on_subscribe(self, topic: str) -> None:
+        if topic == TOPIC_INFO and self._manager is not None:
+            self._publish_status(self._manager.status.reply())
+
+    async def _repeat_status(self, manager: Manager) -> None:
+        """Repeat the status for listeners that missed a change."""
+        while True:
+            await asyncio.sleep(STATUS_PERIOD_S)
+            if self._info is not None and self._info.has_subscribers(TOPIC_INFO):
+                self._publish_status(manager.status.reply())
+
+    def _start_logging(self) -> logging.Handler:
+        handler = HubLogHandler(self._hub, self._loop)
+        handler.setFormatter(logging.Formatter("[%(levelname).1s %(asctime)s %(name)s] %(message)s"))
+        root = logging.getLogger()
+        root.setLevel(self._settings.log_level)
+        root.addHandler(handler)
+        logging.getLogger("asyncio").setLevel(max(logging.WARNING, self._settings.log_level))
+        return handler
+
+
+def _options(settings: Settings, runtime: Path) -> ManagerOptions:
+    worker = WorkerConfig(
+        worker_uid="",
+        link_address="",
+        console_address="",
+        startup_dir=_text(settings.startup_dir),
+        startup_profile=settings.startup_profile,
+        startup_module=settings.startup_module,
+        startup_script=_text(settings.startup_script),
+        ipython_dir=_text(settings.ipython_dir),
+        encoding=settings.zmq_encoding,
+        device_max_depth=settings.device_max_depth,
+        ignore_invalid_plans=settings.ignore_invalid_plans,
+        permitted_re_metadata_keys=list(settings.permitted_re_metadata_keys),
+        use_ipython_kernel=settings.use_ipython_kernel,
+    )
+    return ManagerOptions(
+        version=settings.report_version or __version__,
+        runtime_dir=runtime,
+        worker_python=_text(settings.worker_python) or sys.executable,
+        worker=worker,
+        lists_path=settings.existing_plans_and_devices_path,
+        permissions_path=settings.user_group_permissions_path,
+        lists_update=settings.update_existing_plans_devices,
+        permissions_reload=settings.user_group_permissions_reload,
+        retention_s=settings.task_result_retention,
+        emergency_lock_key=settings.emergency_lock_key,
+        allow_kill=settings.allow_manager_kill,
+    )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def run(settings: Settings, supervisor_fd: int) -> int:
+    """Run the manager; return its exit code.
+
+    Parameters
+    ----------
+    settings : Settings
+        Resolved settings.
+    supervisor_fd : int
+        Inherited socket to the supervisor.
+    """
+
+    async def main() -> int:
+        return await ManagerProcess(settings, supervisor_fd).run()
+
+    return asyncio.run(main())
