@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 PROFILE_DIR = Path(__file__).with_name("profile")
@@ -25,6 +24,8 @@ def copy_profile(ipython_dir: Path) -> Path:
     Path
         The start-up directory ``profile_remanager_demo/startup`` in it.
     """
+    import shutil  # only here: it is slow to import
+
     target = ipython_dir / f"profile_{DEMO_PROFILE}" / "startup"
     target.mkdir(parents=True, exist_ok=True)
     for file in PROFILE_DIR.iterdir():
