@@ -34,6 +34,7 @@ Dispatch = Callable[[object, Encoding], Answer | Awaitable[Answer]]
 _MIB = 1 << 20
 _LARGE_REPLY_BYTES = 64 << 10
 _MAX_HOPS = 8
+_CANCEL_TIMEOUT_S = 2.0
 _MAX_HOP_BYTES = 255
 _ENCODING_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
 
@@ -162,7 +163,7 @@ class ControlServer:
         self._own_context: ZmqContext | None = None
         self._socket: ZmqSocket | None = None
         self._reader: SocketReader | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._futures: set[asyncio.Future[Answer]] = set()
         self._in_flight: Counter[bytes] = Counter()
         self._unread: dict[bytes, list[tuple[zmq.MessageTracker, int]]] = {}
         self._closing = False
@@ -187,6 +188,8 @@ class ControlServer:
             socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
             socket.setsockopt(zmq.MAXMSGSIZE, self._limits.frame_bytes)
             socket.setsockopt(zmq.SNDHWM, self._limits.queued_replies)
+            # What a client sends ahead waits in its own memory, not here.
+            socket.setsockopt(zmq.RCVHWM, 100)
             if self._key is not None:
                 socket.setsockopt(zmq.CURVE_SERVER, 1)
                 socket.setsockopt(zmq.CURVE_SECRETKEY, self._key)
@@ -213,9 +216,10 @@ class ControlServer:
         self._closing = True
         if self._reader is not None:
             self._reader.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for future in self._futures:
+            future.cancel()
+        if self._futures:
+            await asyncio.wait(self._futures, timeout=_CANCEL_TIMEOUT_S)
         self._socket.close(linger=linger_ms)
         self._socket = None
         await asyncio.to_thread(self._end_context)
@@ -228,7 +232,7 @@ class ControlServer:
     @property
     def in_flight(self) -> int:
         """Number of requests being worked on."""
-        return len(self._tasks)
+        return len(self._futures)
 
     # -------------------------------------------------------------------------------------- requests
 
@@ -282,7 +286,7 @@ class ControlServer:
 
     def _busy_reason(self, identity: bytes) -> str:
         limits = self._limits
-        if len(self._tasks) >= limits.in_flight:
+        if len(self._futures) >= limits.in_flight:
             return f"Too many requests are in progress (limit {limits.in_flight}). Try again later."
         if self._in_flight[identity] >= limits.in_flight_per_client:
             limit = limits.in_flight_per_client
@@ -304,31 +308,31 @@ class ControlServer:
         if isinstance(answer, dict | CachedReply | NoReply | Mapping):
             self._reply(client, answer)
             return
-        task = asyncio.ensure_future(self._finish(client, answer))
-        self._tasks.add(task)
+        future = asyncio.ensure_future(answer)
+        self._futures.add(future)
         self._in_flight[client.identity] += 1
-        task.add_done_callback(lambda done: self._forget(done, client.identity))
+        future.add_done_callback(lambda done: self._finish(done, client))
 
-    async def _finish(self, client: _Client, answer: Awaitable[Answer]) -> None:
-        try:
-            self._reply(client, await answer)
-        except asyncio.CancelledError:
+    def _finish(self, future: asyncio.Future[Answer], client: _Client) -> None:
+        """Answer a request whose handler took its time."""
+        self._futures.discard(future)
+        self._in_flight[client.identity] -= 1
+        if self._in_flight[client.identity] <= 0:
+            del self._in_flight[client.identity]
+        if future.cancelled():
             reason = "the manager is stopping" if self._closing else "it was cancelled"
             self._reply(client, _refusal("cancelled", f"The request was not completed: {reason}."))
-            raise
-        except RemanagerError as exc:
+            return
+        exc = future.exception()
+        if exc is None:
+            self._reply(client, future.result())
+        elif isinstance(exc, RemanagerError):
             self._reply(client, error_reply(exc))
-        except Exception as exc:
-            logger.exception("A request handler failed")
+        else:
+            logger.error("A request handler failed", exc_info=exc)
             self._reply(client, self._failure(exc))
 
-    def _forget(self, task: asyncio.Task[None], identity: bytes) -> None:
-        self._tasks.discard(task)
-        self._in_flight[identity] -= 1
-        if self._in_flight[identity] <= 0:
-            del self._in_flight[identity]
-
-    def _failure(self, exc: Exception) -> dict[str, object]:
+    def _failure(self, exc: BaseException) -> dict[str, object]:
         """Make the reply for a handler that raised."""
         self.counters.failed += 1
         return _refusal("internal", f"Internal error of the manager: {type(exc).__name__}: {exc}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import resource
 import socket as stdlib_socket
 import time
 from collections.abc import Callable
@@ -123,6 +124,14 @@ def harden(socket: ZmqSocket) -> None:
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 60)
     socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 10)
     socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 6)
+
+
+def raise_descriptor_limit() -> int:
+    """Allow this process as many descriptors, one per client, as its hard limit permits; return the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 class SocketReader:

@@ -428,3 +428,25 @@ async def test_curve_clients_are_served_and_others_are_not() -> None:
             client.close(linger=0)
             context.term()
         assert server.counters.received == 1
+
+
+async def test_a_request_that_was_not_yet_begun_is_answered_when_the_server_closes() -> None:
+    arrived = asyncio.Event()
+
+    async def slow() -> Answer:
+        raise AssertionError("never begins")
+
+    def dispatch(request: object, encoding: Encoding) -> Answer | Awaitable[Answer]:
+        arrived.set()
+        closing.append(asyncio.ensure_future(server.close()))
+        return slow()
+
+    closing: list[asyncio.Future[None]] = []
+    server = ControlServer("tcp://127.0.0.1:*", dispatch)
+    server.start()
+    with Peer(server.address) as peer:
+        waiting = asyncio.create_task(peer.ask(b"{}"))
+        await asyncio.wait_for(arrived.wait(), WAIT_S)
+        reply = await waiting
+        assert reply["code"] == "cancelled"
+        await closing[0]
