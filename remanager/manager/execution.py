@@ -45,6 +45,11 @@ class Execution:
         Counters.
     clock : callable
         Wall clock, s.
+
+    Attributes
+    ----------
+    closing : dict
+        Plans that have ended and whose records are on their way to the disk: uid and state.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Execution:
         self._ledger = ledger
         self._statistics = statistics
         self._clock = clock
+        self.closing: dict[str, TaskState] = {}
 
     # -------------------------------------------------------------------------------- requests
 
@@ -361,7 +367,12 @@ class Execution:
         )
         self._state.running = None
         self._queue.set_running(None)
-        self._queue.history_grew(batch)
+        self._queue.history_grew()
+        self.closing[running.uid] = task_state
+        batch.after(lambda: self._closed(running.uid))
+
+    def _closed(self, uid: str) -> None:
+        self.closing.pop(uid, None)
 
     def _become_idle(self, batch: Batch, reason: str, *, autostart_disable: bool) -> None:
         state = self._state

@@ -63,6 +63,7 @@ class Ledger:
         self._store = store
         self._clock = clock
         self._on_fault = on_fault
+        self._last: asyncio.Future[int] | None = None
         self.touch = touch
 
     def batch(self) -> Batch:
@@ -77,7 +78,7 @@ class Ledger:
         asyncio.Future
             Done when the transaction is on disk and its effects have been called.
         """
-        future = self._store.enqueue(batch.writes, batch.events)
+        future = self._last = self._store.enqueue(batch.writes, batch.events)
         effects = batch.effects
 
         def done(future: asyncio.Future[int]) -> None:
@@ -92,3 +93,8 @@ class Ledger:
 
         future.add_done_callback(done)
         return future
+
+    async def flush(self) -> None:
+        """Wait until everything that was handed in so far is on disk, so that reads see it."""
+        if self._last is not None and not self._last.done():
+            await asyncio.wait([self._last])

@@ -121,6 +121,7 @@ class Manager:
             statistics=self.statistics,
             clock=clock,
             store=store,
+            closing=self.execution.closing,
             retention_s=options.retention_s,
         )
         self.tasks.on_idle = self.execution.autostart

@@ -89,21 +89,23 @@ class QueueService:
             )
         return self._reply
 
-    def history_reply(self) -> CachedReply:
+    async def history_reply(self) -> CachedReply:
         """Return the reply to ``history_get`` without paging, encoded once per change."""
-        if self._history_reply is None:
-            self._history_reply = CachedReply(
-                {
-                    "success": True,
-                    "msg": "",
-                    "items": self._history_fragment(self._store.reads.history_page()),
-                    "plan_history_uid": self._state.plan_history_uid,
-                }
-            )
-        return self._history_reply
+        if self._history_reply is not None:
+            return self._history_reply
+        uid = self._state.plan_history_uid
+        await self._ledger.flush()
+        rows = await self._store.read_heavy(lambda reads: reads.history_page())
+        reply = CachedReply(
+            {"success": True, "msg": "", "items": self._history_fragment(rows), "plan_history_uid": uid}
+        )
+        if uid == self._state.plan_history_uid:
+            self._history_reply = reply
+        return reply
 
-    def history_page(self, limit: int, cursor: int | None) -> dict[str, object]:
+    async def history_page(self, limit: int, cursor: int | None) -> dict[str, object]:
         """Return a page of the history, oldest entry first, and the cursor of the next older page."""
+        await self._ledger.flush()
         rows = self._store.reads.history_page(limit, cursor)
         return {
             "items": self._history_fragment(rows),
@@ -238,9 +240,9 @@ class QueueService:
         self._reply = None
         self._ledger.touch()
 
-    def history_grew(self, batch: Batch) -> None:
-        """Say that the transaction adds an entry to the history."""
-        batch.after(lambda: self._history_changed(self.history_size + 1))
+    def history_grew(self) -> None:
+        """Say that an entry is being added to the history."""
+        self._history_changed(self.history_size + 1)
 
     def _history_changed(self, size: int) -> None:
         self.history_size = size

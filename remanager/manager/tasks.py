@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,8 @@ class TaskService:
         As for :class:`remanager.manager.execution.Execution`.
     store : Store
         Where ended tasks are read.
+    closing : mapping
+        Plans whose end is not on disk yet, with their states.
     retention_s : float
         How long results are kept after the end of a task, s.
 
@@ -66,6 +68,7 @@ class TaskService:
         statistics: Statistics,
         clock: Clock,
         store: Store,
+        closing: Mapping[str, TaskState],
         retention_s: float,
     ) -> None:
         self._state = state
@@ -75,6 +78,7 @@ class TaskService:
         self._statistics = statistics
         self._clock = clock
         self._store = store
+        self._closing = closing
         self._retention_s = retention_s
         self.running: dict[str, RunningTask] = {}
         self.on_idle: Callable[[], None] = lambda: None
@@ -261,6 +265,8 @@ class TaskService:
                 found[uid] = TaskState.RUNNING
             elif uid in self._queue:
                 found[uid] = TaskState.PENDING
+            elif uid in self._closing:
+                found[uid] = self._closing[uid]
             else:
                 elsewhere.append(uid)
         stored = self._store.reads.task_states(elsewhere) if elsewhere else {}
@@ -272,7 +278,7 @@ class TaskService:
             found[running.uid] = TaskState.PAUSED if paused else TaskState.RUNNING
         return found
 
-    def result(self, uid: str) -> dict[str, object]:
+    async def result(self, uid: str) -> dict[str, object]:
         """Return ``status``, ``state`` and ``result`` of a task, as ``task_result`` answers them."""
         state = self.states([uid])[uid]
         reply: dict[str, object] = {"status": status_word(state), "state": state or NOT_FOUND}
@@ -282,6 +288,8 @@ class TaskService:
         if task is not None:
             running = {"task_uid": uid, "time_start": task.time_start, "run_in_background": task.background}
             return {**reply, "result": running}
+        if uid in self._closing:
+            await self._ledger.flush()
         row = self._store.reads.task_row(uid)
         if row is None:
             return {**reply, "result": {"task_uid": uid}}

@@ -33,11 +33,11 @@ class ClearParams(LockParams):
 
 
 @verb("history_get", GetParams, fillers=fixed(items=[], plan_history_uid=""))
-def history_get(manager: Manager, params: GetParams) -> Reply:
+async def history_get(manager: Manager, params: GetParams) -> Reply:
     """Return the history, oldest entry first: all of it, or a page."""
     if params.limit is None and params.cursor is None:
-        return manager.queue.history_reply()
-    return manager.queue.history_page(params.limit or 100, params.cursor)
+        return await manager.queue.history_reply()
+    return await manager.queue.history_page(params.limit or 100, params.cursor)
 
 
 @verb("history_clear", ClearParams, lock=LockScope.QUEUE)

@@ -103,12 +103,12 @@ def task_status(manager: Manager, params: TaskParams) -> Reply:
 
 
 @verb("task_result", TaskParams, fillers=lambda r, m: {**_asked(r, m), "result": None})
-def task_result(manager: Manager, params: TaskParams) -> Reply:
+async def task_result(manager: Manager, params: TaskParams) -> Reply:
     """Return what is known of a task: while it runs, when it started; afterwards, its result."""
     uid = _required(params)
     if not isinstance(uid, str):
         raise InvalidParams(f"'task_uid' must be a string: type(task_uid)={type(uid)!r}")
-    return {"task_uid": uid, **manager.tasks.result(uid)}
+    return {"task_uid": uid, **await manager.tasks.result(uid)}
 
 
 def _required(params: TaskParams) -> object:
