@@ -14,7 +14,7 @@ from remanager.daemon.control import ControlServer
 from remanager.daemon.info import TOPIC_INFO, InfoPublisher
 from remanager.daemon.processes import Processes
 from remanager.daemon.settings import Settings
-from remanager.daemon.sockets import AddressError
+from remanager.daemon.sockets import AddressError, raise_descriptor_limit
 from remanager.daemon.supervisor_link import SupervisorLink
 from remanager.daemon.worker_host import WorkerHost, runtime_dir
 from remanager.manager.manager import Manager
@@ -80,6 +80,7 @@ class ManagerProcess:
 
     async def _run(self) -> int:
         settings = self._settings
+        raise_descriptor_limit()
         info = await self._supervisor.connect()
         store = Store.open(settings.state_dir, on_failure=self._on_store_failure)
         processes = Processes(self._supervisor)

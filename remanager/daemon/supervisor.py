@@ -64,7 +64,7 @@ class Timing:
     def __init__(
         self,
         start_s: float = 30.0,
-        silence_s: float = 5.0,
+        silence_s: float = 6.0,
         stop_s: float = 8.0,
         workers_s: float = 2.0,
         healthy_s: float = 30.0,

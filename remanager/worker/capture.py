@@ -23,6 +23,7 @@ READ_SIZE = 65536
 RECONNECT_MS = 20
 RECONNECT_MAX_MS = 200
 LINGER_MS = 500
+GATHER_S = 0.01
 
 
 class ConsoleCapture:
@@ -107,6 +108,8 @@ class ConsoleCapture:
                     poller.unregister(socket)
                 if closing:
                     return
+            # Code that prints a lot should not have to hand over to this thread at each line.
+            self._closing.wait(GATHER_S)
 
     def _read_pipe(self, decoder: codecs.IncrementalDecoder) -> None:
         with contextlib.suppress(BlockingIOError):

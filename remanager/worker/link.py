@@ -113,13 +113,13 @@ class Link:
                 if self._queue and isinstance(self._queue[-1], StateChanged):
                     self._queue.pop()
                 self._enqueue(StateChanged(state))
-        self._wake.set()
+        self._wake_up()
 
     def send(self, message: ToManager) -> None:
         """Enqueue a message that need not survive a loss of the connection."""
         with self._condition:
             self._enqueue(message)
-        self._wake.set()
+        self._wake_up()
 
     def progress(self, progress: Progress) -> None:
         """Tell how far the plan is; at most two messages per second are sent, the newest always."""
@@ -144,7 +144,12 @@ class Link:
         self._thread.join(LINGER_MS / 1000 + 1.0)
         return done
 
-    # -------------------------------------------------------------------------- below: only the link's thread
+    def _wake_up(self) -> None:
+        # The link's thread itself looks at the queue before it waits again.
+        if threading.get_ident() != self._thread.ident:
+            self._wake.set()
+
+    # -------------------------------------------------------------------------- only the link's thread
 
     def _enqueue(self, message: ToManager) -> None:
         if self._connected:

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import queue
-import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -29,17 +28,15 @@ from remanager.worker.capture import ConsoleCapture
 from remanager.worker.commands import CommandDesk
 from remanager.worker.environment import Environment
 from remanager.worker.failures import exception_text, traceback_text
+from remanager.worker.interrupt import UserCode
 from remanager.worker.link import Link
 from remanager.worker.run_engine import RunEngineControl
 from remanager.worker.state import AcceptedUids, StateBoard, is_busy
 from remanager.worker.tasks import TaskRunner
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from remanager.model.link import Message
     from remanager.model.worker_config import WorkerConfig
-    from remanager.worker.runs import RunMonitor
 
 logger = logging.getLogger("remanager.worker")
 
@@ -76,7 +73,7 @@ class WorkerProcess:
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
         self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
-        self._user_code_runs = False
+        self._user_code = UserCode()
         self._exit_code = EXIT_FAULT
         self._busy_until = time.monotonic()
         self._accepted = AcceptedUids()
@@ -91,11 +88,14 @@ class WorkerProcess:
         self._board = StateBoard(self._link.publish)
         self._control = RunEngineControl(
             self._board,
+            self._user_code,
             on_progress=lambda uid, done, total: self._link.progress(Progress(uid, done, total)),
             on_ended_outside=lambda: self._work.put(EndedOutside()),
         )
         self._environment = Environment(config)
-        self._tasks = TaskRunner(self._environment, self._control, self._board, config.encoding)
+        self._tasks = TaskRunner(
+            self._environment, self._control, self._board, self._user_code, config.encoding
+        )
         self._desk = CommandDesk(
             config=config,
             board=self._board,
@@ -114,7 +114,7 @@ class WorkerProcess:
         """
         # Registered first, it runs last: after the exit handlers of user code.
         atexit.register(self._end)
-        signal.signal(signal.SIGINT, self._on_sigint)
+        self._user_code.install()
         self._console.start()
         faulthandler.enable(self._console.original_stderr)
         _configure_logging()
@@ -133,8 +133,8 @@ class WorkerProcess:
     def _open(self) -> bool:
         _prepare_process()
         try:
-            self._user_code_runs = True
-            self._environment.open()
+            with self._user_code:
+                self._environment.open()
         except BaseException as exc:  # noqa: BLE001 - start-up code may raise anything
             msg, trace = f"{STARTUP_ERROR}: {exception_text(exc)}", traceback_text(exc)
             logger.error("%s:\n%s", STARTUP_ERROR, trace)
@@ -143,8 +143,6 @@ class WorkerProcess:
                 environment_state=EnvironmentState.FAILED.value,
             )
             return False
-        finally:
-            self._user_code_runs = False
         self._control.attach(self._environment.ns.get("RE"))
         lists = self._environment.lists
         logger.info("RE Environment is ready")
@@ -158,25 +156,21 @@ class WorkerProcess:
     def _main_loop(self) -> None:
         while True:
             work = self._work.get()
-            self._user_code_runs = True
-            try:
-                match work:
-                    case RunPlan():
-                        self._run_plan(work)
-                    case ContinuePlan():
-                        self._control.go_on(work.option)
-                    case RunTask():
-                        self._tasks.run(work)
-                    case EndedOutside():
-                        self._control.close_ended_outside()
-                    case CloseEnvironment():
-                        logger.info("Closing RE Worker environment ...")
-                        return
-            finally:
-                self._user_code_runs = False
+            match work:
+                case RunPlan():
+                    self._run_plan(work)
+                case ContinuePlan():
+                    self._control.go_on(work.option)
+                case RunTask():
+                    self._tasks.run(work)
+                case EndedOutside():
+                    self._control.close_ended_outside()
+                case CloseEnvironment():
+                    logger.info("Closing RE Worker environment ...")
+                    return
 
     def _run_plan(self, command: RunPlan) -> None:
-        def start(engine: Any, monitor: RunMonitor) -> object:
+        def start(engine: Any) -> object:
             try:
                 item = json.loads(command.body)
                 call = self._environment.plan_call(item)
@@ -186,14 +180,9 @@ class WorkerProcess:
                 ) from exc
             logger.info("Starting the plan '%s'", item["name"])
             metadata = {"queue_item_uid": command.item_uid, **call["meta"]}
-            return engine(call["callable"](*call["args"], **call["kwargs"]), {"all": [monitor]}, **metadata)
+            return engine(call["callable"](*call["args"], **call["kwargs"]), **metadata)
 
         self._control.run(command.item_uid, start)
-
-    def _on_sigint(self, _signal: int, _frame: FrameType | None) -> None:
-        """Interrupt user code; the RunEngine puts its own handler in place while a plan runs."""
-        if self._user_code_runs:
-            raise KeyboardInterrupt
 
     def _end(self) -> None:
         """End the process at once, without taking modules apart: libraries of devices may hang in that."""

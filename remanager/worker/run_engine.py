@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from remanager.model.link import PlanFinished, PlanPaused
 from remanager.model.states import EnvironmentState, ExitStatus
 from remanager.worker.failures import exception_text, traceback_text
-from remanager.worker.runs import RunMonitor
+from remanager.worker.runs import DOCUMENTS, RunMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from contextlib import AbstractContextManager
 
     from remanager.worker.state import StateBoard
 
-    StartPlan = Callable[[Any, RunMonitor], object]
+    StartPlan = Callable[[Any], object]
     OnProgress = Callable[[str, int, int | None], None]
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,18 @@ def _containing(engine: Any) -> Iterator[None]:
         preprocessors.remove(contained)
 
 
+def _subscribe(engine: Any, monitor: RunMonitor) -> Callable[[], None]:
+    """Pass the documents that the monitor looks at to it; return how to end that."""
+    # Not for "all": that costs the RunEngine more time than a short plan.
+    tokens = [engine.subscribe(monitor, name) for name in DOCUMENTS]
+
+    def unsubscribe() -> None:
+        for token in tokens:
+            engine.unsubscribe(token)
+
+    return unsubscribe
+
+
 @dataclass(slots=True)
 class _Plan:
     """The running or paused plan."""
@@ -77,6 +90,7 @@ class _Plan:
     monitor: RunMonitor
     time_start: float
     clock_start: float
+    unsubscribe: Callable[[], None] = lambda: None
     interrupted_by: ExitStatus | None = None
 
 
@@ -87,6 +101,8 @@ class RunEngineControl:
     ----------
     board : StateBoard
         The worker's state; it learns of every change of the RunEngine's state at once.
+    user_code : context manager
+        Entered while a plan is started or continued.
     on_progress : callable
         Called as ``on_progress(item_uid, done, total)`` in points of the running plan.
     on_ended_outside : callable
@@ -95,9 +111,14 @@ class RunEngineControl:
     """
 
     def __init__(
-        self, board: StateBoard, on_progress: OnProgress, on_ended_outside: Callable[[], None]
+        self,
+        board: StateBoard,
+        user_code: AbstractContextManager[None],
+        on_progress: OnProgress,
+        on_ended_outside: Callable[[], None],
     ) -> None:
         self._board = board
+        self._user_code = user_code
         self._on_progress = on_progress
         self._on_ended_outside = on_ended_outside
         self._lock = threading.Lock()  # guards the fields below
@@ -181,21 +202,23 @@ class RunEngineControl:
         item_uid : str
             The plan.
         start : callable
-            Called as ``start(engine, callback)``: calls the RunEngine with the plan and the document
-            callback. Whatever it raises makes the plan fail.
+            Called as ``start(engine)``: calls the RunEngine with the plan. Whatever it raises makes the
+            plan fail.
         """
         monitor = RunMonitor(
             on_runs=lambda runs: self._board.change(run_list=runs),
             on_progress=lambda done, total: self._on_progress(item_uid, done, total),
         )
+        plan = _Plan(item_uid, monitor, time.time(), time.monotonic())
         with self._lock:
-            self._plan = _Plan(item_uid, monitor, time.time(), time.monotonic())
+            self._plan = plan
         self._install_hook()
 
         def call() -> None:
             engine = self._ready_engine()
+            plan.unsubscribe = _subscribe(engine, monitor)
             with _containing(engine):
-                start(engine, monitor)
+                start(engine)
 
         self._execute(call, ExitStatus.COMPLETED)
 
@@ -239,7 +262,8 @@ class RunEngineControl:
 
     def _execute(self, call: Callable[[], object], expected: ExitStatus) -> None:
         try:
-            call()
+            with self._user_code:
+                call()
         except BaseException as exc:  # noqa: BLE001 - user code may raise anything; the plan then failed
             if self.state == "paused":
                 self._report_pause()
@@ -300,6 +324,7 @@ class RunEngineControl:
             deferred_pause=False,
             run_list=[],
         )
+        plan.unsubscribe()
 
     def _install_hook(self) -> None:
         """Put our state hook in front of the profile's one; again if the profile has replaced it since."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 MAX_NUMBER = 1 << 63
 COUNTED_STREAM = "primary"
+DOCUMENTS = ("start", "descriptor", "event", "event_page", "stop")
 
 
 class RunMonitor:

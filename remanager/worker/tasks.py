@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import threading
@@ -16,6 +17,8 @@ from remanager.model.states import EnvironmentState
 from remanager.worker.failures import exception_text, traceback_text
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from remanager.model.link import Event, RunTask
     from remanager.worker.environment import Environment
     from remanager.worker.run_engine import RunEngineControl
@@ -43,21 +46,29 @@ class TaskRunner:
         Told if a script replaces the RunEngine.
     board : StateBoard
         Takes the reports.
+    user_code : context manager
+        Entered while a foreground task runs.
     encoding : str
         ``json`` or ``msgpack``: encoding of return values.
     """
 
     def __init__(
-        self, environment: Environment, control: RunEngineControl, board: StateBoard, encoding: str
+        self,
+        environment: Environment,
+        control: RunEngineControl,
+        board: StateBoard,
+        user_code: AbstractContextManager[None],
+        encoding: str,
     ) -> None:
         self._environment = environment
         self._control = control
         self._board = board
+        self._user_code = user_code
         self._encoding = encoding
 
     def run(self, command: RunTask) -> None:
         """Run a foreground task; call this in the main thread."""
-        events = self._execute(command)
+        events = self._execute(command, self._user_code)
         self._board.change(
             events=events,
             environment_state=EnvironmentState.IDLE.value,
@@ -77,10 +88,10 @@ class TaskRunner:
         if loop is not None:
             # Asynchronous devices look for the RunEngine's event loop in the thread that uses them.
             asyncio.set_event_loop(loop)
-        events = self._execute(command)
+        events = self._execute(command, contextlib.nullcontext())
         self._board.change(events=events, background=-1)
 
-    def _execute(self, command: RunTask) -> list[Event]:
+    def _execute(self, command: RunTask, context: AbstractContextManager[None]) -> list[Event]:
         """Run a task to its end; return the events that tell of it, ``TaskFinished`` last."""
         time_start, clock_start = time.time(), time.monotonic()
         events: list[Event] = []
@@ -89,10 +100,11 @@ class TaskRunner:
             body = json.loads(command.body)
             name = body.get("name", name)
             value = None
-            if command.kind == "function":
-                value = self._call_function(body)
-            else:
-                self._load(body, events)
+            with context:
+                if command.kind == "function":
+                    value = self._call_function(body)
+                else:
+                    self._load(body, events)
             payload = encode_value(value, self._encoding)
             msg = trace = ""
             success = True

@@ -10,21 +10,25 @@ class WakeUp:
     """Any thread calls :meth:`set`; the polling thread sees ``fd`` readable and calls :meth:`clear`."""
 
     def __init__(self) -> None:
+        self._is_set = False
         self.fd, self._write_fd = os.pipe()
         os.set_blocking(self.fd, False)
         os.set_blocking(self._write_fd, False)
 
     def set(self) -> None:
-        """Make the descriptor readable. Never blocks; safe in signal handlers and after :meth:`close`."""
-        # A full pipe is readable already; a closed one has nobody to wake.
+        """Make the descriptor readable. Never blocks; does nothing after :meth:`close`."""
+        if self._is_set:
+            return
+        self._is_set = True
         with contextlib.suppress(OSError):
             os.write(self._write_fd, b"\0")
 
     def clear(self) -> None:
-        """Make the descriptor unreadable until the next :meth:`set`."""
+        """Make the descriptor unreadable; look for work after this, not before."""
         with contextlib.suppress(BlockingIOError):
-            while len(os.read(self.fd, 4096)) == 4096:
-                pass
+            os.read(self.fd, 4096)
+        # In this order: what was there before the flag falls needs no wake-up, the caller looks for it now.
+        self._is_set = False
 
     def close(self) -> None:
         """Close both ends."""

@@ -63,9 +63,11 @@ class FakeManager:
         self.console_address = f"ipc://{directory}/console"
         self.context = zmq.Context()
         self.messages: list[Message] = []
+        self.replies: dict[int, Reply] = {}
         self.console: list[str] = []
         self.acknowledge = True
         self.acked = 0
+        self.alive: Callable[[], bool] = lambda: True
         self.permissions: dict[str, Any] = PERMISSIONS
         self._ids = itertools.count(1)
         self._taken = 0
@@ -102,6 +104,8 @@ class FakeManager:
 
     def _take(self, message: Message) -> None:
         self.messages.append(message)
+        if isinstance(message, Reply):
+            self.replies[message.id] = message
         seq = getattr(message, "seq", None)
         if isinstance(message, Hello):
             self.send(Welcome("manager", self.acked, self.permissions))
@@ -116,9 +120,10 @@ class FakeManager:
         end = time.monotonic() + timeout_s
         while not (found := condition()):
             left = end - time.monotonic()
-            if left <= 0:
-                raise AssertionError(f"Not in time; got {self.messages[-10:]}, {self.text()[-2000:]}")
-            self.receive(min(left, 0.1))
+            if left <= 0 or not (self.receive(min(left, 0.1)) or self.alive()):
+                raise AssertionError(
+                    f"Not in time, or the worker ended; got {self.messages[-10:]}, {self.text()[-2000:]}"
+                )
         return found
 
     def expect(self, kind: type[T], **fields: Any) -> T:
@@ -165,7 +170,7 @@ class FakeManager:
         self.send(make(number))
 
         def find() -> Reply | None:
-            return next((m for m in self.messages if isinstance(m, Reply) and m.id == number), None)
+            return self.replies.get(number)
 
         return self.until(find)  # type: ignore[return-value]
 
@@ -191,9 +196,11 @@ class Worker:
             start_new_session=True,
             env=env,
         )
+        self.manager.alive = lambda: self.process.poll() is None
 
     def wait_exit(self) -> int:
         """Wait for the end of the process, receiving meanwhile; return its exit code."""
+        self.manager.alive = lambda: True
         self.manager.until(lambda: self.process.poll() is not None)
         return self.process.returncode
 
