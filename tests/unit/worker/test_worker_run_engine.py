@@ -1,0 +1,203 @@
+"""Control of a RunEngine, with a stand-in for it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from remanager.model.link import Event, PlanFinished, PlanPaused
+from remanager.worker.run_engine import RunEngineControl, contained, is_run_engine
+from remanager.worker.state import StateBoard
+
+
+class RunEngineInterrupted(Exception):
+    """Named as bluesky's."""
+
+
+class FakeEngine:
+    """Goes through the states that a plan, a list of states or exceptions, gives."""
+
+    def __init__(self) -> None:
+        self.state = "idle"
+        self.state_hook: Callable[[object, object], None] | None = None
+        self.preprocessors: list[object] = []
+        self.callbacks: list[Callable[[str, dict[str, Any]], None]] = []
+        self.pauses: list[bool] = []
+
+    def subscribe(self, callback: Callable[[str, dict[str, Any]], None], name: str) -> int:
+        self.callbacks.append(callback)
+        return len(self.callbacks) - 1
+
+    def unsubscribe(self, token: int) -> None:
+        self.callbacks.pop()
+
+    def go(self, state: str) -> None:
+        old, self.state = self.state, state
+        if self.state_hook is not None:
+            self.state_hook(state, old)
+
+    def request_pause(self, defer: bool) -> None:
+        self.pauses.append(defer)
+
+    def __call__(self, plan: list[object]) -> None:
+        for step in plan:
+            if isinstance(step, BaseException):
+                raise step
+            if callable(step):
+                step()
+            else:
+                self.go(str(step))
+
+    def resume(self) -> None:
+        self(["running", "idle"])
+
+    def abort(self) -> None:
+        self(["aborting", "idle"])
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.ended_outside = 0
+        self.board = StateBoard(lambda events, _state: self.events.extend(events))
+        self.board.change(environment_state="idle")
+        self.control = RunEngineControl(
+            self.board, contextlib.nullcontext(), lambda *_: None, self._count_ended_outside
+        )
+        self.engine = FakeEngine()
+        self.control.attach(self.engine)
+
+    def _count_ended_outside(self) -> None:
+        self.ended_outside += 1
+
+    def run(self, *plan: object) -> Event:
+        self.control.expect_plan()
+        self.board.change(environment_state="executing_plan", running_item_uid="a")
+        self.control.run("a", lambda engine: engine(plan))
+        return self.events[-1]
+
+    def pause(self) -> None:
+        assert isinstance(self.run("running", "pausing", "paused", RunEngineInterrupted()), PlanPaused)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def finished(event: Event) -> tuple[str, str]:
+    assert isinstance(event, PlanFinished)
+    return event.exit_status, event.msg
+
+
+@pytest.mark.parametrize(
+    ("candidate", "expected"), [(FakeEngine(), True), (FakeEngine, False), (5, False), (print, False)]
+)
+def test_is_run_engine(candidate: object, expected: bool) -> None:
+    assert is_run_engine(candidate) is expected
+
+
+def test_without_an_engine(bench: Bench) -> None:
+    bench.control.attach(None)
+    assert bench.board.current.re_state is None
+    assert finished(bench.run())[0] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("plan", "status", "msg"),
+    [
+        (["running", "idle"], "completed", ""),
+        (["running", ValueError("bad")], "failed", "Plan failed: bad"),
+        (["running", SystemExit(1)], "failed", "Plan failed: 1"),
+        (
+            ["running", "pausing", "aborting", "idle", RunEngineInterrupted()],
+            "aborted",
+            "The plan was aborted while it was running",
+        ),
+        (
+            ["running", "stopping", "idle", RunEngineInterrupted()],
+            "stopped",
+            "The plan was stopped while it was running",
+        ),
+        (["running", "pausing", "idle", RunEngineInterrupted()], "completed", ""),
+    ],
+)
+def test_how_a_plan_ends(bench: Bench, plan: list[object], status: str, msg: str) -> None:
+    event = bench.run(*plan)
+    assert finished(event) == (status, msg)
+    state = bench.board.current
+    assert (state.environment_state, state.running_item_uid) == ("idle", None)
+    assert bench.engine.callbacks == []
+    assert bench.engine.preprocessors == []
+
+
+@pytest.mark.parametrize(("option", "status"), [("resume", "completed"), ("abort", "aborted")])
+def test_a_paused_plan_goes_on(bench: Bench, option: str, status: str) -> None:
+    bench.pause()
+    assert bench.board.current.environment_state == "idle"
+    assert bench.control.expect_continuation(option) == ""
+    assert bench.control.expect_continuation(option) != ""
+    bench.control.go_on(option)
+    assert finished(bench.events[-1]) == (status, "")
+
+
+@pytest.mark.parametrize("state", ["running", "panicked"])
+def test_the_engine_must_be_idle(bench: Bench, state: str) -> None:
+    bench.engine.state = state
+    status, msg = finished(bench.run())
+    assert status == "failed"
+    assert state in msg
+
+
+def test_a_continuation_needs_a_paused_plan(bench: Bench) -> None:
+    assert "The state is 'idle'" in bench.control.expect_continuation("resume")
+
+
+def test_a_pause_needs_a_running_plan(bench: Bench) -> None:
+    assert "Current state: 'idle'" in bench.control.request_pause("immediate")
+    assert "not supported" in bench.control.request_pause("now")
+
+
+def test_a_paused_plan_that_is_ended_outside(bench: Bench) -> None:
+    bench.pause()
+    bench.engine.go("running")
+    assert bench.ended_outside == 0
+    bench.engine.go("idle")
+    assert bench.ended_outside == 1
+    bench.control.close_ended_outside()
+    assert finished(bench.events[-1]) == ("unknown", "The plan is completed outside RE Manager")
+    event = bench.events[-1]
+    assert isinstance(event, PlanFinished)
+    assert event.stop_queue
+    bench.control.close_ended_outside()
+    assert bench.events[-1] is event
+
+
+def test_hooks_are_chained_without_recursion(bench: Bench) -> None:
+    seen: list[object] = []
+    ours = bench.engine.state_hook
+    assert ours is not None
+
+    def profile_hook(new: object, old: object) -> None:
+        seen.append(new)
+        ours(new, old)
+
+    bench.engine.state_hook = profile_hook
+    bench.run("running", "idle")
+    assert seen == ["running", "idle"]
+    assert bench.board.current.re_state == "idle"
+
+
+def test_a_plan_is_contained() -> None:
+    def plan() -> Any:
+        received = yield 1
+        assert received == "a"
+        raise SystemExit(3)
+
+    generator = contained(plan())
+    assert next(generator) == 1
+    with pytest.raises(RuntimeError, match=r"SystemExit\(3\)"):
+        generator.send("a")
