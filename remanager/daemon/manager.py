@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import time
@@ -100,6 +101,7 @@ class ManagerProcess:
                 workers=workers,
                 processes=processes,
                 publish_status=self._publish_status,
+                status_wanted=self._status_wanted,
                 on_fault=self._on_fault,
                 on_stop=self._stop.set,
                 transport_counters=lambda: control.counters.as_dict() if control else {},
@@ -164,6 +166,9 @@ class ManagerProcess:
         if self._info is not None:
             self._info.publish_status(status)
 
+    def _status_wanted(self) -> bool:
+        return self._info is not None and self._info.has_subscribers(TOPIC_INFO)
+
     def _on_subscribe(self, topic: str) -> None:
         if topic == TOPIC_INFO and self._manager is not None:
             self._publish_status(self._manager.status.reply())
@@ -172,7 +177,7 @@ class ManagerProcess:
         """Repeat the status for listeners that missed a change."""
         while True:
             await asyncio.sleep(STATUS_PERIOD_S)
-            if self._info is not None and self._info.has_subscribers(TOPIC_INFO):
+            if self._status_wanted():
                 self._publish_status(manager.status.reply())
 
     def _start_logging(self) -> logging.Handler:
@@ -234,4 +239,6 @@ def run(settings: Settings, supervisor_fd: int) -> int:
     async def main() -> int:
         return await ManagerProcess(settings, supervisor_fd).run()
 
+    # The queue in memory is many small objects that live long: looking through all of them often is in vain.
+    gc.set_threshold(20_000, 20, 50)
     return asyncio.run(main())

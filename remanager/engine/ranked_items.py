@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from remanager.engine.queue_item import PreparedItem, QueueDelta, QueueEntry
-from remanager.engine.ranks import place
+from remanager.engine.ranks import GAP, place
 
 _rank = attrgetter("rank")
 
@@ -127,6 +127,12 @@ class RankedItems:
         self, index: int, items: Sequence[PreparedItem | QueueEntry]
     ) -> tuple[tuple[QueueEntry, ...], list[tuple[str, int]]]:
         """Insert items before an index; return them, and the neighbours that got new ranks."""
+        if index == len(self._order) and len(items) == 1:  # by far the most frequent case
+            entry = _entry(items[0], self._order[-1].rank + GAP if self._order else 0)
+            self._order.append(entry)
+            self._by_uid[entry.uid] = entry
+            self._changed()
+            return (entry,), []
         placement = place(lambda i: self._order[i].rank, len(self._order), index, len(items))
         left, split = placement.left, placement.left + len(items)
         first, last = index - left, index + placement.right

@@ -20,7 +20,7 @@ from remanager.manager.lock import LockService
 from remanager.manager.options import ManagerOptions
 from remanager.manager.ports import Clock, NotConnected, ProcessPort, WorkerPort
 from remanager.manager.queue import MODE, QueueService
-from remanager.manager.state import State, new_uid
+from remanager.manager.state import State, change_uid, new_uid
 from remanager.manager.statistics import Statistics
 from remanager.manager.stats_view import StatsView
 from remanager.manager.status import StatusBoard
@@ -76,8 +76,8 @@ class Manager:
         Sockets towards workers.
     processes : ProcessPort
         Worker processes.
-    publish_status : callable
-        Receives each new status.
+    publish_status, status_wanted : callable
+        The first receives each new status, the second tells whether anybody listens.
     on_fault : callable
         Ends the process after an internal fault.
     on_stop : callable
@@ -95,6 +95,7 @@ class Manager:
         workers: WorkerPort,
         processes: ProcessPort,
         publish_status: Callable[[CachedReply], None],
+        status_wanted: Callable[[], bool],
         on_fault: Callable[[BaseException], None],
         on_stop: Callable[[], None],
         transport_counters: Callable[[], Mapping[str, int]],
@@ -106,7 +107,7 @@ class Manager:
         self.clock = clock
         self.processes = processes
         self.state = State()
-        self.status = StatusBoard(self._snapshot, publish_status)
+        self.status = StatusBoard(self._snapshot, publish_status, status_wanted)
         self.background = Background(on_fault)
         self.ledger = Ledger(store, clock, self.status.touch, on_fault)
         self.statistics = Statistics(clock())
@@ -273,7 +274,7 @@ class Manager:
         old = self.state.worker_state
         self.state.worker_state = new
         if old is None or old.run_list_rev != new.run_list_rev:
-            self.state.run_list_uid = new_uid()
+            self.state.run_list_uid = change_uid()
         self.status.touch()
         if (
             self.state.environment_exists

@@ -12,7 +12,7 @@ from remanager.engine.queue_item import PreparedItem, QueueDelta, QueueEntry, pr
 from remanager.engine.queue_mode import QueueMode, updated_mode
 from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock
-from remanager.manager.state import RunningItem, State, new_uid
+from remanager.manager.state import RunningItem, State, change_uid, new_uid
 from remanager.model.states import TaskState
 from remanager.store.records import QueueEntryRow
 from remanager.store.store import Store
@@ -236,7 +236,7 @@ class QueueService:
 
     def changed(self) -> None:
         """Give the queue a new uid."""
-        self._state.plan_queue_uid = new_uid()
+        self._state.plan_queue_uid = change_uid()
         self._reply = None
         self._ledger.touch()
 
@@ -246,7 +246,7 @@ class QueueService:
 
     def _history_changed(self, size: int) -> None:
         self.history_size = size
-        self._state.plan_history_uid = new_uid()
+        self._state.plan_history_uid = change_uid()
         self._history_reply = None
         self._ledger.touch()
 

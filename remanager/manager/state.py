@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,15 @@ from remanager.model.states import ManagerState
 def new_uid() -> str:
     """Return a new UID."""
     return str(uuid.uuid4())
+
+
+_LIFE = str(uuid.uuid4())[:23]
+_CHANGES = itertools.count(1)
+
+
+def change_uid() -> str:
+    """Return a new UID for what changes often: unique over restarts, and much cheaper than a random one."""
+    return f"{_LIFE}-{next(_CHANGES):012x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +77,10 @@ class State:
     pause_pending: bool = False
     queue_stop_pending: bool = False
     autostart: bool = False
-    run_list_uid: str = field(default_factory=new_uid)
-    plan_queue_uid: str = field(default_factory=new_uid)
-    plan_history_uid: str = field(default_factory=new_uid)
-    task_results_uid: str = field(default_factory=new_uid)
+    run_list_uid: str = field(default_factory=change_uid)
+    plan_queue_uid: str = field(default_factory=change_uid)
+    plan_history_uid: str = field(default_factory=change_uid)
+    task_results_uid: str = field(default_factory=change_uid)
 
     @property
     def re_state(self) -> str | None:

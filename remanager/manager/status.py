@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from remanager.manager.state import new_uid
+from remanager.manager.state import change_uid
 from remanager.wire.codec import CachedReply
 
 Snapshot = Callable[[], dict[str, Any]]
@@ -25,11 +25,16 @@ class StatusBoard:
         Returns the present values, without ``time`` and ``status_uid``.
     publish : callable
         Receives each new status.
+    wanted : callable
+        Tells whether anybody listens; without a listener the status is made when somebody asks for it.
     """
 
-    def __init__(self, snapshot: Snapshot, publish: Callable[[CachedReply], None]) -> None:
+    def __init__(
+        self, snapshot: Snapshot, publish: Callable[[CachedReply], None], wanted: Callable[[], bool]
+    ) -> None:
         self._snapshot = snapshot
         self._publish = publish
+        self._wanted = wanted
         self._reply: CachedReply | None = None
         self._status: dict[str, Any] = {}
         self._scheduled = False
@@ -38,7 +43,7 @@ class StatusBoard:
     def touch(self) -> None:
         """Say that something in the status may have changed."""
         self._reply = None
-        if not self._scheduled:
+        if not self._scheduled and self._wanted():
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._refresh)
 
@@ -67,7 +72,7 @@ class StatusBoard:
             "msg": values.pop("msg"),
             "time": datetime.now().isoformat(),
             **values,
-            "status_uid": new_uid(),
+            "status_uid": change_uid(),
             "seq": self._seq,
         }
         self._reply = CachedReply(self._status)

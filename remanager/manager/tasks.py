@@ -11,7 +11,7 @@ from typing import Any
 from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock
 from remanager.manager.queue import QueueService, column
-from remanager.manager.state import State, new_uid
+from remanager.manager.state import State, change_uid, new_uid
 from remanager.manager.statistics import Statistics
 from remanager.manager.worker_link import WorkerLink
 from remanager.model.errors import Busy, EnvironmentClosed, RemanagerError
@@ -245,7 +245,7 @@ class TaskService:
     def _forget(self, uid: str) -> None:
         """The result is on disk: from now on it is read there."""
         self.running.pop(uid, None)
-        self._state.task_results_uid = new_uid()
+        self._state.task_results_uid = change_uid()
         self._ledger.touch()
 
     def _set_idle(self) -> None:

@@ -33,7 +33,8 @@ class WorkerState:
     deferred_pause : bool
         A deferred pause was asked for and not taken yet.
     run_list : list of dict
-        Runs of the running plan: ``{"uid": str, "scan_id": int | None, "is_open": bool, "exit_status": str | None}``.
+        Runs of the running plan:
+        ``{"uid": str, "scan_id": int | None, "is_open": bool, "exit_status": str | None}``.
     run_list_rev : int
         Grows with each change of ``run_list``.
     ip_kernel_state : str
@@ -75,7 +76,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """Run a plan. ``body`` is the item as JSON text (name, args, kwargs, meta, user, user_group, item_uid)."""
+    """Run a plan; ``body`` is the item as JSON text: name, args, kwargs, meta, user, user_group, item_uid."""
 
     id: int
     item_uid: str

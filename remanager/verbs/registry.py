@@ -86,6 +86,8 @@ class Verb:
         Further keys of a refused reply, from the request's parameters.
     lenient : bool
         Ignore parameters altogether (``ping`` and ``status`` only).
+    names : tuple of str
+        Names of the parameters, the lock's key last.
     """
 
     name: str
@@ -96,12 +98,7 @@ class Verb:
     prefix: str
     fillers: Fillers
     lenient: bool
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the parameters, the lock's key last."""
-        fields = [n for n in self.params.model_fields if n != "lock_key"]
-        return (*fields, "lock_key") if "lock_key" in self.params.model_fields else tuple(fields)
+    names: tuple[str, ...]
 
     @property
     def doc(self) -> str:
@@ -138,7 +135,8 @@ def verb(
             raise ValueError(f"method {name!r} is declared twice")
         if lock is not None and "lock_key" not in params.model_fields:
             raise ValueError(f"method {name!r} is locked, but takes no lock_key")
-        REGISTRY[name] = Verb(name, family, params, handler, lock, prefix, fillers, lenient)
+        names = sorted(params.model_fields, key=lambda n: n == "lock_key")
+        REGISTRY[name] = Verb(name, family, params, handler, lock, prefix, fillers, lenient, tuple(names))
         return handler
 
     return declare
