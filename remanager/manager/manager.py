@@ -142,6 +142,7 @@ class Manager:
         self.stored_flags = {k: bool(settings.get(k)) for k in (AUTOSTART, STOP_PENDING)}
         self.stored_settings = settings
         self.greeted = asyncio.Event()
+        self.started = asyncio.Event()
         self._workers = workers
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._ids = itertools.count(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from typing import Any
 
 from remanager.manager.catalogue import LISTS
 from remanager.manager.execution import AUTOSTART, IMMEDIATE, STOP_PENDING
@@ -38,27 +39,36 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
     _take_over(manager, rows)
     state.autostart = manager.stored_flags[AUTOSTART]
     state.queue_stop_pending = manager.stored_flags[STOP_PENDING] and worker is not None
+    manager.run_background()
     if worker is None:
         await _close_remains(manager)
-    else:
-        state.worker = WorkerRecord(
-            worker.worker_uid,
-            worker.pid,
-            worker.start_ticks,
-            worker.acked_seq,
-            last_heartbeat=manager.clock(),
-        )
-        manager.environment.watch(state.worker)
-    lists = manager.stored_settings.get(LISTS) if worker is not None else None
-    await manager.catalogue.start(first_start=first_start, worker_lists=lists)
-    manager.run_background()
+        # Reading the lists can take a while: meanwhile the manager already says that it starts.
+        manager.background.spawn(_finish(manager, first_start, None), "start")
+        return
+    state.worker = WorkerRecord(
+        worker.worker_uid,
+        worker.pid,
+        worker.start_ticks,
+        worker.acked_seq,
+        last_heartbeat=manager.clock(),
+    )
+    manager.environment.watch(state.worker)
+    await _finish(manager, first_start, manager.stored_settings.get(LISTS))
+
+
+async def _finish(manager: Manager, first_start: bool, worker_lists: dict[str, Any] | None) -> None:
+    """Load permissions and lists, meet the worker; then requests are answered."""
+    state = manager.state
+    await manager.catalogue.start(first_start=first_start, worker_lists=worker_lists)
     if state.worker is not None:
         await _meet(manager)
-    else:
+    elif state.manager_state is ManagerState.INITIALIZING:
         state.manager_state = ManagerState.IDLE
     batch = manager.ledger.batch()
     batch.event("manager_started", manager_uid=manager.uid, adopted=state.worker is not None)
     await manager.ledger.commit(batch)
+    manager.status.touch()
+    manager.started.set()
     manager.execution.autostart()
 
 
@@ -101,6 +111,7 @@ async def _close_remains(manager: Manager) -> None:
     manager.tasks.on_worker_lost(batch, LOST)
     manager.execution.on_worker_lost(batch, LOST, exit_status=ExitStatus.UNKNOWN, requeue=False)
     manager.state.running_task_uid = None
+    manager.state.manager_state = ManagerState.INITIALIZING
     await manager.ledger.commit(batch)
 
 

@@ -38,6 +38,17 @@ class Dispatcher:
             verb, params = self._parse(request)
         except RemanagerError as exc:
             return {"success": False, "msg": str(exc), "code": exc.code}
+        if not (verb.lenient or self._manager.started.is_set()):
+            return self._answer_later(verb, params)
+        return self._answer(verb, params)
+
+    async def _answer_later(self, verb: Verb, params: Mapping[str, Any]) -> Reply:
+        """Answer when the manager has started."""
+        await self._manager.started.wait()
+        answer = self._answer(verb, params)
+        return answer if isinstance(answer, (Mapping, CachedReply)) else await answer
+
+    def _answer(self, verb: Verb, params: Mapping[str, Any]) -> Reply | Awaitable[Reply]:
         try:
             arguments = self._validate(verb, params)
             result = verb.handler(self._manager, arguments)

@@ -29,7 +29,7 @@ class LockScope(StrEnum):
 class Params(BaseModel):
     """Base of all parameter models: nothing unknown, nothing converted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class NoParams(Params):
