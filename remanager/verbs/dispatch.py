@@ -9,12 +9,15 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from remanager.manager.manager import Manager
-from remanager.model.errors import InvalidParams, InvalidRequest, RemanagerError, UnknownMethod
+from remanager.model.errors import Conflict, InvalidParams, InvalidRequest, RemanagerError, UnknownMethod
 from remanager.verbs import load
 from remanager.verbs.registry import REGISTRY, Refusal, Verb
 from remanager.wire.codec import CachedReply, Encoding, Reply
 
 logger = logging.getLogger(__name__)
+
+MAX_ERRORS = 5
+"""How many faults of the parameters a refusal names."""
 
 _REQUEST_KEYS = ("method", "params")
 
@@ -112,7 +115,7 @@ class Dispatcher:
             code, text = RemanagerError.code, f"Internal error: {type(exc).__name__}: {exc}"
         return {
             "success": False,
-            "msg": verb.prefix + text,
+            "msg": text if verb.plain and isinstance(exc, Conflict) else verb.prefix + text,
             "code": code,
             **verb.fillers(params, self._manager),
             **fields,
@@ -128,8 +131,11 @@ def _complete(reply: Reply) -> Reply:
 def _explain(exc: ValidationError) -> str:
     """Say in one line what is wrong with the parameters."""
     parts = []
-    for error in exc.errors(include_url=False):
+    errors = exc.errors(include_url=False)
+    for error in errors[:MAX_ERRORS]:
         name = ".".join(str(p) for p in error["loc"])
         given = "" if error["type"] == "missing" else f" (got {cast(Any, error['input'])!r:.80})"
         parts.append(f"parameter {name!r}: {error['msg']}{given}")
+    if len(errors) > MAX_ERRORS:
+        parts.append(f"and {len(errors) - MAX_ERRORS} more")
     return "; ".join(parts)

@@ -40,14 +40,14 @@ class ExecuteParams(UserParams):
     item: Any = Field(MISSING, description="plan or instruction to execute now")
 
 
-@verb("queue_start", LockParams, lock=LockScope.ENVIRONMENT)
+@verb("queue_start", LockParams, lock=LockScope.ENVIRONMENT, plain=True)
 async def queue_start(manager: Manager, _params: LockParams) -> Reply:
     """Start to execute the queue."""
     await manager.execution.queue_start()
     return {}
 
 
-@verb("queue_stop", LockParams, lock=LockScope.ENVIRONMENT)
+@verb("queue_stop", LockParams, lock=LockScope.ENVIRONMENT, plain=True)
 async def queue_stop(manager: Manager, _params: LockParams) -> Reply:
     """Stop the queue when the running plan has ended."""
     await manager.execution.queue_stop()
@@ -93,35 +93,35 @@ async def queue_item_execute(manager: Manager, params: ExecuteParams) -> Reply:
     return {"qsize": manager.queue.size, "item": item}
 
 
-@verb("re_pause", PauseParams, lock=LockScope.ENVIRONMENT, prefix="")
+@verb("re_pause", PauseParams, lock=LockScope.ENVIRONMENT, plain=True)
 async def re_pause(manager: Manager, params: PauseParams) -> Reply:
     """Pause the running plan: at its next checkpoint, or immediately (back to the last checkpoint)."""
     await manager.execution.pause(params.option)
     return {}
 
 
-@verb("re_resume", LockParams, lock=LockScope.ENVIRONMENT, prefix="")
+@verb("re_resume", LockParams, lock=LockScope.ENVIRONMENT, plain=True)
 async def re_resume(manager: Manager, _params: LockParams) -> Reply:
     """Go on with the paused plan."""
     await manager.execution.go_on("resume")
     return {}
 
 
-@verb("re_stop", LockParams, lock=LockScope.ENVIRONMENT, prefix="")
+@verb("re_stop", LockParams, lock=LockScope.ENVIRONMENT, plain=True)
 async def re_stop(manager: Manager, _params: LockParams) -> Reply:
     """End the paused plan; its runs count as successful."""
     await manager.execution.go_on("stop")
     return {}
 
 
-@verb("re_abort", LockParams, lock=LockScope.ENVIRONMENT, prefix="")
+@verb("re_abort", LockParams, lock=LockScope.ENVIRONMENT, plain=True)
 async def re_abort(manager: Manager, _params: LockParams) -> Reply:
     """End the paused plan; its runs are marked as aborted."""
     await manager.execution.go_on("abort")
     return {}
 
 
-@verb("re_halt", LockParams, lock=LockScope.ENVIRONMENT, prefix="")
+@verb("re_halt", LockParams, lock=LockScope.ENVIRONMENT, plain=True)
 async def re_halt(manager: Manager, _params: LockParams) -> Reply:
     """End the paused plan at once, without its clean-up."""
     await manager.execution.go_on("halt")
@@ -140,7 +140,7 @@ def re_runs(manager: Manager, params: RunsParams) -> Reply:
     return {"run_list": runs, "run_list_uid": manager.state.run_list_uid}
 
 
-@verb("re_metadata", prefix="", fillers=fixed(re_metadata={}))
+@verb("re_metadata", plain=True, fillers=fixed(re_metadata={}))
 async def re_metadata(manager: Manager, _params: NoParams) -> Reply:
     """Return the metadata dictionary of the RunEngine."""
     text = await manager.run_engine_metadata()

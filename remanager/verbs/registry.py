@@ -86,6 +86,8 @@ class Verb:
         Further keys of a refused reply, from the request's parameters.
     lenient : bool
         Ignore parameters altogether (``ping`` and ``status`` only).
+    plain : bool
+        The prefix stands before errors of the parameters only, not where the present state refuses.
     names : tuple of str
         Names of the parameters, the lock's key last.
     """
@@ -98,6 +100,7 @@ class Verb:
     prefix: str
     fillers: Fillers
     lenient: bool
+    plain: bool
     names: tuple[str, ...]
 
     @property
@@ -126,6 +129,7 @@ def verb(
     prefix: str = "Error: ",
     fillers: Fillers = _no_fillers,
     lenient: bool = False,
+    plain: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Declare a method; to be used as a decorator of its handler."""
 
@@ -136,7 +140,9 @@ def verb(
         if lock is not None and "lock_key" not in params.model_fields:
             raise ValueError(f"method {name!r} is locked, but takes no lock_key")
         names = sorted(params.model_fields, key=lambda n: n == "lock_key")
-        REGISTRY[name] = Verb(name, family, params, handler, lock, prefix, fillers, lenient, tuple(names))
+        REGISTRY[name] = Verb(
+            name, family, params, handler, lock, prefix, fillers, lenient, plain, tuple(names)
+        )
         return handler
 
     return declare

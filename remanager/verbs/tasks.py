@@ -57,7 +57,7 @@ async def function_execute(manager: Manager, params: FunctionParams) -> Reply:
     return {"item": item, "task_uid": uid}
 
 
-@verb("script_upload", ScriptParams, lock=LockScope.ENVIRONMENT, fillers=fixed(task_uid=None))
+@verb("script_upload", ScriptParams, lock=LockScope.ENVIRONMENT, fillers=fixed(task_uid=None), plain=True)
 async def script_upload(manager: Manager, params: ScriptParams) -> Reply:
     """Start to execute a script in the namespace of the environment."""
     if params.script is None:
