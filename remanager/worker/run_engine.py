@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import threading
@@ -16,6 +17,7 @@ from remanager.worker.runs import DOCUMENTS, RunMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
     from remanager.worker.state import StateBoard
@@ -166,8 +168,8 @@ class RunEngineControl:
             if starting:
                 self._pause_wanted = option
             self._board.change(deferred_pause=option == "deferred")
-        if not starting:
-            self._pause_in_thread(option)
+            if not starting:
+                self._schedule_pause(option)
         return ""
 
     def expect_plan(self) -> None:
@@ -359,18 +361,23 @@ class RunEngineControl:
         else:
             self._board.change(re_state=state)
         if wanted is not None:
-            self._pause_in_thread(wanted)
+            self._schedule_pause(wanted)
         if ended_outside:
             self._on_ended_outside()
 
-    def _pause_in_thread(self, option: str) -> None:
-        """Request the pause in a thread of its own: the RunEngine answers when its event loop is free."""
+    def _schedule_pause(self, option: str) -> None:
+        """Have the RunEngine's event loop pause the present plan as soon as the loop is free."""
+        engine, plan = self.engine, self._plan
 
-        def request() -> None:
-            try:
-                self.engine.request_pause(defer=option == "deferred")
-            except Exception as exc:  # noqa: BLE001 - the plan may have ended in the meantime
+        async def pause() -> None:
+            if self._plan is plan:
+                # The public request_pause() waits for the loop, which a plan may block for long.
+                await engine._request_pause_coro(option == "deferred")
+
+        def done(future: Future[None]) -> None:
+            if not future.cancelled() and (exc := future.exception()) is not None:
                 logger.warning("The plan was not paused: %s", exception_text(exc))
-                self._board.change(deferred_pause=False)
+                if self._plan is plan:
+                    self._board.change(deferred_pause=False)
 
-        threading.Thread(target=request, name="remanager-pause", daemon=True).start()
+        asyncio.run_coroutine_threadsafe(pause(), engine.loop).add_done_callback(done)

@@ -73,7 +73,6 @@ PROFILE = """
         yield from bps.checkpoint()
         release.wait()
         release.clear()
-        yield from bps.null()
 
     def failing():
         yield from bps.open_run()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ class FakeEngine:
         self.preprocessors: list[object] = []
         self.callbacks: list[Callable[[str, dict[str, Any]], None]] = []
         self.pauses: list[bool] = []
+        self.loop = asyncio.new_event_loop()
 
     def subscribe(self, callback: Callable[[str, dict[str, Any]], None], name: str) -> int:
         self.callbacks.append(callback)
@@ -39,8 +41,14 @@ class FakeEngine:
         if self.state_hook is not None:
             self.state_hook(state, old)
 
-    def request_pause(self, defer: bool) -> None:
+    async def _request_pause_coro(self, defer: bool) -> None:
+        if self.state != "running":
+            raise RuntimeError("can not be paused")
         self.pauses.append(defer)
+
+    def turn_loop(self) -> None:
+        for _ in range(3):
+            self.loop.run_until_complete(asyncio.sleep(0))
 
     def __call__(self, plan: list[object]) -> None:
         for step in plan:
@@ -84,8 +92,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.engine.loop.close()
 
 
 def finished(event: Event) -> tuple[str, str]:
@@ -159,6 +169,44 @@ def test_a_continuation_needs_a_paused_plan(bench: Bench) -> None:
 def test_a_pause_needs_a_running_plan(bench: Bench) -> None:
     assert "Current state: 'idle'" in bench.control.request_pause("immediate")
     assert "not supported" in bench.control.request_pause("now")
+
+
+@pytest.mark.parametrize("option", ["deferred", "immediate"])
+def test_a_running_plan_is_paused(bench: Bench, option: str) -> None:
+    def ask() -> None:
+        assert bench.control.request_pause(option) == ""
+        assert bench.board.current.deferred_pause is (option == "deferred")
+        bench.engine.turn_loop()
+
+    bench.run("running", ask, "idle")
+    assert bench.engine.pauses == [option == "deferred"]
+    assert bench.board.current.deferred_pause is False
+
+
+def test_an_accepted_plan_is_paused_when_it_runs(bench: Bench) -> None:
+    bench.control.expect_plan()
+    assert bench.control.request_pause("immediate") == ""
+    bench.run("running", bench.engine.turn_loop, "idle")
+    assert bench.engine.pauses == [False]
+
+
+def test_a_late_pause_does_not_reach_the_next_plan(bench: Bench) -> None:
+    bench.run("running", lambda: bench.control.request_pause("immediate"), "idle")
+    bench.run("running", bench.engine.turn_loop, "idle")
+    assert bench.engine.pauses == []
+
+
+def test_a_pause_that_fails_is_not_pending(bench: Bench) -> None:
+    seen: list[bool] = []
+
+    def ask() -> None:
+        bench.control.request_pause("deferred")
+        bench.engine.state = "stopping"
+        bench.engine.turn_loop()
+        seen.append(bench.board.current.deferred_pause)
+
+    bench.run("running", ask, "idle")
+    assert seen == [False]
 
 
 def test_a_paused_plan_that_is_ended_outside(bench: Bench) -> None:
