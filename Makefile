@@ -3,14 +3,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test lint unit bench conformance reference clean
+.PHONY: help venv demo test lint unit bench bench-peer conformance reference clean
 
 help:
 	@echo "make demo         run about ten plans on a simulated instrument"
 	@echo "make test         everything that continuous integration runs"
 	@echo "make lint         the checks of make test without the tests"
 	@echo "make unit         the fast tests only"
-	@echo "make bench        benchmarks"
+	@echo "make bench        benchmarks of this daemon, about 3 minutes"
+	@echo "make bench-peer   the same beside bluesky-queueserver, about 15 minutes"
 	@echo "make conformance  the test suites of bluesky-queueserver, against this daemon"
 	@echo "make reference    write the generated pages of docs/reference"
 	@echo "make venv         make the environment in $(VENV)"
@@ -40,7 +41,10 @@ unit: $(STAMP)
 	$(BIN)/pytest tests/unit
 
 bench: $(STAMP)
-	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	$(BIN)/python benchmarks/compare.py --json build/bench.json
+
+bench-peer: $(STAMP)
+	$(BIN)/python benchmarks/compare.py --peer --json build/bench-peer.json
 
 # CONFORMANCE names the directory of the conformance suite, CONFORMANCE_OPTIONS what is given to its run.sh.
 CONFORMANCE_OPTIONS ?= --quick

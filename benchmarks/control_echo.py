@@ -2,8 +2,7 @@
 
 usage: python benchmarks/control_echo.py [--seconds S]
 
-The clients run in this process, the server in another one. On a virtual machine a halted core takes long to
-wake, so two processes of idle priority keep the cores awake meanwhile.
+The clients run in this process, the server in another one.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ import argparse
 import asyncio
 import multiprocessing
 import os
-import time
+from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 
 import psutil
-import zmq
+from common import awake, closed_loop
 
 from remanager.daemon.control import Answer, ControlServer
 from remanager.wire.codec import CachedReply
@@ -32,7 +31,11 @@ def serve(pipe: Connection, kind: str) -> None:
     async def later() -> Answer:
         return STATUS
 
-    answers = {"cached": lambda: cached, "plain": lambda: STATUS, "task": later}
+    answers: dict[str, Callable[[], Answer | Awaitable[Answer]]] = {
+        "cached": lambda: cached,
+        "plain": lambda: STATUS,
+        "task": later,
+    }
 
     async def main() -> None:
         server = ControlServer("tcp://127.0.0.1:*", lambda _request, _encoding: answers[kind]())
@@ -43,37 +46,6 @@ def serve(pipe: Connection, kind: str) -> None:
     asyncio.run(main())
 
 
-def keep_awake() -> None:
-    """Use otherwise idle time of one core."""
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    while True:
-        pass
-
-
-def load(address: str, clients: int, seconds: float) -> int:
-    """Run clients with one request outstanding each; return the number of replies."""
-    context = zmq.Context()
-    sockets = [context.socket(zmq.REQ) for _ in range(clients)]
-    poller = zmq.Poller()
-    for socket in sockets:
-        socket.connect(address)
-        poller.register(socket, zmq.POLLIN)
-        socket.send(REQUEST)
-    replies, end = 0, time.monotonic() + seconds
-    while time.monotonic() < end:
-        if clients == 1:
-            sockets[0].recv()
-            sockets[0].send(REQUEST)
-            replies += 1
-            continue
-        for socket, _ in poller.poll():
-            socket.recv()
-            socket.send(REQUEST)
-            replies += 1
-    context.destroy(linger=0)
-    return replies
-
-
 def measure(kind: str, seconds: float) -> None:
     """Print the figures for one kind of handler."""
     ours, theirs = multiprocessing.Pipe()
@@ -82,31 +54,26 @@ def measure(kind: str, seconds: float) -> None:
     address, pid = ours.recv()
     process = psutil.Process(pid)
     for clients in (1, 8):
-        load(address, clients, 0.3)
+        closed_loop(address, clients, REQUEST, 0.3)
         before = process.cpu_times()
-        replies = load(address, clients, seconds)
+        load = closed_loop(address, clients, REQUEST, seconds)
         after = process.cpu_times()
-        user, system = (1e3 * (getattr(after, n) - getattr(before, n)) / replies for n in ("user", "system"))
-        rate = replies / seconds
-        print(f"{kind:7} x{clients}  {rate:7.0f} requests/s  user {user:.3f} ms  system {system:.3f} ms")
+        number = len(load.latencies)
+        user, system = (1e3 * (getattr(after, n) - getattr(before, n)) / number for n in ("user", "system"))
+        print(f"{kind:7} x{clients}  {load.rate:7.0f} requests/s  user {user:.3f} ms  system {system:.3f} ms")
     server.terminate()
     server.join()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=2.0)
     seconds = parser.parse_args().seconds
     multiprocessing.set_start_method("spawn")
-    spinners = [multiprocessing.Process(target=keep_awake, daemon=True) for _ in range(os.cpu_count() or 1)]
-    for spinner in spinners:
-        spinner.start()
-    try:
+    with awake():
         for kind in ("cached", "plain", "task"):
             measure(kind, seconds)
-    finally:
-        for spinner in spinners:
-            spinner.terminate()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,28 @@
+"""Requests per second of ``ping`` and ``status``, and what they cost the daemon."""
+
+from __future__ import annotations
+
+from common import Figures, closed_loop, encode
+from daemons import Daemon, Target
+
+SECONDS = 1.0
+WARM_UP_S = 0.2
+
+
+def measure(target: Target, figures: Figures) -> None:
+    """Run one repeat."""
+    with Daemon(target) as daemon, daemon.opened():
+        for method in ("ping", "status"):
+            for clients in (1, 8):
+                _measure(daemon, figures, method, clients)
+
+
+def _measure(daemon: Daemon, figures: Figures, method: str, clients: int) -> None:
+    name = f"{method}, {clients} client{'s' if clients > 1 else ''}"
+    closed_loop(daemon.address, clients, encode(method), WARM_UP_S)
+    before = daemon.cpu_seconds()
+    load = closed_loop(daemon.address, clients, encode(method), SECONDS)
+    used = daemon.cpu_seconds() - before
+    figures.note(f"{name}: requests/s", load.rate)
+    figures.note(f"{name}: p99 (ms)", load.percentile_ms(99))
+    figures.note(f"{name}: daemon CPU per request (ms)", 1e3 * used / len(load.latencies))
