@@ -56,6 +56,7 @@ class Catalogue:
         self._allowed: AllowedLists = {}
         self._validators: dict[str, PlanValidator] = {}
         self._replies: dict[tuple[str, str], CachedReply] = {}
+        self._making = asyncio.Lock()
 
     # -------------------------------------------------------------------------------- asking
 
@@ -65,7 +66,15 @@ class Catalogue:
         return self._allowed.keys()
 
     def validator(self, group: str) -> PlanValidator:
-        """Return the validator of a group's plans."""
+        """Return the validator of a group's plans.
+
+        Raises
+        ------
+        InvalidParams
+            The group is not known (any more).
+        """
+        if group not in self._allowed:
+            raise InvalidParams(f"Unknown user group: '{group}'")
         if group not in self._validators:
             self._validators[group] = PlanValidator(*self._allowed[group])
         return self._validators[group]
@@ -138,12 +147,17 @@ class Catalogue:
         if always or lists.devices != self.lists.devices:
             self.devices_existing_uid = new_uid()
         self.lists = lists
+        self._replies.clear()
         await self._make_allowed(always=always)
 
     async def _make_allowed(self, *, always: bool) -> None:
         """Compute the allowed lists beside the event loop: they can be large."""
-        lists, permissions = self.lists, self.permissions
-        allowed = await asyncio.to_thread(allowed_lists, lists.plans, lists.devices, permissions)
+        async with self._making:  # lists and permissions may change meanwhile: the last result must win
+            lists, permissions = self.lists, self.permissions
+            allowed = await asyncio.to_thread(allowed_lists, lists.plans, lists.devices, permissions)
+            self._take_allowed(allowed, always=always)
+
+    def _take_allowed(self, allowed: AllowedLists, *, always: bool) -> None:
         old = self._allowed
         if always or {g: p for g, (p, _) in allowed.items()} != {g: p for g, (p, _) in old.items()}:
             self.plans_allowed_uid = new_uid()

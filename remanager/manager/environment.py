@@ -15,7 +15,7 @@ from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock, ProcessPort
 from remanager.manager.state import State, WorkerRecord, new_uid
 from remanager.manager.worker_link import WorkerLink
-from remanager.model.errors import Busy, Conflict, EnvironmentClosed, RemanagerError
+from remanager.model.errors import Busy, Conflict, EnvironmentClosed, RequestTimeout
 from remanager.model.link import CloseEnvironment, EnvironmentFailed
 from remanager.model.states import ExitStatus, ManagerState
 from remanager.model.worker_config import WorkerConfig
@@ -60,7 +60,24 @@ class Outcome:
     requeue: bool
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerExit:
+    """The end of a worker process.
+
+    Attributes
+    ----------
+    returncode : int or None
+        Exit code, negative for a signal, None if it is not known.
+    why : str
+        Why it could not even start; empty if it did.
+    """
+
+    returncode: int | None
+    why: str = ""
+
+
 WorkerLost = Callable[[Batch, Outcome], None]
+ReportExit = Callable[[WorkerRecord, WorkerExit], None]
 
 
 class EnvironmentService:
@@ -76,8 +93,15 @@ class EnvironmentService:
         Runs what goes on after the reply.
     make_command : callable
         Returns how to start a worker now (permissions may have changed).
+    report_exit : callable
+        Takes the end of a worker and hands it to :meth:`on_exit` after what the worker sent before.
     on_lost : callable
         Closes what ran in a worker that ended.
+
+    Attributes
+    ----------
+    on_idle : callable
+        Called when a worker refused to leave, so that something else can run.
     """
 
     def __init__(
@@ -90,6 +114,7 @@ class EnvironmentService:
         processes: ProcessPort,
         background: Background,
         make_command: Callable[[], WorkerCommand],
+        report_exit: ReportExit,
         on_lost: WorkerLost,
     ) -> None:
         self._state = state
@@ -99,7 +124,9 @@ class EnvironmentService:
         self._processes = processes
         self._background = background
         self._make_command = make_command
+        self._report_exit = report_exit
         self._on_lost = on_lost
+        self.on_idle: Callable[[], None] = lambda: None
         self._ended = asyncio.Event()
 
     # -------------------------------------------------------------------------------- requests
@@ -171,12 +198,14 @@ class EnvironmentService:
             return True
         try:
             await self._link.command(CloseEnvironment)
+        except (EnvironmentClosed, RequestTimeout) as exc:  # it is gone, or hangs
+            logger.warning("The worker does not answer the request to close: %s", exc)
         except Conflict as exc:
             logger.error("The environment cannot be closed: %s", exc)
-            self._set(ManagerState.IDLE)
+            if state.manager_state is ManagerState.CLOSING_ENVIRONMENT:
+                self._set(ManagerState.IDLE)
+                self.on_idle()
             return False
-        except RemanagerError as exc:  # it is gone, or hangs
-            logger.warning("The worker does not answer the request to close: %s", exc)
         await self._wait_ended(worker)
         return True
 
@@ -186,9 +215,13 @@ class EnvironmentService:
         if worker is None:
             return
         self._set(ManagerState.DESTROYING_ENVIRONMENT)
-        self._processes.kill(worker.pid)
-        async with asyncio.timeout(CLOSE_TIMEOUT_S):
-            await self._ended.wait()
+        if worker.pid:  # else it is being started, and killed then
+            self._processes.kill(worker.pid)
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._ended.wait()
+        except TimeoutError:
+            logger.error("The worker (pid %d) does not end", worker.pid)
 
     # -------------------------------------------------------------------------------- worker events
 
@@ -213,9 +246,38 @@ class EnvironmentService:
         self._ended.clear()
 
         def ended(returncode: int | None) -> None:
-            asyncio.get_running_loop().call_later(DRAIN_S, self._on_exit, worker, returncode)
+            loop = asyncio.get_running_loop()
+            loop.call_later(DRAIN_S, self._report_exit, worker, WorkerExit(returncode))
 
         self._processes.watch(worker.pid, ended)
+
+    def on_exit(self, worker: WorkerRecord, exit_: WorkerExit) -> None:
+        """Close what ran in a worker that has ended."""
+        state = self._state
+        if state.worker is not worker:
+            return
+        was = state.manager_state
+        opened = state.environment_exists
+        outcome = self._outcome(was, exit_)
+        batch = self._ledger.batch()
+        batch.write(worker_delete(worker.uid))
+        batch.event("environment_closed", worker_uid=worker.uid, returncode=exit_.returncode, msg=outcome.msg)
+        if was is ManagerState.CLOSING_ENVIRONMENT:
+            logger.info("The environment is closed")
+        elif was is not ManagerState.DESTROYING_ENVIRONMENT and opened:
+            logger.error("%s", outcome.msg)
+        elif was is ManagerState.CREATING_ENVIRONMENT and not state.environment_error:
+            state.environment_error = outcome.msg
+            logger.error("The environment could not be opened: %s", outcome.msg)
+        self._on_lost(batch, outcome)
+        state.worker = state.worker_state = None
+        state.environment_exists = False
+        state.running_task_uid = None
+        self._link.on_lost()
+        self._remove_config(worker.uid)
+        self._set(ManagerState.IDLE)
+        self._ended.set()
+        self._ledger.commit(batch)
 
     # -------------------------------------------------------------------------------- inside
 
@@ -223,12 +285,14 @@ class EnvironmentService:
         state, command = self._state, self._make_command()
         worker = WorkerRecord(uid=new_uid(), pid=0, start_ticks=0, last_heartbeat=self._clock())
         state.worker, state.worker_state = worker, None
-        path = command.write_config(worker.uid)
-        await self._record(worker)  # known before it lives: a manager that comes back can adopt it
+        state.environment_error = ""
+        self._ended.clear()
+        await self._record(worker)
         try:
+            path = command.write_config(worker.uid)
             worker.pid = await self._processes.spawn(command.argv(path), None, None)
         except OSError as exc:
-            self._on_exit(worker, None, f"The worker process could not be started: {exc}")
+            self._report_exit(worker, WorkerExit(None, f"The worker process could not be started: {exc}"))
             return
         worker.start_ticks = self._processes.start_ticks(worker.pid)
         self.watch(worker)
@@ -262,41 +326,14 @@ class EnvironmentService:
             self._processes.kill(worker.pid)
             await self._ended.wait()
 
-    def _on_exit(self, worker: WorkerRecord, returncode: int | None, why: str = "") -> None:
-        state = self._state
-        if state.worker is not worker:
-            return
-        was = state.manager_state
-        opened = state.environment_exists
-        outcome = self._outcome(was, returncode, why)
-        batch = self._ledger.batch()
-        batch.write(worker_delete(worker.uid))
-        batch.event("environment_closed", worker_uid=worker.uid, returncode=returncode, msg=outcome.msg)
-        if was is ManagerState.CLOSING_ENVIRONMENT:
-            logger.info("The environment is closed")
-        elif was is not ManagerState.DESTROYING_ENVIRONMENT and opened:
-            logger.error("%s", outcome.msg)
-        elif was is ManagerState.CREATING_ENVIRONMENT and not state.environment_error:
-            state.environment_error = outcome.msg
-            logger.error("The environment could not be opened: %s", outcome.msg)
-        self._on_lost(batch, outcome)
-        state.worker = state.worker_state = None
-        state.environment_exists = False
-        state.running_task_uid = None
-        self._link.on_lost()
-        self._remove_config(worker.uid)
-        self._set(ManagerState.IDLE)
-        self._ended.set()
-        self._ledger.commit(batch)
-
     def _remove_config(self, worker_uid: str) -> None:
         (self._make_command().runtime_dir / f"worker-{worker_uid}.json").unlink(missing_ok=True)
 
     @staticmethod
-    def _outcome(was: ManagerState, returncode: int | None, why: str) -> Outcome:
+    def _outcome(was: ManagerState, exit_: WorkerExit) -> Outcome:
         if was is ManagerState.DESTROYING_ENVIRONMENT:
             return Outcome("RE Worker environment was destroyed", ExitStatus.FAILED, requeue=True)
-        return Outcome(why or describe_exit(returncode), ExitStatus.FAILED, requeue=True)
+        return Outcome(exit_.why or describe_exit(exit_.returncode), ExitStatus.FAILED, requeue=True)
 
     def _require_idle(self) -> None:
         if not self._state.idle:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Collection
 from typing import Any
 
 from remanager.engine.disposition import after_plan, next_step
+from remanager.engine.queue_item import prepare_item
 from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock
 from remanager.manager.queue import QueueService, column
@@ -14,7 +16,7 @@ from remanager.manager.state import RunningItem, State, new_uid
 from remanager.manager.statistics import Statistics
 from remanager.manager.worker_link import WorkerLink
 from remanager.model.errors import Busy, Conflict, EnvironmentClosed, InvalidParams
-from remanager.model.link import ContinuePlan, PausePlan, PlanFinished, PlanPaused, RunPlan
+from remanager.model.link import ContinuePlan, PausePlan, PlanFinished, PlanPaused, RunPlan, WorkerState
 from remanager.model.states import ExitStatus, ManagerState, TaskState
 from remanager.store.records import NewTask
 from remanager.store.writes import task_finish, task_insert, task_start
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 AUTOSTART = "autostart"
 STOP_PENDING = "queue_stop_pending"
+_RUNNING = (ManagerState.EXECUTING_QUEUE, ManagerState.PAUSED)
 PAUSE_OPTIONS = ("deferred", "immediate")
 IMMEDIATE = '{"immediate_execution": true}'
 """``properties`` of a task that was executed beside the queue."""
@@ -68,6 +71,7 @@ class Execution:
         self._statistics = statistics
         self._clock = clock
         self.closing: dict[str, TaskState] = {}
+        self._starting: str | None = None  # the plan whose start is not on disk yet
 
     # -------------------------------------------------------------------------------- requests
 
@@ -96,16 +100,16 @@ class Execution:
             The item with its uid.
         """
         self._require_free()
-        item = {**item, "item_uid": new_uid()}
+        prepared = prepare_item({**item, "item_uid": new_uid()})
+        uid, item = prepared.uid, prepared.item
         batch = self._ledger.batch()
         self._set_stop_pending(batch, False)
         self._state.manager_state = ManagerState.STARTING_QUEUE
-        text = json.dumps(item)
-        batch.write(task_insert(_immediate_task(item, text, self._clock())))
+        batch.write(task_insert(_immediate_task(item, prepared.text, self._clock())))
         if item["item_type"] == "plan":
-            self._begin(batch, item["item_uid"], item, text, immediate=True)
+            self._begin(batch, uid, item, prepared.text, immediate=True)
         else:
-            self._end_instruction(batch, item["item_uid"])
+            self._end_instruction(batch, uid)
             self._become_idle(batch, "instruction", autostart_disable=True)
         self._queue.changed()
         await self._ledger.commit(batch)
@@ -164,8 +168,9 @@ class Execution:
         if not self._state.environment_exists:
             raise EnvironmentClosed("Environment does not exist. Can not pause Run Engine.")
         self._require_run_engine()
+        running = self._state.running
         await self._link.command(lambda i: PausePlan(i, str(option)))
-        if self._state.manager_state is ManagerState.EXECUTING_QUEUE:
+        if self._state.manager_state is ManagerState.EXECUTING_QUEUE and self._state.running is running:
             self._state.pause_pending = True
             self._ledger.touch()
 
@@ -180,20 +185,34 @@ class Execution:
         state = self._state
         if state.manager_state is not ManagerState.PAUSED:
             raise Conflict(f"RE Manager is not paused: current state is '{state.manager_state}'")
+        running = state.running
         await self._link.command(lambda i: ContinuePlan(i, option))
-        if state.manager_state is ManagerState.PAUSED:
+        if state.manager_state is ManagerState.PAUSED and state.running is running:
             state.manager_state = ManagerState.EXECUTING_QUEUE
             self._ledger.touch()
 
     # -------------------------------------------------------------------------------- worker events
 
-    def on_paused(self, _batch: Batch, event: PlanPaused) -> None:
+    def reconcile(self, accepted: Collection[str], worker: WorkerState) -> None:
+        """Bring the running plan in line with what a worker says that has connected (again)."""
+        state, running = self._state, self._state.running
+        if running is None or running.uid == self._starting:
+            return
+        if running.uid not in accepted:
+            self.send_plan(running.uid, running.text)
+        elif running.uid == worker.running_item_uid and state.manager_state in _RUNNING:
+            paused = worker.re_state == "paused"
+            state.manager_state = ManagerState.PAUSED if paused else ManagerState.EXECUTING_QUEUE
+            state.pause_pending = worker.deferred_pause and not paused
+
+    def on_paused(self, batch: Batch, event: PlanPaused) -> None:
         """Take note that the plan is paused."""
         state = self._state
         if state.running is not None and state.running.uid == event.item_uid:
-            state.manager_state = ManagerState.PAUSED
+            if state.manager_state is not ManagerState.DESTROYING_ENVIRONMENT:
+                state.manager_state = ManagerState.PAUSED
             state.pause_pending = False
-            _batch.event("plan_paused", event.item_uid)
+            batch.event("plan_paused", event.item_uid)
 
     def on_finished(self, batch: Batch, event: PlanFinished) -> None:
         """Record how the plan ended, and start the next one in the same transaction."""
@@ -221,7 +240,8 @@ class Execution:
         )
         if decision.requeue is not None:
             self._queue.put_back(batch, running, where=decision.requeue)
-        if decision.continue_queue:
+        leaving = self._state.manager_state is ManagerState.DESTROYING_ENVIRONMENT
+        if decision.continue_queue and not leaving:
             self._advance(batch, stop_queue=event.stop_queue)
         else:
             disable = decision.autostart_disable or self._state.queue_stop_pending
@@ -249,17 +269,11 @@ class Execution:
         self._state.pause_pending = False
         if running is None:
             return
-        now = self._clock()
-        runs = self._state.worker_state.run_list if self._state.worker_state else []
-        result = {
-            "exit_status": exit_status.value,
-            "run_uids": [r["uid"] for r in runs],
-            "scan_ids": [r.get("scan_id") for r in runs],
-            "time_start": running.time_start,
-            "time_stop": now,
-            "msg": msg,
-            "traceback": "",
-        }
+        worker = self._state.worker_state
+        runs = worker.run_list if worker is not None and worker.running_item_uid == running.uid else []
+        result = self._result_without_report(running, exit_status, msg)
+        result["run_uids"] = [r["uid"] for r in runs]
+        result["scan_ids"] = [r["scan_id"] for r in runs if r["scan_id"] is not None]
         self._close(batch, running, TaskState.LOST, result)
         if requeue and not running.immediate:
             self._queue.put_back(batch, running, where="front")
@@ -320,17 +334,26 @@ class Execution:
     def _begin(self, batch: Batch, uid: str, item: dict[str, Any], text: str, *, immediate: bool) -> None:
         state = self._state
         now = self._clock()
+        if state.manager_state is not ManagerState.STARTING_QUEUE:  # it may be paused
+            state.manager_state = ManagerState.EXECUTING_QUEUE
         state.pause_pending = False
         state.running = RunningItem(uid, item, text, immediate, now)
+        self._starting = uid
         self._queue.set_running(uid)
         worker = state.worker
         batch.write(task_start(uid, time=now, worker_uid=worker.uid if worker else None))
         batch.event("plan_started", uid, name=item.get("name"))
-        batch.after(lambda: self.send_plan(uid, text))
+        batch.after(lambda: self._started(uid, text))
         self._statistics.started("plan", now)
 
+    def _started(self, uid: str, text: str) -> None:
+        """Hand the plan to the worker: its start is on disk."""
+        if self._starting == uid:
+            self._starting = None
+        self.send_plan(uid, text)
+
     def send_plan(self, uid: str, text: str) -> None:
-        """Hand a plan to the worker, once its start is on disk."""
+        """Hand a plan to the worker."""
         state = self._state
         if state.running is None or state.running.uid != uid:
             return
@@ -376,7 +399,8 @@ class Execution:
 
     def _become_idle(self, batch: Batch, reason: str, *, autostart_disable: bool) -> None:
         state = self._state
-        state.manager_state = ManagerState.IDLE
+        if state.manager_state is not ManagerState.DESTROYING_ENVIRONMENT:
+            state.manager_state = ManagerState.IDLE
         state.pause_pending = False
         self._set_stop_pending(batch, False)
         if autostart_disable:
@@ -390,22 +414,26 @@ class Execution:
         if running is None or running.uid != uid:
             return
         logger.error("%s", msg)
-        now = self._clock()
-        result = {
-            "exit_status": ExitStatus.FAILED.value,
-            "run_uids": [],
-            "scan_ids": [],
-            "time_start": running.time_start,
-            "time_stop": now,
-            "msg": msg,
-            "traceback": "",
-        }
         batch = self._ledger.batch()
-        self._close(batch, running, task_state, result)
+        self._close(batch, running, task_state, self._result_without_report(running, ExitStatus.FAILED, msg))
         if not running.immediate:
             self._queue.put_back(batch, running, where="front")
         self._become_idle(batch, "plan refused", autostart_disable=True)
         self._ledger.commit(batch)
+
+    def _result_without_report(
+        self, running: RunningItem, exit_status: ExitStatus, msg: str
+    ) -> dict[str, Any]:
+        """Return the ``result`` of a plan of which the worker said nothing."""
+        return {
+            "exit_status": exit_status.value,
+            "run_uids": [],
+            "scan_ids": [],
+            "time_start": running.time_start,
+            "time_stop": self._clock(),
+            "msg": msg,
+            "traceback": "",
+        }
 
 
 def _immediate_task(item: dict[str, Any], text: str, now: float) -> NewTask:

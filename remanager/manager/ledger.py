@@ -76,23 +76,28 @@ class Ledger:
         Returns
         -------
         asyncio.Future
-            Done when the transaction is on disk and its effects have been called.
+            Done when the transaction is on disk and its effects have been called. Cancelling it, or whoever
+            waits for it, changes nothing.
         """
-        future = self._last = self._store.enqueue(batch.writes, batch.events)
+        try:
+            future = self._last = self._store.enqueue(batch.writes, batch.events)
+        except Exception as exc:
+            self._on_fault(exc)
+            raise
         effects = batch.effects
 
         def done(future: asyncio.Future[int]) -> None:
-            if future.cancelled():
-                return
             error = future.exception()
-            if error is not None:
-                self._on_fault(error)
-                return
-            for effect in effects:
-                effect()
+            try:
+                if error is not None:
+                    raise error
+                for effect in effects:
+                    effect()
+            except Exception as exc:  # noqa: BLE001 - memory and disk differ now: the process must end
+                self._on_fault(exc)
 
         future.add_done_callback(done)
-        return future
+        return asyncio.shield(future)
 
     async def flush(self) -> None:
         """Wait until everything that was handed in so far is on disk, so that reads see it."""

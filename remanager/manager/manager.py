@@ -12,7 +12,7 @@ from typing import Any
 from remanager.engine.queue_mode import DEFAULT_MODE, QueueMode
 from remanager.manager.background import Background
 from remanager.manager.catalogue import PERMISSIONS, Catalogue
-from remanager.manager.environment import EnvironmentService, Outcome, WorkerCommand
+from remanager.manager.environment import EnvironmentService, Outcome, WorkerCommand, WorkerExit
 from remanager.manager.execution import AUTOSTART, STOP_PENDING, Execution
 from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.lock import SETTING as LOCK
@@ -20,7 +20,7 @@ from remanager.manager.lock import LockService
 from remanager.manager.options import ManagerOptions
 from remanager.manager.ports import Clock, NotConnected, ProcessPort, WorkerPort
 from remanager.manager.queue import MODE, QueueService
-from remanager.manager.state import State, change_uid, new_uid
+from remanager.manager.state import State, WorkerRecord, change_uid, new_uid
 from remanager.manager.statistics import Statistics
 from remanager.manager.stats_view import StatsView
 from remanager.manager.status import StatusBoard
@@ -134,8 +134,10 @@ class Manager:
             processes=processes,
             background=self.background,
             make_command=self._worker_command,
+            report_exit=lambda worker, exit_: self._events.put_nowait((worker, exit_)),
             on_lost=self._close_all,
         )
+        self.environment.on_idle = self.execution.autostart
         self.catalogue = Catalogue(self.ledger, options, settings.get(PERMISSIONS))
         self.lock = LockService(self.ledger, clock, options.emergency_lock_key, settings.get(LOCK))
         self.statistics_view = StatsView(self)
@@ -144,7 +146,7 @@ class Manager:
         self.greeted = asyncio.Event()
         self.started = asyncio.Event()
         self._workers = workers
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._events: asyncio.Queue[tuple[WorkerRecord, Event | WorkerExit]] = asyncio.Queue()
         self._ids = itertools.count(1)
         self._on_stop = on_stop
         self.transport_counters = transport_counters
@@ -243,14 +245,14 @@ class Manager:
                 | PlanFinished()
                 | TaskFinished()
             ):
-                self._events.put_nowait(message)
+                self._events.put_nowait((worker, message))
             case _:
                 logger.warning("A worker sent %s, which is not for the manager", type(message).__name__)
 
     def _dismiss(self, worker_uid: str, message: Message) -> None:
         """Send away a worker that nobody knows (any more)."""
-        if isinstance(message, Hello):
-            logger.warning("An unknown worker (%s, pid %d) is told to leave", worker_uid, message.pid)
+        if isinstance(message, (Hello, Heartbeat)):  # again and again: it refuses while it is busy
+            logger.warning("An unknown worker (%s) is told to leave", worker_uid)
             try:
                 self._workers.send(worker_uid, CloseEnvironment(next(self._ids)))
             except NotConnected:
@@ -262,13 +264,9 @@ class Manager:
         worker.connected = True
         self.link.tell(Welcome(self.uid, worker.acked_seq, self.catalogue.permissions))
         self._on_state(hello.state)
-        accepted = set(hello.accepted)
-        running = self.state.running
-        if running is not None and running.uid not in accepted:
-            self.execution.send_plan(running.uid, running.text)
-        for task in self.tasks.running.values():
-            if task.uid not in accepted:
-                self.tasks.resend(task)
+        accepted = frozenset(hello.accepted)
+        self.execution.reconcile(accepted, hello.state)
+        self.tasks.reconcile(accepted)
         self.greeted.set()
 
     def _on_state(self, new: WorkerState) -> None:
@@ -285,20 +283,33 @@ class Manager:
             self.execution.autostart()
 
     async def _consume_events(self) -> None:
-        """Handle events in the order in which they happened; each one is acknowledged after its commit."""
+        """Handle what workers report in the order in which it happened; the exit of a worker comes last."""
         while True:
-            event = await self._events.get()
-            worker = self.state.worker
-            if worker is None or event.seq <= worker.acked_seq:
-                continue
-            batch = self.ledger.batch()
-            await self._on_event(batch, event)
+            worker, event = await self._events.get()
+            if isinstance(event, WorkerExit):
+                self.environment.on_exit(worker, event)
+                self.greeted.set()  # nobody will greet any more
+            elif worker is self.state.worker:
+                await self._handle(worker, event)
+
+    async def _handle(self, worker: WorkerRecord, event: Event) -> None:
+        """Handle an event; it is acknowledged when what follows from it is on disk."""
+        if event.seq <= worker.handled_seq:  # sent again after a loss of the connection
+            self.link.tell(Ack(worker.acked_seq))
+            return
+        batch = self.ledger.batch()
+        await self._on_event(batch, event)
+        worker.handled_seq = event.seq
+        batch.write(worker_acked(worker.uid, event.seq))
+
+        def recorded() -> None:
             worker.acked_seq = event.seq
-            batch.write(worker_acked(worker.uid, event.seq))
-            ack = Ack(event.seq)
-            batch.after(lambda ack=ack: self.link.tell(ack))  # type: ignore[misc]
-            self.ledger.commit(batch)
-            self.status.touch()
+            if worker is self.state.worker:
+                self.link.tell(Ack(event.seq))
+
+        batch.after(recorded)
+        self.ledger.commit(batch)
+        self.status.touch()
 
     async def _on_event(self, batch: Batch, event: Event) -> None:
         match event:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -54,6 +55,7 @@ class QueueService:
         self._queue = PlanQueue(_entry_of(row) for row in store.reads.queue())
         self._reply: CachedReply | None = None
         self._history_reply: CachedReply | None = None
+        self._trimming = asyncio.Lock()
         self.mode = mode
         self.history_size = store.reads.history_count()
 
@@ -191,18 +193,23 @@ class QueueService:
 
     async def history_clear(self, *, size: int | None, item_uid: str | None) -> None:
         """Remove all entries of the history, or all but the newest ``size``, or those up to ``item_uid``."""
-        batch = self._ledger.batch()
-        if size is not None:
-            batch.write(history_trim_size(size))
-        elif item_uid is not None:
-            batch.write(history_trim_uid(item_uid))
-        else:
-            batch.write(history_clear())
-        batch.event("history_cleared", size=size, item_uid=item_uid)
-        await self._ledger.commit(batch)
-        left = self._store.reads.history_count()
-        if left != self.history_size:
-            self._history_changed(left)
+        async with self._trimming:
+            batch = self._ledger.batch()
+            if size is not None:
+                left = min(self.history_size, max(size, 0))
+                batch.write(history_trim_size(size))
+            elif item_uid is not None:
+                item_uid = column(item_uid)
+                await self._ledger.flush()  # what a client knows of is on disk now
+                left = self.history_size - self._store.reads.history_place(item_uid)
+                batch.write(history_trim_uid(item_uid))
+            else:
+                left = 0
+                batch.write(history_clear())
+            batch.event("history_cleared", size=size, item_uid=item_uid)
+            if left != self.history_size:
+                self._history_changed(left)
+            await self._ledger.commit(batch)
 
     # -------------------------------------------------------------------------------- for the execution
 

@@ -39,7 +39,6 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
     _take_over(manager, rows)
     state.autostart = manager.stored_flags[AUTOSTART]
     state.queue_stop_pending = manager.stored_flags[STOP_PENDING] and worker is not None
-    manager.run_background()
     if worker is None:
         await _close_remains(manager)
         # Reading the lists can take a while: meanwhile the manager already says that it starts.
@@ -49,7 +48,8 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
         worker.worker_uid,
         worker.pid,
         worker.start_ticks,
-        worker.acked_seq,
+        acked_seq=worker.acked_seq,
+        handled_seq=worker.acked_seq,
         last_heartbeat=manager.clock(),
     )
     manager.environment.watch(state.worker)
@@ -60,6 +60,7 @@ async def _finish(manager: Manager, first_start: bool, worker_lists: dict[str, A
     """Load permissions and lists, meet the worker; then requests are answered."""
     state = manager.state
     await manager.catalogue.start(first_start=first_start, worker_lists=worker_lists)
+    manager.run_background()  # not before: a worker may have sent newer lists
     if state.worker is not None:
         await _meet(manager)
     elif state.manager_state is ManagerState.INITIALIZING:
@@ -97,9 +98,8 @@ def _take_over(manager: Manager, rows: list[TaskRow]) -> None:
             )
             manager.queue.set_running(row.task_uid)
         else:
-            kind = "function" if row.item_type == "function" else "script"
             manager.tasks.running[row.task_uid] = RunningTask(
-                row.task_uid, kind, row.body, row.background, row.time_start or row.time_created
+                row.task_uid, row.item_type, row.body, row.background, row.time_start or row.time_created
             )
             if not row.background:
                 manager.state.running_task_uid = row.task_uid
@@ -108,6 +108,7 @@ def _take_over(manager: Manager, rows: list[TaskRow]) -> None:
 async def _close_remains(manager: Manager) -> None:
     """Close what ran in a worker that did not survive; nothing of it runs again by itself."""
     batch = manager.ledger.batch()
+    batch.setting(STOP_PENDING, False)
     manager.tasks.on_worker_lost(batch, LOST)
     manager.execution.on_worker_lost(batch, LOST, exit_status=ExitStatus.UNKNOWN, requeue=False)
     manager.state.running_task_uid = None

@@ -52,12 +52,19 @@ class RunningItem:
 
 @dataclass(slots=True)
 class WorkerRecord:
-    """The environment worker's process."""
+    """The environment worker's process.
+
+    Attributes
+    ----------
+    handled_seq, acked_seq : int
+        Its events up to these have been handled, and are on disk.
+    """
 
     uid: str
     pid: int
     start_ticks: int
     acked_seq: int = 0
+    handled_seq: int = 0
     connected: bool = False
     last_heartbeat: float = 0.0
 

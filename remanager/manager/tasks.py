@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,9 @@ from remanager.manager.queue import QueueService, column
 from remanager.manager.state import State, change_uid, new_uid
 from remanager.manager.statistics import Statistics
 from remanager.manager.worker_link import WorkerLink
-from remanager.model.errors import Busy, EnvironmentClosed, RemanagerError
+from remanager.model.errors import Busy, EnvironmentClosed, InvalidItem, RemanagerError, RequestTimeout
 from remanager.model.link import RunTask, TaskFinished
-from remanager.model.states import NOT_FOUND, ManagerState, TaskState, is_terminal, status_word
+from remanager.model.states import NOT_FOUND, ItemType, ManagerState, TaskState, is_terminal, status_word
 from remanager.store.records import NewTask, TaskRow
 from remanager.store.store import Store
 from remanager.store.writes import task_finish, task_insert
@@ -27,13 +27,26 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunningTask:
-    """A function or script that was handed to the worker."""
+    """A function or script that is being run.
+
+    Attributes
+    ----------
+    item_type : str
+        A value of :class:`remanager.model.states.ItemType`.
+    body : str
+        What the worker is given, JSON text.
+    """
 
     uid: str
-    kind: str
+    item_type: str
     body: str
     background: bool
     time_start: float
+
+    def command(self, number: int) -> RunTask:
+        """Return the command that hands the task to the worker."""
+        kind = "function" if self.item_type == "function" else "script"
+        return RunTask(number, self.uid, kind, self.body, self.background)
 
 
 class TaskService:
@@ -53,7 +66,7 @@ class TaskService:
     Attributes
     ----------
     running : dict
-        Tasks that are not recorded as ended yet, by uid.
+        Tasks that have not ended, by uid.
     on_idle : callable
         Called when a foreground task has made room for something else.
     """
@@ -81,6 +94,8 @@ class TaskService:
         self._closing = closing
         self._retention_s = retention_s
         self.running: dict[str, RunningTask] = {}
+        self._starting: set[str] = set()  # their start is not on disk yet
+        self._ending: dict[str, RunningTask] = {}  # their end is not on disk yet
         self.on_idle: Callable[[], None] = lambda: None
 
     # -------------------------------------------------------------------------------- starting
@@ -105,7 +120,11 @@ class TaskService:
         EnvironmentClosed, Busy, Conflict
             The task cannot start now.
         """
-        return await self._start(item, "function", json.dumps(item), background)
+        try:
+            body = json.dumps(item)
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise InvalidItem(f"The item cannot be written as JSON: {exc}") from exc
+        return await self._start(item, body, background)
 
     async def load_script(self, script: str, *, update_lists: bool, update_re: bool, background: bool) -> str:
         """Run a script in the environment; an empty one just updates the environment.
@@ -113,15 +132,14 @@ class TaskService:
         Returns and raises as :meth:`execute_function`.
         """
         body = json.dumps({"script": script, "update_lists": update_lists, "update_re": update_re})
-        kind = "script" if script else "update"
         item = {
             "item_uid": new_uid(),
-            "item_type": kind,
+            "item_type": ItemType.SCRIPT if script else ItemType.UPDATE,
             "name": "script_upload" if script else "environment_update",
         }
-        return await self._start(item, "script", body, background)
+        return await self._start(item, body, background)
 
-    async def _start(self, item: dict[str, Any], kind: str, body: str, background: bool) -> str:
+    async def _start(self, item: dict[str, Any], body: str, background: bool) -> str:
         state = self._state
         if not state.environment_exists:
             raise EnvironmentClosed("RE Worker environment is not open")
@@ -130,9 +148,10 @@ class TaskService:
                 "Failed to start the task: RE Manager must be in idle state. "
                 f"Current state: '{state.manager_state}'"
             )
-        uid, now = str(item["item_uid"]), self._clock()
-        task = RunningTask(uid, kind, body, background, now)
+        uid, item_type, now = str(item["item_uid"]), str(item["item_type"]), self._clock()
+        task = RunningTask(uid, item_type, body, background, now)
         self.running[uid] = task
+        self._starting.add(uid)
         if not background:
             state.manager_state = ManagerState.EXECUTING_TASK
             state.running_task_uid = uid
@@ -142,7 +161,7 @@ class TaskService:
             task_insert(
                 NewTask(
                     task_uid=uid,
-                    item_type=str(item["item_type"]),
+                    item_type=item_type,
                     name=column(item.get("name")),
                     user=column(item.get("user")),
                     user_group=column(item.get("user_group")),
@@ -154,31 +173,36 @@ class TaskService:
                 )
             )
         )
-        batch.event("task_started", uid, item_type=item["item_type"], name=item.get("name"))
-        self._statistics.started(str(item["item_type"]), now)
+        batch.event("task_started", uid, item_type=item_type, name=column(item.get("name")))
+        batch.after(lambda: self._starting.discard(uid))
+        self._statistics.started(item_type, now)
         await self._ledger.commit(batch)
         try:
-            await self._link.command(lambda i: RunTask(i, uid, kind, body, background))
+            await self._link.command(task.command)
+        except RequestTimeout:
+            # It may run or not: the worker tells when it answers again, or its end does.
+            raise
         except RemanagerError as exc:
-            if uid in self.running:
-                refused = self._ledger.batch()
-                self._end(refused, task, TaskState.FAILED, msg=str(exc))
-                await self._ledger.commit(refused)
+            self._refused(task, str(exc))
+            await self._ledger.flush()
             raise
         return uid
 
-    def resend(self, task: RunningTask) -> None:
-        """Hand a task to a worker that never got it."""
+    def reconcile(self, accepted: Collection[str]) -> None:
+        """Hand every task to the worker that is not among those that it ``accepted``."""
+        for task in self.running.values():
+            if task.uid not in accepted and task.uid not in self._starting:
+                self._resend(task)
 
-        def refused(msg: str) -> None:
-            if task.uid in self.running:
-                batch = self._ledger.batch()
-                self._end(batch, task, TaskState.FAILED, msg=msg)
-                self._ledger.commit(batch)
+    def _resend(self, task: RunningTask) -> None:
+        self._link.post(task.command, on_refused=lambda msg: self._refused(task, msg))
 
-        self._link.post(
-            lambda i: RunTask(i, task.uid, task.kind, task.body, task.background), on_refused=refused
-        )
+    def _refused(self, task: RunningTask, msg: str) -> None:
+        """Close a task that the worker would not run, unless it has ended already."""
+        if task.uid in self.running:
+            batch = self._ledger.batch()
+            self._end(batch, task, TaskState.FAILED, msg=msg)
+            self._ledger.commit(batch)
 
     # -------------------------------------------------------------------------------- ending
 
@@ -235,7 +259,9 @@ class TaskService:
             )
         )
         batch.event("task_finished", task.uid, state=task_state.value, msg=msg[:200])
-        self._statistics.finished(task.kind, task_state, stop - start, now)
+        self._statistics.finished(task.item_type, task_state, stop - start, now)
+        del self.running[task.uid]
+        self._ending[task.uid] = task
         batch.after(lambda: self._forget(task.uid))
         if state.running_task_uid == task.uid:
             state.running_task_uid = None
@@ -244,7 +270,7 @@ class TaskService:
 
     def _forget(self, uid: str) -> None:
         """The result is on disk: from now on it is read there."""
-        self.running.pop(uid, None)
+        del self._ending[uid]
         self._state.task_results_uid = change_uid()
         self._ledger.touch()
 
@@ -261,7 +287,7 @@ class TaskService:
         found: dict[str, TaskState | None] = {}
         elsewhere = []
         for uid in uids:
-            if uid in self.running:
+            if uid in self.running or uid in self._ending:
                 found[uid] = TaskState.RUNNING
             elif uid in self._queue:
                 found[uid] = TaskState.PENDING
@@ -284,7 +310,7 @@ class TaskService:
         reply: dict[str, object] = {"status": status_word(state), "state": state or NOT_FOUND}
         if state is None:
             return {**reply, "result": {}}
-        task = self.running.get(uid)
+        task = self.running.get(uid) or self._ending.get(uid)
         if task is not None:
             running = {"task_uid": uid, "time_start": task.time_start, "run_in_background": task.background}
             return {**reply, "result": running}

@@ -55,7 +55,9 @@ class WorkerLink:
         self._waiting[number] = future
         try:
             self._send(make(number))
-            reply = await asyncio.wait_for(future, COMMAND_TIMEOUT_S)
+            # Not wait_for, which resumes a turn of the loop later: an event could overtake the reply.
+            async with asyncio.timeout(COMMAND_TIMEOUT_S):
+                reply = await future
         except NotConnected as exc:
             raise EnvironmentClosed("The environment worker is not connected.") from exc
         except TimeoutError as exc:

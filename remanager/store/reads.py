@@ -78,6 +78,10 @@ class Reads:
         rows.reverse()
         return rows
 
+    def history_place(self, uid: str) -> int:
+        """Return the number of entries of the history up to and with a task; 0 if it is not in it."""
+        return int(self.connection.execute(query("history_place"), {"task_uid": uid}).fetchone()[0])
+
     def history_count(self) -> int:
         """Return the number of entries of the plan history. Its cost grows with that number."""
         return int(self.connection.execute(query("history_count")).fetchone()[0])

@@ -15,5 +15,9 @@ WHERE history_seq IS NOT NULL AND history_seq <= (SELECT history_seq FROM task W
 SELECT history_seq, body, result FROM task
 WHERE history_seq IS NOT NULL AND history_seq < :before_seq ORDER BY history_seq DESC LIMIT :limit;
 
+-- name: history_place
+SELECT COUNT(*) FROM task
+WHERE history_seq IS NOT NULL AND history_seq <= (SELECT history_seq FROM task WHERE task_uid = :task_uid);
+
 -- name: history_count
 SELECT COUNT(*) FROM task WHERE history_seq IS NOT NULL;

@@ -1,0 +1,575 @@
+"""A manager on a real store, with a worker and processes that the test plays."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from remanager.manager.manager import Manager
+from remanager.manager.options import ManagerOptions
+from remanager.manager.ports import NotConnected
+from remanager.manager.recovery import restore
+from remanager.model.link import (
+    Ack,
+    CloseEnvironment,
+    ContinuePlan,
+    EnvironmentFailed,
+    EnvironmentReady,
+    Hello,
+    ListsChanged,
+    Message,
+    PausePlan,
+    PlanFinished,
+    PlanPaused,
+    Reply,
+    RunPlan,
+    RunTask,
+    StateChanged,
+    TaskFinished,
+    Welcome,
+    WorkerState,
+    pack,
+    unpack,
+)
+from remanager.model.worker_config import WorkerConfig
+from remanager.plans.lists_file import ExistingLists, write_lists
+from remanager.store import Store
+from remanager.verbs.dispatch import Dispatcher
+from remanager.wire.codec import Encoding, encode_reply
+
+TIMEOUT_S = 10.0
+
+EVERYTHING = {"allowed_plans": [None], "allowed_devices": [None], "allowed_functions": [None]}
+PERMISSIONS: dict[str, Any] = {"user_groups": {"root": EVERYTHING, "primary": EVERYTHING}}
+
+
+def plan_description(name: str) -> dict[str, Any]:
+    """Describe a plan with one optional parameter, ``num``."""
+    parameter = {"name": "num", "kind": {"name": "POSITIONAL_OR_KEYWORD", "value": 1}, "default": "1"}
+    return {"name": name, "parameters": [parameter], "properties": {"is_generator": True}, "module": ""}
+
+
+PLANS = {name: plan_description(name) for name in ("count", "scan")}
+DEVICES = {"det": {"classname": "Det", "is_readable": True, "is_movable": False, "is_flyable": False}}
+
+
+async def hop() -> None:
+    """Let the event loop turn once."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_soon(future.set_result, None)
+    await future
+
+
+class Gate:
+    """The store, behind a gate: while it is shut, transactions wait in front of it."""
+
+    def __init__(self, store: Store, activity: Callable[[], None]) -> None:
+        self._store = store
+        self._activity = activity
+        self._held: list[tuple[Any, Any, asyncio.Future[int]]] = []
+        self.is_shut = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def enqueue(self, writes: Sequence[Any], events: Sequence[Any] = ()) -> asyncio.Future[int]:
+        """Hand a transaction to the store, or hold it."""
+        if not self.is_shut:
+            future = self._store.enqueue(writes, events)
+            future.add_done_callback(lambda _: self._activity())
+            return future
+        held: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._held.append((list(writes), list(events), held))
+        return held
+
+    def shut(self) -> None:
+        """Hold transactions from now on."""
+        self.is_shut = True
+
+    async def open(self) -> None:
+        """Let the held transactions through, in order."""
+        self.is_shut = False
+        held, self._held = self._held, []
+        for writes, events, future in held:
+            seq = await self.enqueue(writes, events)
+            if not future.done():
+                future.set_result(seq)
+        await hop()
+
+    def drop(self) -> None:
+        """Lose the held transactions, as a crash would."""
+        self._held.clear()
+        self.is_shut = False
+
+
+class FakeProcesses:
+    """Processes that live until the test, or the manager, ends them."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._pids = itertools.count(1000)
+        self._watches: dict[int, Callable[[int | None], None]] = {}
+        self.alive: set[int] = set()
+        self.killed: list[int] = []
+        self.spawn_error: OSError | None = None
+        self.ignore_kill = False
+
+    async def spawn(self, argv: Sequence[str], _env: Mapping[str, str] | None, _cwd: str | None) -> int:
+        await hop()
+        if self.spawn_error is not None:
+            raise self.spawn_error
+        return self._start(Path(argv[-1]))
+
+    def _start(self, config_path: Path) -> int:
+        config = WorkerConfig.from_json(config_path.read_text())
+        pid = next(self._pids)
+        self.alive.add(pid)
+        self._rig.worker = FakeWorker(self._rig, config.worker_uid, pid)
+        self._rig.activity()
+        return pid
+
+    def is_alive(self, pid: int, start_ticks: int) -> bool:
+        return pid in self.alive and start_ticks == pid
+
+    def start_ticks(self, pid: int) -> int:
+        return pid if pid in self.alive else 0
+
+    def watch(self, pid: int, on_exit: Callable[[int | None], None]) -> None:
+        self._watches[pid] = on_exit
+        if pid not in self.alive:
+            asyncio.get_running_loop().call_soon(self.end, pid, None)
+
+    def kill(self, pid: int) -> None:
+        self.killed.append(pid)
+        if pid in self.alive and not self.ignore_kill:
+            self.end(pid, -9)
+
+    def end(self, pid: int, returncode: int | None) -> None:
+        """End a process."""
+        self.alive.discard(pid)
+        worker = self._rig.worker
+        if worker is not None and worker.pid == pid:
+            worker.connected = False
+        on_exit = self._watches.pop(pid, None)
+        if on_exit is not None:
+            asyncio.get_running_loop().call_soon(on_exit, returncode)
+
+    def forget_watches(self) -> None:
+        """The manager that watched is gone."""
+        self._watches.clear()
+
+
+class FakeWorker:
+    """An environment worker whose every move the test decides; commands are accepted unless it says no."""
+
+    def __init__(self, rig: Rig, uid: str, pid: int) -> None:
+        self._rig = rig
+        self.uid, self.pid = uid, pid
+        self.connected = False
+        self.silent = False
+        self.refusals: dict[type, str] = {}
+        self.replies: dict[type, dict[str, Any]] = {}
+        self.received: list[Message] = []
+        self.accepted: list[str] = []
+        self.state = WorkerState()
+        self.acked = 0
+        self._seq = 0
+        self._unacked: dict[int, Message] = {}
+
+    # ---------------------------------------------------------------- from the manager
+
+    def take(self, message: Message) -> None:
+        """Take a message of the manager."""
+        message = unpack(pack(message))
+        self.received.append(message)
+        if isinstance(message, Welcome):
+            self._acknowledge(message.acked_seq)
+        elif isinstance(message, Ack):
+            self._acknowledge(message.seq)
+        elif not self.silent:
+            self.answer(message)
+        self._rig.activity()
+
+    def answer(self, command: Any) -> None:
+        """Accept or refuse a command, as told."""
+        refusal = self.refusals.get(type(command), "")
+        uid = getattr(command, "item_uid", None) or getattr(command, "task_uid", None)
+        if uid in self.accepted:
+            refusal = ""
+        elif uid is not None and not refusal:
+            self.accepted.append(uid)
+        data = self.replies.get(type(command))
+        self.send(Reply(command.id, not refusal, refusal, data))
+
+    def _acknowledge(self, seq: int) -> None:
+        self.acked = max(self.acked, seq)
+        self._unacked = {s: e for s, e in self._unacked.items() if s > seq}
+
+    def commands(self, kind: type) -> list[Any]:
+        """Return the received messages of a kind."""
+        return [m for m in self.received if isinstance(m, kind)]
+
+    @property
+    def plans(self) -> list[str]:
+        """Uids of the plans that the worker was told to run, in order."""
+        return [m.item_uid for m in self.commands(RunPlan)]
+
+    # ---------------------------------------------------------------- to the manager
+
+    def send(self, message: Message) -> None:
+        """Send a message, in the next turn of the loop."""
+        frame = pack(message)
+        asyncio.get_running_loop().call_soon(self._deliver, frame)
+
+    def _deliver(self, frame: bytes) -> None:
+        if self.connected and self._rig.running:
+            self._rig.manager.on_worker_message(self.uid, unpack(frame))
+
+    def hello(self) -> None:
+        """Connect (again): say hello and repeat what was not acknowledged."""
+        self.connected = True
+        self.send(Hello(self.uid, self.pid, self._seq, list(self.accepted), self.state))
+        for event in self._unacked.values():
+            self.send(event)
+
+    def repeat(self, event: Message) -> None:
+        """Send an event again."""
+        self.send(event)
+
+    def event(self, kind: type, **fields: Any) -> Any:
+        """Make the next event and send it; it is kept until it is acknowledged."""
+        self._seq += 1
+        event = kind(seq=self._seq, time=1.0, **fields)
+        self._unacked[self._seq] = event
+        self.send(event)
+        return event
+
+    async def report(self, kind: type, **fields: Any) -> Any:
+        """Send an event and wait for its acknowledgement."""
+        event = self.event(kind, **fields)
+        await self._rig.until(lambda: self.acked >= event.seq)
+        return event
+
+    async def change(self, **fields: Any) -> None:
+        """Change the state and announce it."""
+        self.state = replace(self.state, **fields)
+        self.send(StateChanged(self.state))
+        await hop()
+        await hop()
+
+    async def ready(self, plans: Any = None, devices: Any = None, *, re_state: str | None = "idle") -> None:
+        """Say that the environment is open."""
+        await self.change(environment_state="idle", re_state=re_state)
+        await self.report(
+            EnvironmentReady,
+            plans=json.dumps(PLANS if plans is None else plans),
+            devices=json.dumps(DEVICES if devices is None else devices),
+        )
+
+    async def lists_changed(self, plans: Any, devices: Any) -> None:
+        """Say that the lists changed."""
+        await self.report(ListsChanged, plans=json.dumps(plans), devices=json.dumps(devices))
+
+    async def failed(self, msg: str = "no beam") -> None:
+        """Say that start-up code failed, and end."""
+        await self.report(EnvironmentFailed, msg=msg, traceback="Traceback: ...")
+        self._rig.processes.end(self.pid, 1)
+
+    def plan_finished(self, uid: str, exit_status: str = "completed", **fields: Any) -> dict[str, Any]:
+        """Fields of a report on a plan."""
+        values = {"run_uids": [f"run-{uid[:4]}"], "scan_ids": [1], "msg": "", "traceback": ""}
+        values |= {"time_start": 10.0, "time_stop": 11.0, "stop_queue": False, **fields}
+        return {"item_uid": uid, "exit_status": exit_status, **values}
+
+    async def finish(self, uid: str | None = None, exit_status: str = "completed", **fields: Any) -> Any:
+        """End a plan, by default the last one that was started."""
+        uid = self.plans[-1] if uid is None else uid
+        return await self.report(PlanFinished, **self.plan_finished(uid, exit_status, **fields))
+
+    async def pause(self) -> None:
+        """Pause the running plan."""
+        self.state = replace(self.state, re_state="paused", running_item_uid=self.plans[-1])
+        await self.report(PlanPaused, item_uid=self.plans[-1])
+        await self.change()
+
+    async def end_task(self, uid: str, *, success: bool = True, value: object = None, msg: str = "") -> Any:
+        """End a function or script."""
+        return await self.report(
+            TaskFinished,
+            task_uid=uid,
+            success=success,
+            msg=msg,
+            traceback="",
+            codec="json",
+            payload=json.dumps(value).encode(),
+            time_start=10.0,
+            time_stop=11.0,
+        )
+
+    def die(self, returncode: int = -9) -> None:
+        """End without a word."""
+        self._rig.processes.end(self.pid, returncode)
+
+
+class FakeWorkers:
+    """The sockets towards workers."""
+
+    link_address = "ipc://link"
+    console_address = "ipc://console"
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self.strangers: list[tuple[str, Message]] = []
+
+    def send(self, worker_uid: str, message: Message) -> None:
+        worker = self._rig.worker
+        if worker is not None and worker.uid == worker_uid:
+            if not worker.connected:
+                raise NotConnected
+            worker.take(message)
+        else:
+            self.strangers.append((worker_uid, message))
+
+
+class Rig:
+    """The manager and everything around it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.now = 1_000_000.0
+        self.worker: FakeWorker | None = None
+        self.processes = FakeProcesses(self)
+        self.workers = FakeWorkers(self)
+        self.statuses: list[dict[str, Any]] = []
+        self.faults: list[BaseException] = []
+        self.stopped = asyncio.Event()
+        self.running = False
+        self.changed = asyncio.Event()
+        self.actions = 0
+        (path / "runtime").mkdir(exist_ok=True)
+        write_lists(path / "lists.yaml", ExistingLists(PLANS, DEVICES))
+        (path / "permissions.yaml").write_text(json.dumps(PERMISSIONS))
+        self.options = ManagerOptions(
+            version="1.0",
+            runtime_dir=path / "runtime",
+            worker_python="python",
+            worker=WorkerConfig("", "", ""),
+            lists_path=path / "lists.yaml",
+            permissions_path=path / "permissions.yaml",
+            lists_update="ENVIRONMENT_OPEN",
+            permissions_reload="ON_REQUEST",
+            retention_s=120.0,
+            emergency_lock_key="emergency",
+            allow_kill=False,
+        )
+
+    # ---------------------------------------------------------------- life
+
+    def make(self) -> Manager:
+        """Make a manager over the store, without starting it."""
+        self.gate = Gate(Store.open(self.path / "state"), self.activity)
+        self.manager = Manager(
+            store=self.gate,
+            options=self.options,
+            clock=lambda: self.now,
+            workers=self.workers,
+            processes=self.processes,
+            publish_status=self._publish,
+            status_wanted=lambda: True,
+            on_fault=self._on_fault,
+            on_stop=self.stopped.set,
+            transport_counters=dict,
+        )
+        self.running = True
+        return self.manager
+
+    async def start(self, *, first_start: bool = True) -> None:
+        """Start a manager."""
+        await restore(self.make(), first_start=first_start)
+        self.dispatcher = Dispatcher(self.manager)
+
+    async def crash(self) -> None:
+        """End the manager at once; held transactions are lost, processes live on."""
+        self.running = False
+        self.gate.drop()
+        self.processes.forget_watches()
+        if self.worker is not None:
+            self.worker.connected = False
+        await self.manager.background.close()
+        await asyncio.to_thread(self.gate.close)
+
+    async def restart(self, *, greet: bool = True) -> None:
+        """Crash, and start the next manager; a living worker greets it."""
+        await self.crash()
+        self.make()
+        starting = asyncio.ensure_future(restore(self.manager, first_start=False))
+        if greet and self.worker is not None and self.worker.pid in self.processes.alive:
+            await hop()
+            self.worker.hello()
+        await starting
+        self.dispatcher = Dispatcher(self.manager)
+        await self.settle()
+
+    async def close(self) -> None:
+        """End everything; a fault that no test expected fails it."""
+        if self.running:
+            await self.crash()
+        assert not self.faults, self.faults
+
+    def _on_fault(self, exc: BaseException) -> None:
+        self.faults.append(exc)
+        self.activity()
+
+    def _publish(self, status: Any) -> None:
+        self.statuses.append(json.loads(encode_reply(status, Encoding.JSON)))
+        self.activity()
+
+    # ---------------------------------------------------------------- waiting
+
+    def activity(self) -> None:
+        """Note that something happened."""
+        self.actions += 1
+        self.changed.set()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something is so."""
+        async with asyncio.timeout(TIMEOUT_S):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def settle(self) -> None:
+        """Wait until nothing happens any more."""
+        quiet = 0
+        while quiet < 6:
+            before = self.actions
+            if not self.gate.is_shut:
+                await self.manager.ledger.flush()
+            await hop()
+            quiet = quiet + 1 if self.actions == before else 0
+
+    # ---------------------------------------------------------------- asking
+
+    async def call(self, method: str, /, **params: Any) -> dict[str, Any]:
+        """Send a request as a client would; return the decoded reply."""
+        return await self.request({"method": method, "params": params})
+
+    async def request(self, request: object) -> dict[str, Any]:
+        """Send any object as a request."""
+        answer = self.dispatcher(request, Encoding.JSON)
+        if isinstance(answer, Awaitable):
+            async with asyncio.timeout(TIMEOUT_S):
+                answer = await answer
+        return json.loads(encode_reply(answer, Encoding.JSON))
+
+    async def ok(self, method: str, /, **params: Any) -> dict[str, Any]:
+        """Send a request that must succeed."""
+        reply = await self.call(method, **params)
+        assert reply["success"], reply
+        return reply
+
+    async def refused(self, method: str, /, **params: Any) -> str:
+        """Send a request that must be refused; return its ``msg``."""
+        reply = await self.call(method, **params)
+        assert reply["success"] is False, reply
+        assert reply["code"] != "internal", reply
+        return str(reply["msg"])
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """The present status."""
+        return self.manager.status.status
+
+    @property
+    def state(self) -> str:
+        """``manager_state``."""
+        return str(self.status["manager_state"])
+
+    def events(self, kind: str | None = None) -> list[Any]:
+        """Return the journal, or its events of one type."""
+        rows = self.gate.reads.events(0, 100_000)
+        return [r for r in rows if kind is None or r.type == kind]
+
+    # ---------------------------------------------------------------- doing
+
+    async def open_environment(self, *, re_state: str | None = "idle") -> FakeWorker:
+        """Open the environment."""
+        await self.ok("environment_open")
+        worker = await self.spawned()
+        worker.hello()
+        await worker.ready(re_state=re_state)
+        await self.settle()
+        return worker
+
+    async def spawned(self) -> FakeWorker:
+        """Wait until the worker process was started and recorded."""
+        await self.until(
+            lambda: self.manager.state.worker is not None and self.manager.state.worker.start_ticks
+        )
+        await self.settle()
+        assert self.worker is not None
+        return self.worker
+
+    async def add(self, name: str = "count", /, **params: Any) -> str:
+        """Add a plan to the queue; return its uid."""
+        reply = await self.ok("queue_item_add", **{**user(), "item": plan(name), **params})
+        return str(reply["item"]["item_uid"])
+
+    async def queue(self) -> list[str]:
+        """Return the uids of the queue."""
+        return [i["item_uid"] for i in (await self.ok("queue_get"))["items"]]
+
+    async def history(self) -> list[dict[str, Any]]:
+        """Return the history."""
+        return list((await self.ok("history_get"))["items"])
+
+    async def run_plan(self, name: str = "count") -> str:
+        """Add a plan and start the queue."""
+        uid = await self.add(name)
+        await self.ok("queue_start")
+        await self.settle()
+        return uid
+
+
+def plan(name: str = "count", **fields: Any) -> dict[str, Any]:
+    """Return a plan item."""
+    return {"item_type": "plan", "name": name, **fields}
+
+
+def function(name: str = "f", **fields: Any) -> dict[str, Any]:
+    """Return a function item."""
+    return {"item_type": "function", "name": name, **fields}
+
+
+QUEUE_STOP = {"item_type": "instruction", "name": "queue_stop"}
+
+
+def user() -> dict[str, str]:
+    """Return the parameters that say who asks."""
+    return {"user": "Jo", "user_group": "primary"}
+
+
+__all__ = [
+    "DEVICES",
+    "PERMISSIONS",
+    "PLANS",
+    "QUEUE_STOP",
+    "CloseEnvironment",
+    "ContinuePlan",
+    "FakeWorker",
+    "PausePlan",
+    "Rig",
+    "RunPlan",
+    "RunTask",
+    "function",
+    "hop",
+    "plan",
+    "plan_description",
+    "user",
+]
