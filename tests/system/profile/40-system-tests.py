@@ -1,0 +1,67 @@
+"""Plans and functions that say where they are and wait for the tests."""
+
+import os
+
+import bluesky.plan_stubs as bps
+import numpy as np
+from bluesky.plan_stubs import null
+
+
+def _append(path, line):
+    with open(path, "a") as file:
+        file.write(f"{line}\n")
+
+
+def note(path: str, line: str):
+    """Append a line to a file."""
+    _append(path, line)
+    yield from null()
+
+
+def held(path: str, gate: str, line: str = "held"):
+    """Append a line to a file, open a run, and wait until another file is there."""
+    _append(path, line)
+    yield from bps.open_run()
+    print(f"the plan is held: {line}")  # noqa: T201
+    while not os.path.exists(gate):
+        yield from bps.checkpoint()
+        yield from bps.sleep(0.02)
+    yield from bps.close_run()
+    _append(path, f"{line} done")
+
+
+def broken(path: str, line: str):
+    """Append a line to a file and fail."""
+    _append(path, line)
+    yield from null()
+    raise ValueError("the plan was told to fail")
+
+
+def hold(path: str, fifo: str, line: str = "hold") -> str:
+    """Append a line to a file, and wait until somebody writes to a named pipe."""
+    _append(path, line)
+    print(f"the function is held: {line}")  # noqa: T201
+    with open(fifo) as pipe:
+        return pipe.read()
+
+
+def count_up(path: str, line: str) -> int:
+    """Append a line to a file and return how many there are."""
+    _append(path, line)
+    with open(path) as file:
+        return len(file.readlines())
+
+
+def give(value=None):
+    """Return what was given."""
+    return value
+
+
+def give_array():
+    """Return what no encoding takes."""
+    return np.zeros(3)
+
+
+def fail(msg: str = "the function was told to fail"):
+    """Fail."""
+    raise ValueError(msg)
