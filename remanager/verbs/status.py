@@ -43,7 +43,7 @@ def queue_status(manager: Manager, _params: NoParams) -> Reply:
     return manager.statistics_view.queue_status()
 
 
-@verb("stats")
+@verb("stats", StatsParams)
 def stats(manager: Manager, params: StatsParams) -> Reply:
     """Return health, depths, rates over 1, 5 and 20 minutes, per-minute windows by type, and counters."""
     return manager.statistics_view.stats(params.sections)

@@ -88,6 +88,12 @@ class Gate:
         self._held.append((list(writes), list(events), held))
         return held
 
+    async def purge(self, *args: Any) -> int:
+        """Purge, and say so."""
+        rounds = await self._store.purge(*args)
+        self._activity()
+        return rounds
+
     def shut(self) -> None:
         """Hold transactions from now on."""
         self.is_shut = True
@@ -392,6 +398,7 @@ class Rig:
     async def start(self, *, first_start: bool = True) -> None:
         """Start a manager."""
         await restore(self.make(), first_start=first_start)
+        await self.manager.started.wait()
         self.dispatcher = Dispatcher(self.manager)
 
     async def crash(self) -> None:
@@ -413,6 +420,7 @@ class Rig:
             await hop()
             self.worker.hello()
         await starting
+        await self.manager.started.wait()
         self.dispatcher = Dispatcher(self.manager)
         await self.settle()
 
