@@ -414,6 +414,10 @@ class Rig:
     async def restart(self, *, greet: bool = True) -> None:
         """Crash, and start the next manager; a living worker greets it."""
         await self.crash()
+        await self.restart_after_crash(greet=greet)
+
+    async def restart_after_crash(self, *, greet: bool = True) -> None:
+        """Start the next manager; a living worker greets it."""
         self.make()
         starting = asyncio.ensure_future(restore(self.manager, first_start=False))
         if greet and self.worker is not None and self.worker.pid in self.processes.alive:
@@ -429,6 +433,10 @@ class Rig:
         if self.running:
             await self.crash()
         assert not self.faults, self.faults
+
+    def with_options(self, **changes: Any) -> ManagerOptions:
+        """Return the options with changes."""
+        return replace(self.options, **changes)
 
     def _on_fault(self, exc: BaseException) -> None:
         self.faults.append(exc)
