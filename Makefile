@@ -56,6 +56,7 @@ conformance: $(STAMP)
 
 reference: $(STAMP)
 	$(BIN)/python -m remanager.cli.options_page > docs/reference/options.md
+	$(BIN)/python -m remanager.cli.methods_page > docs/reference/methods.md
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
