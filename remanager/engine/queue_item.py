@@ -10,7 +10,10 @@ from typing import Any
 from remanager.model.errors import InvalidItem
 
 ITEM_KEYS = frozenset(
-    ("item_uid", "item_type", "name", "args", "kwargs", "meta", "user", "user_group", "properties")
+    (
+        *("item_uid", "item_type", "name", "args", "kwargs", "meta", "user", "user_group", "properties"),
+        *("label", "tags"),
+    )
 )
 """Keys of a submitted item that are kept; every other key (``result``, for one) is dropped."""
 

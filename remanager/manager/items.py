@@ -11,6 +11,8 @@ from remanager.model.errors import InvalidItem, InvalidParams, NotPermitted
 
 QUEUE_ITEMS = ("plan", "instruction")
 FUNCTIONS = ("function",)
+MAX_LABEL_CHARS = 1000
+MAX_TAGS = 100
 MISSING: Any = object()
 
 
@@ -79,6 +81,7 @@ def prepare(
         The item is not valid, or not allowed for the group.
     """
     kind = item["item_type"]
+    _check_labels(item)
     if kind == "plan":
         catalogue.validator(user_group).validate(item)
     elif kind == "instruction":
@@ -92,6 +95,24 @@ def prepare(
     elif "item_uid" not in item:
         raise InvalidItem("Item description contains no UID and UID generation is skipped")
     return prepared
+
+
+def _check_labels(item: dict[str, Any]) -> None:
+    """Check what people write on an item to find it again: ``label`` and ``tags``."""
+    label, tags = item.get("label", ""), item.get("tags", {})
+    if not isinstance(label, str) or len(label) > MAX_LABEL_CHARS:
+        raise InvalidItem(
+            f"The 'label' of an item must be a string of at most {MAX_LABEL_CHARS} characters: {label!r:.200}"
+        )
+    if (
+        not isinstance(tags, dict)
+        or len(tags) > MAX_TAGS
+        or not all(isinstance(t, str) and len(t) <= MAX_LABEL_CHARS for pair in tags.items() for t in pair)
+    ):
+        raise InvalidItem(
+            f"The 'tags' of an item must be a dictionary of at most {MAX_TAGS} strings "
+            f"of at most {MAX_LABEL_CHARS} characters: {tags!r:.200}"
+        )
 
 
 def _check_function(catalogue: Catalogue, item: dict[str, Any], user_group: str) -> None:
