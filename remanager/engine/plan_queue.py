@@ -67,6 +67,27 @@ class PlanQueue:
         """Return the items in order; the same object until the queue changes. They must not be changed."""
         return self._ranked.items()
 
+    def page(self, limit: int, cursor: int | None = None) -> tuple[list[QueueEntry], int | None]:
+        """Return up to ``limit`` entries and the cursor of the next page.
+
+        Parameters
+        ----------
+        limit : int
+            At least 1.
+        cursor : int or None
+            Where the page before ended; None: the front. It stays valid whatever happens to the queue:
+            the page holds what is behind that place now.
+
+        Returns
+        -------
+        entries : list of QueueEntry
+            In order.
+        next_cursor : int or None
+            None where nothing follows.
+        """
+        entries = self._ranked.after(cursor, limit + 1)
+        return entries[:limit], entries[limit - 1].rank if len(entries) > limit else None
+
     def get(self, *, pos: object = None, uid: object = None) -> QueueEntry:
         """Return an item by position or by UID; by default the one at the back.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
@@ -69,6 +69,11 @@ class RankedItems:
         if self._items is None:
             self._items = tuple([entry.item for entry in self._order])
         return self._items
+
+    def after(self, rank: int | None, limit: int) -> list[QueueEntry]:
+        """Return up to ``limit`` entries with ranks above ``rank`` (None: from the front), in order."""
+        start = 0 if rank is None else bisect_right(self._order, rank, key=_rank)
+        return self._order[start : start + limit]
 
     def insert(self, index: int, items: Sequence[PreparedItem]) -> QueueDelta:
         """Insert items before an index."""

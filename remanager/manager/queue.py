@@ -91,6 +91,17 @@ class QueueService:
             )
         return self._reply
 
+    def page(self, limit: int, cursor: int | None) -> dict[str, object]:
+        """Return a page of the queue and the cursor of the next one; see ``PlanQueue.page``."""
+        entries, next_cursor = self._queue.page(limit, cursor)
+        return {
+            "items": Fragment.of_json_texts(e.text for e in entries),
+            "running_item": self._running_item(),
+            "plan_queue_uid": self._state.plan_queue_uid,
+            "next_cursor": next_cursor,
+            "total": self.size,
+        }
+
     async def history_reply(self) -> CachedReply:
         """Return the reply to ``history_get`` without paging, encoded once per change."""
         if self._history_reply is not None:

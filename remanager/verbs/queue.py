@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -12,11 +12,24 @@ from remanager.engine.queue_item import BatchRejected, PreparedItem, prepare_ite
 from remanager.manager.items import MISSING, check_form, prepare, user_of
 from remanager.manager.manager import Manager
 from remanager.model.errors import InvalidParams, RemanagerError
-from remanager.verbs.registry import LockParams, LockScope, NoParams, Params, Refusal, fixed, verb
+from remanager.verbs.registry import LockParams, LockScope, Params, Refusal, fixed, verb
 from remanager.wire.codec import Reply
 
 SLICE = 25
 """Items of a batch that are checked in one go; other requests are answered in between."""
+
+
+class GetParams(Params):
+    """Parameters of ``queue_get``."""
+
+    limit: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None, description="return only this many items, from the front"
+    )
+    cursor: Annotated[int, Field(ge=-(2**62), le=2**62)] | None = Field(
+        None,
+        description="``next_cursor`` of the page before: go on with the items behind it; "
+        "a changed ``plan_queue_uid`` says that the queue changed meanwhile",
+    )
 
 
 class UserParams(LockParams):
@@ -112,10 +125,12 @@ _NO_ITEM = fixed(qsize=None, item={})
 _NO_ITEMS = fixed(qsize=None, items=[])
 
 
-@verb("queue_get", fillers=fixed(items=[], running_item={}, plan_queue_uid=""))
-def queue_get(manager: Manager, _params: NoParams) -> Reply:
-    """Return the queue and the running item."""
-    return manager.queue.reply()
+@verb("queue_get", GetParams, fillers=fixed(items=[], running_item={}, plan_queue_uid=""))
+def queue_get(manager: Manager, params: GetParams) -> Reply:
+    """Return the queue, all of it or a page, and the running item."""
+    if params.limit is None and params.cursor is None:
+        return manager.queue.reply()
+    return manager.queue.page(params.limit or 100, params.cursor)
 
 
 @verb("queue_item_add", AddParams, lock=LockScope.QUEUE, prefix=_ADDING, fillers=submitted_item)
