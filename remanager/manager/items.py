@@ -119,6 +119,8 @@ def _check_function(catalogue: Catalogue, item: dict[str, Any], user_group: str)
     if "name" not in item:
         raise InvalidItem(f"Function name is not specified: {item}")
     name = item["name"]
+    if not isinstance(name, str):
+        raise InvalidItem(f"Function name is not a string: {type(name)}")
     if not isinstance(item.get("args", []), (list, tuple)):
         raise InvalidItem(f"Parameter 'args' is not a tuple or a list: {type(item['args'])}")
     if not isinstance(item.get("kwargs", {}), dict):

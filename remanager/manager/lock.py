@@ -155,4 +155,8 @@ class LockService:
         if not isinstance(key, str):
             return False
         keys = (self.info.key, self._emergency_key if emergency else None)
-        return any(k is not None and hmac.compare_digest(k.encode(), key.encode()) for k in keys)
+        return any(k is not None and hmac.compare_digest(_bytes(k), _bytes(key)) for k in keys)
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")  # JSON lets any text through
