@@ -16,8 +16,9 @@ from remanager.verbs.registry import REGISTRY, Verb
 _INTRODUCTION = """\
 # Methods
 
-A request is `{"method": ..., "params": {...}}` in JSON or msgpack on the control socket. Every reply has `success` and
-`msg`; a refused one also has `code`, a word for programs. Unknown methods and parameters are refused by name.
+A request is `{"method": ..., "params": {...}}` in JSON or msgpack on the control socket. Every reply has
+`success` and `msg`; a refused one also has `code`, a word for programs. Unknown methods and parameters are
+refused by name.
 """
 
 
