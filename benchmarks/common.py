@@ -250,15 +250,22 @@ while os.getppid() == parent:
 
 
 @contextlib.contextmanager
-def awake() -> Iterator[None]:
-    """Keep every core from halting.
+def awake(spare: int = 0) -> Iterator[None]:
+    """Keep cores from halting.
 
     A halted core of a virtual machine takes 0.1 to 1 ms to wake, at random: a request and its reply would
     measure the hypervisor. One process for each core uses its idle time; being of the class ``SCHED_IDLE``
     it gives way to every other process at once.
+
+    Parameters
+    ----------
+    spare : int
+        Number of cores that may halt. What waits for the disk needs one: the disk of a virtual machine is
+        served by a thread of the host, which gets no time (3 to 7 ms for each write) while all cores are busy.
     """
     command = [sys.executable, "-S", "-c", _SPINNER]
-    spinners = [subprocess.Popen([*command, str(core)]) for core in sorted(os.sched_getaffinity(0))]
+    cores = sorted(os.sched_getaffinity(0))[spare:]
+    spinners = [subprocess.Popen([*command, str(core)]) for core in cores]
     try:
         yield
     finally:

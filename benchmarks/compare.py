@@ -6,7 +6,6 @@ usage: python benchmarks/compare.py [--peer] [--suites rpc,plans] [--repeats N] 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import json
 import os
@@ -21,7 +20,9 @@ import psutil
 from common import Figures, awake
 from daemons import OURS, Target, peer
 
-SUITES = ("rpc", "queue_ops", "responsiveness", "tasks", "plans", "life")
+SUITES = {"rpc": 0, "queue_ops": 1, "responsiveness": 1, "tasks": 1, "plans": 1, "life": 1}
+"""The suites, and how many cores may halt meanwhile (see :func:`common.awake`)."""
+
 PEER_ENVIRONMENT = Path(__file__).parent.parent / "build" / "bench-peer"
 
 
@@ -33,8 +34,7 @@ def run(suites: list[str], targets: list[Target], repeats: int) -> dict[str, Fig
         for repeat in range(1, repeats + 1):
             for target in targets:
                 print(f"{suite} {repeat}/{repeats}: {target.name}", file=sys.stderr, flush=True)
-                # What a process costs at rest is measured on a machine at rest.
-                with contextlib.nullcontext() if suite == "life" else awake():
+                with awake(SUITES[suite]):
                     module.measure(target, columns[target.name])
     return columns
 
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for all values")
     options = parser.parse_args()
     suites = options.suites.split(",")
-    if unknown := set(suites) - set(SUITES):
+    if unknown := set(suites) - SUITES.keys():
         parser.error(f"unknown suites: {', '.join(sorted(unknown))}")
     targets = [] if options.peer_only else [OURS]
     if options.peer or options.peer_only:
