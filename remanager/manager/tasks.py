@@ -95,7 +95,7 @@ class TaskService:
         self._retention_s = retention_s
         self.running: dict[str, RunningTask] = {}
         self._starting: set[str] = set()  # their start is not on disk yet
-        self._ending: dict[str, RunningTask] = {}  # their end is not on disk yet
+        self._ending: dict[str, TaskState] = {}  # their end is not on disk yet; what is said meanwhile
         self.on_idle: Callable[[], None] = lambda: None
 
     # -------------------------------------------------------------------------------- starting
@@ -261,7 +261,8 @@ class TaskService:
         batch.event("task_finished", task.uid, state=task_state.value, msg=msg[:200])
         self._statistics.finished(task.item_type, task_state, stop - start, now)
         del self.running[task.uid]
-        self._ending[task.uid] = task
+        # The status shows at once that a worker is gone; its tasks must not seem to run then.
+        self._ending[task.uid] = task_state if task_state is TaskState.LOST else TaskState.RUNNING
         batch.after(lambda: self._forget(task.uid))
         if state.running_task_uid == task.uid:
             state.running_task_uid = None
@@ -287,8 +288,10 @@ class TaskService:
         found: dict[str, TaskState | None] = {}
         elsewhere = []
         for uid in uids:
-            if uid in self.running or uid in self._ending:
+            if uid in self.running:
                 found[uid] = TaskState.RUNNING
+            elif uid in self._ending:
+                found[uid] = self._ending[uid]
             elif uid in self._queue:
                 found[uid] = TaskState.PENDING
             elif uid in self._closing:
@@ -306,16 +309,16 @@ class TaskService:
 
     async def result(self, uid: str) -> dict[str, object]:
         """Return ``status``, ``state`` and ``result`` of a task, as ``task_result`` answers them."""
+        if uid in self._closing or uid in self._ending:
+            await self._ledger.flush()
         state = self.states([uid])[uid]
         reply: dict[str, object] = {"status": status_word(state), "state": state or NOT_FOUND}
         if state is None:
             return {**reply, "result": {}}
-        task = self.running.get(uid) or self._ending.get(uid)
+        task = self.running.get(uid)
         if task is not None:
             running = {"task_uid": uid, "time_start": task.time_start, "run_in_background": task.background}
             return {**reply, "result": running}
-        if uid in self._closing:
-            await self._ledger.flush()
         row = self._store.reads.task_row(uid)
         if row is None:
             return {**reply, "result": {"task_uid": uid}}

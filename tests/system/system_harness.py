@@ -139,6 +139,13 @@ class Listener:
                 raise TimeoutError(f"the status did not come within {timeout} s: {self.status}")
         return self.status
 
+    def wait_messages(self, number: int, timeout: float = 30.0) -> None:
+        """Wait for so many messages, whatever they say."""
+        deadline = time.monotonic() + timeout
+        for _ in range(number):
+            if not self._receive(deadline):
+                raise TimeoutError(f"fewer than {number} messages within {timeout} s")
+
     def wait_text(self, pattern: str, timeout: float = 30.0) -> re.Match[str]:
         """Return the first match in the console output that was not matched before."""
         deadline = time.monotonic() + timeout
@@ -277,11 +284,11 @@ class Daemon:
         self.process = None
         assert not psutil.wait_procs(processes, 10)[1]
 
-    def stop(self) -> int:
+    def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop in an orderly way and return the exit code; no process may stay."""
         assert self.process is not None
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(number)
         code = self.process.wait(20)
         self.process = None
         left = self.processes()
@@ -296,7 +303,8 @@ class Daemon:
         finally:
             for process in self.processes():
                 process.kill()
-            self.client.close()
+            if not self.client.context.closed:
+                self.client.close()
 
     # -------------------------------------------------------------------------------- waiting
 
@@ -349,6 +357,11 @@ class Daemon:
         """Uids of the items in the queue."""
         return [i["item_uid"] for i in self.client.ok("queue_get")["items"]]
 
+    def history_size(self) -> int:
+        """Number of entries of the history."""
+        size: int = self.client.call("status")["items_in_history"]
+        return size
+
     def history(self) -> list[dict[str, Any]]:
         """The history, oldest entry first."""
         items: list[dict[str, Any]] = self.client.ok("history_get")["items"]
@@ -376,6 +389,10 @@ class Gate:
     def held_function(self, line: str = "hold") -> dict[str, Any]:
         """Item of a function that waits until :meth:`answer`."""
         return function("hold", str(self.notes), str(self.pipe), line)
+
+    def steps_plan(self, line: str) -> dict[str, Any]:
+        """Item of a plan that notes its beginning and its end, and takes a few steps between."""
+        return plan("steps", str(self.notes), line)
 
     def release(self) -> None:
         """Let the plan go on."""

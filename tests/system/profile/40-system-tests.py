@@ -30,6 +30,17 @@ def held(path: str, gate: str, line: str = "held"):
     _append(path, f"{line} done")
 
 
+def steps(path: str, line: str):
+    """Note the beginning, take a few short steps, and note the end."""
+    _append(path, f"begin {line}")
+    yield from bps.open_run()
+    for _ in range(5):
+        yield from bps.checkpoint()
+        yield from bps.sleep(0.01)
+    yield from bps.close_run()
+    _append(path, f"end {line}")
+
+
 def broken(path: str, line: str):
     """Append a line to a file and fail."""
     _append(path, line)
