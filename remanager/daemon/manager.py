@@ -7,13 +7,14 @@ import gc
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from remanager import __version__
 from remanager.daemon.console import ConsoleHub, HubLogHandler, OutputWriter
 from remanager.daemon.control import ControlServer
 from remanager.daemon.info import TOPIC_INFO, InfoPublisher
-from remanager.daemon.processes import Processes
+from remanager.daemon.processes import Processes, resident_bytes
 from remanager.daemon.settings import Settings
 from remanager.daemon.sockets import AddressError, raise_descriptor_limit
 from remanager.daemon.supervisor_link import SupervisorLink
@@ -62,7 +63,8 @@ class ManagerProcess:
             self._info = InfoPublisher(
                 settings.zmq_info_addr, self._encoding, on_subscribe=self._on_subscribe
             )
-        self._hub = ConsoleHub(self._info, writer)
+        # Numbers grow over restarts: nobody writes a million pieces per second for long.
+        self._hub = ConsoleHub(self._info, writer, first_seq=time.time_ns() // 1000)
         self._manager: Manager | None = None
 
     async def run(self) -> int:
@@ -105,6 +107,9 @@ class ManagerProcess:
                 on_fault=self._on_fault,
                 on_stop=self._stop.set,
                 transport_counters=lambda: control.counters.as_dict() if control else {},
+                publish_info=self._publish_info,
+                read_console=self._hub.since,
+                read_memory=resident_bytes,
             )
             for notice in settings.notices:
                 logger.warning("%s", notice)
@@ -165,6 +170,10 @@ class ManagerProcess:
     def _publish_status(self, status: CachedReply) -> None:
         if self._info is not None:
             self._info.publish_status(status)
+
+    def _publish_info(self, news: Mapping[str, object]) -> None:
+        if self._info is not None:
+            self._info.publish_info(news)
 
     def _status_wanted(self) -> bool:
         return self._info is not None and self._info.has_subscribers(TOPIC_INFO)

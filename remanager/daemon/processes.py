@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,15 @@ def watch_pid(pid: int, callback: Callable[[], None]) -> Callable[[], None]:
 
     loop.add_reader(fd, ended)
     return end
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Return the resident memory of a process in bytes; None if it is gone or may not be looked at."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except (OSError, IndexError):
+        return None
+    return int(pages) * resource.getpagesize()
 
 
 class Processes:

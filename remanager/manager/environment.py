@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from remanager.manager.autopsy import Autopsies
 from remanager.manager.background import Background
 from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock, ProcessPort
@@ -29,6 +30,8 @@ CLOSE_TIMEOUT_S = 5.0
 
 DRAIN_S = 0.05
 """How long to wait, after a worker's exit was noticed, for what it sent just before."""
+
+_LEAVING = (ManagerState.CLOSING_ENVIRONMENT, ManagerState.DESTROYING_ENVIRONMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,8 @@ class EnvironmentService:
         Takes the end of a worker and hands it to :meth:`on_exit` after what the worker sent before.
     on_lost : callable
         Closes what ran in a worker that ended.
+    autopsies : Autopsies
+        Writes down what is known of a worker that died.
 
     Attributes
     ----------
@@ -116,6 +121,7 @@ class EnvironmentService:
         make_command: Callable[[], WorkerCommand],
         report_exit: ReportExit,
         on_lost: WorkerLost,
+        autopsies: Autopsies,
     ) -> None:
         self._state = state
         self._link = link
@@ -126,6 +132,7 @@ class EnvironmentService:
         self._make_command = make_command
         self._report_exit = report_exit
         self._on_lost = on_lost
+        self._autopsies = autopsies
         self.on_idle: Callable[[], None] = lambda: None
         self._ended = asyncio.Event()
 
@@ -258,6 +265,8 @@ class EnvironmentService:
             return
         was = state.manager_state
         opened = state.environment_exists
+        # A worker that reported why the environment cannot be opened leaves by itself.
+        unexpected = was not in _LEAVING and not state.environment_error
         outcome = self._outcome(was, exit_)
         batch = self._ledger.batch()
         batch.write(worker_delete(worker.uid))
@@ -269,6 +278,8 @@ class EnvironmentService:
         elif was is ManagerState.CREATING_ENVIRONMENT and not state.environment_error:
             state.environment_error = outcome.msg
             logger.error("The environment could not be opened: %s", outcome.msg)
+        if unexpected:
+            self._autopsies.record(batch, worker, exit_.returncode, outcome.msg)
         self._on_lost(batch, outcome)
         state.worker = state.worker_state = None
         state.environment_exists = False

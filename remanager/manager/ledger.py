@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from remanager.manager.ports import Clock
 from remanager.store.records import JournalEvent, Write
@@ -55,6 +55,11 @@ class Ledger:
     on_fault : callable
         Called with the error of a transaction that failed: memory is ahead of the disk then, so the process
         must end; its successor starts from what is on disk.
+
+    Attributes
+    ----------
+    on_committed : callable
+        Called with the number of the last event and all events of each transaction that has some.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Ledger:
         self._on_fault = on_fault
         self._last: asyncio.Future[int] | None = None
         self.touch = touch
+        self.on_committed: Callable[[int, Sequence[JournalEvent]], None] = lambda _seq, _events: None
 
     def batch(self) -> Batch:
         """Begin a transaction."""
@@ -84,7 +90,7 @@ class Ledger:
         except Exception as exc:
             self._on_fault(exc)
             raise
-        effects = batch.effects
+        effects, events = batch.effects, batch.events
 
         def done(future: asyncio.Future[int]) -> None:
             error = future.exception()
@@ -93,6 +99,8 @@ class Ledger:
                     raise error
                 for effect in effects:
                     effect()
+                if events:
+                    self.on_committed(future.result(), events)
             except Exception as exc:  # noqa: BLE001 - memory and disk differ now: the process must end
                 self._on_fault(exc)
 

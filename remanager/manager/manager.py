@@ -10,15 +10,26 @@ from dataclasses import replace
 from typing import Any
 
 from remanager.engine.queue_mode import DEFAULT_MODE, QueueMode
+from remanager.manager.autopsy import SETTING as AUTOPSIES
+from remanager.manager.autopsy import Autopsies
 from remanager.manager.background import Background
 from remanager.manager.catalogue import PERMISSIONS, Catalogue
 from remanager.manager.environment import EnvironmentService, Outcome, WorkerCommand, WorkerExit
 from remanager.manager.execution import AUTOSTART, STOP_PENDING, Execution
+from remanager.manager.journal import Journal
 from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.lock import SETTING as LOCK
 from remanager.manager.lock import LockService
 from remanager.manager.options import ManagerOptions
-from remanager.manager.ports import Clock, NotConnected, ProcessPort, WorkerPort
+from remanager.manager.ports import (
+    NO_CONSOLE,
+    Clock,
+    NotConnected,
+    ProcessPort,
+    ReadConsole,
+    ReadMemory,
+    WorkerPort,
+)
 from remanager.manager.queue import MODE, QueueService
 from remanager.manager.state import State, WorkerRecord, change_uid, new_uid
 from remanager.manager.statistics import Statistics
@@ -84,6 +95,12 @@ class Manager:
         Called when ``manager_stop`` was accepted.
     transport_counters : callable
         Returns the counters of the sockets, for ``stats``.
+    publish_info : callable
+        Receives other news for those who listen to the status.
+    read_console : callable
+        Reads the console output of manager and worker.
+    read_memory : callable
+        Returns the resident memory of a process.
     """
 
     def __init__(
@@ -99,6 +116,9 @@ class Manager:
         on_fault: Callable[[BaseException], None],
         on_stop: Callable[[], None],
         transport_counters: Callable[[], Mapping[str, int]],
+        publish_info: Callable[[Mapping[str, object]], None] = lambda _news: None,
+        read_console: ReadConsole = NO_CONSOLE,
+        read_memory: ReadMemory = lambda _pid: None,
     ) -> None:
         settings: dict[str, Any] = store.reads.settings()
         self.uid = new_uid()
@@ -110,6 +130,9 @@ class Manager:
         self.status = StatusBoard(self._snapshot, publish_status, status_wanted)
         self.background = Background(on_fault)
         self.ledger = Ledger(store, clock, self.status.touch, on_fault)
+        self.journal = Journal(store, self.ledger, publish_info, status_wanted)
+        self.autopsies = Autopsies(self.state, clock, read_console, settings.get(AUTOPSIES, []))
+        self.read_console = read_console
         self.statistics = Statistics(clock())
         self.queue = QueueService(self.state, self.ledger, store, clock, _stored_mode(settings))
         self.link = WorkerLink(self.state, workers)
@@ -136,6 +159,7 @@ class Manager:
             make_command=self._worker_command,
             report_exit=lambda worker, exit_: self._events.put_nowait((worker, exit_)),
             on_lost=self._close_all,
+            autopsies=self.autopsies,
         )
         self.environment.on_idle = self.execution.autostart
         self.catalogue = Catalogue(self.ledger, options, settings.get(PERMISSIONS))
@@ -149,6 +173,7 @@ class Manager:
         self._events: asyncio.Queue[tuple[WorkerRecord, Event | WorkerExit]] = asyncio.Queue()
         self._ids = itertools.count(1)
         self._on_stop = on_stop
+        self._read_memory = read_memory
         self.transport_counters = transport_counters
 
     # -------------------------------------------------------------------------------- life
@@ -229,6 +254,7 @@ class Manager:
                 self._on_hello(message)
             case Heartbeat():
                 self.link.tell(Ack(worker.acked_seq))
+                worker.rss_bytes = self._read_memory(worker.pid)
             case Reply():
                 self.link.on_reply(message)
             case StateChanged():
@@ -382,7 +408,7 @@ class Manager:
             "lock": {"environment": lock.environment, "queue": lock.queue},
             "ready": ready,
             "not_ready_reason": reason,
-            "progress": _progress(state.progress),
+            "progress": state.progress_dict(),
         }
 
     def _readiness(self) -> tuple[bool, str]:
@@ -398,10 +424,6 @@ class Manager:
         if state.re_state is None:
             return False, "there is no RunEngine 'RE' in the environment"
         return True, ""
-
-
-def _progress(progress: tuple[int, int | None] | None) -> dict[str, int | None] | None:
-    return None if progress is None else {"done_count": progress[0], "total_count": progress[1]}
 
 
 def _stored_mode(settings: Mapping[str, Any]) -> QueueMode:

@@ -3,12 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from remanager.model.link import Message
 
 Clock = Callable[[], float]
 """Wall clock: seconds since the epoch."""
+
+
+class ConsoleLine(Protocol):
+    """A piece of console output; ``time`` in epoch seconds."""
+
+    @property
+    def seq(self) -> int: ...
+
+    @property
+    def time(self) -> float: ...
+
+    @property
+    def text(self) -> str: ...
+
+
+class ConsolePage(Protocol):
+    """Pieces of console output and where to go on.
+
+    ``gap`` says that pieces that were asked for are no longer kept.
+    """
+
+    @property
+    def messages(self) -> Sequence[ConsoleLine]: ...
+
+    @property
+    def next_seq(self) -> int: ...
+
+    @property
+    def oldest_seq(self) -> int: ...
+
+    @property
+    def gap(self) -> bool: ...
+
+
+ReadConsole = Callable[[int, int], ConsolePage]
+"""``read(since, limit)``: up to ``limit`` pieces of console output from number ``since`` on."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoConsole:
+    """A console to which nothing is written."""
+
+    messages: Sequence[ConsoleLine] = ()
+    next_seq: int = 1
+    oldest_seq: int = 1
+    gap: bool = False
+
+    def __call__(self, _since: int, _limit: int) -> ConsolePage:
+        """Return an empty page."""
+        return self
+
+
+NO_CONSOLE = NoConsole()
+
+ReadMemory = Callable[[int], int | None]
+"""``read(pid)``: resident memory of a process in bytes; None if it is not known."""
 
 
 class NotConnected(Exception):

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 GREETING_TIMEOUT_S = 3.0
 """How long a living worker may take to connect again."""
 
+GONE = "The worker process ended while no manager was there; how is not known"
 LOST = "The plan was interrupted: manager and worker had ended. How far it got is not known."
 
 
@@ -35,8 +36,8 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
         False when the manager process was restarted by its supervisor.
     """
     state, rows = manager.state, manager.store.reads.running()
-    worker = _find_worker(manager)
     _take_over(manager, rows)
+    worker = _find_worker(manager)
     state.autostart = manager.stored_flags[AUTOSTART]
     state.queue_stop_pending = manager.stored_flags[STOP_PENDING] and worker is not None
     if worker is None:
@@ -83,6 +84,9 @@ def _find_worker(manager: Manager) -> WorkerRow | None:
             batch = manager.ledger.batch()
             batch.write(worker_delete(row.worker_uid))
             batch.event("worker_gone", worker_uid=row.worker_uid)
+            if row.pid:
+                gone = WorkerRecord(row.worker_uid, row.pid, row.start_ticks)
+                manager.autopsies.record(batch, gone, None, GONE)
             manager.ledger.commit(batch)
     return found
 

@@ -58,6 +58,8 @@ class WorkerRecord:
     ----------
     handled_seq, acked_seq : int
         Its events up to these have been handled, and are on disk.
+    rss_bytes : int or None
+        Its resident memory at its last heartbeat, bytes.
     """
 
     uid: str
@@ -67,6 +69,7 @@ class WorkerRecord:
     handled_seq: int = 0
     connected: bool = False
     last_heartbeat: float = 0.0
+    rss_bytes: int | None = None
 
 
 @dataclass(slots=True)
@@ -93,6 +96,12 @@ class State:
     def re_state(self) -> str | None:
         """State of the RunEngine; None where there is none."""
         return self.worker_state.re_state if self.worker_state else None
+
+    def progress_dict(self) -> dict[str, int | None] | None:
+        """Return the progress of the running plan as clients see it; None where it is not known."""
+        if self.progress is None:
+            return None
+        return {"done_count": self.progress[0], "total_count": self.progress[1]}
 
     @property
     def idle(self) -> bool:

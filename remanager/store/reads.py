@@ -99,6 +99,28 @@ class Reads:
         rows = self.connection.execute(query("event_page"), {"since": since, "limit": max(limit, 0)})
         return [EventRow(*row) for row in rows]
 
+    def events_matching(
+        self, first: int, types: Iterable[str] | None, task_uid: str | None, limit: int
+    ) -> list[EventRow]:
+        """Return up to ``limit`` journal events from number ``first`` on, in order.
+
+        Its cost grows with the number of events that are looked through.
+
+        Parameters
+        ----------
+        types : iterable of str or None
+            Only events of these types; None: of all types.
+        task_uid : str or None
+            Only events of this task; None: all.
+        """
+        params = {
+            "first": first,
+            "types": None if types is None else json.dumps(list(types)),
+            "task_uid": task_uid,
+            "limit": max(limit, 0),
+        }
+        return [EventRow(*row) for row in self.connection.execute(query("event_matching"), params)]
+
     def event_bounds(self) -> tuple[int, int]:
         """Return the ``seq`` of the oldest and of the newest event kept; ``(0, 0)`` if there is none."""
         oldest, newest = self.connection.execute(query("event_bounds")).fetchone()

@@ -14,6 +14,7 @@ FAMILIES = (
     "execution",
     "tasks",
     "lock",
+    "streams",
     "control",
 )
 

@@ -7,5 +7,11 @@ SELECT seq FROM sqlite_sequence WHERE name = 'event';
 -- name: event_page
 SELECT seq, time, type, task_uid, data FROM event WHERE seq > :since ORDER BY seq LIMIT :limit;
 
+-- name: event_matching
+SELECT seq, time, type, task_uid, data FROM event
+WHERE seq >= :first AND (:types IS NULL OR type IN (SELECT value FROM json_each(:types)))
+    AND (:task_uid IS NULL OR task_uid = :task_uid)
+ORDER BY seq LIMIT :limit;
+
 -- name: event_bounds
 SELECT (SELECT MIN(seq) FROM event), (SELECT MAX(seq) FROM event);

@@ -353,6 +353,7 @@ class Rig:
         self.processes = FakeProcesses(self)
         self.workers = FakeWorkers(self)
         self.statuses: list[dict[str, Any]] = []
+        self.news: list[Mapping[str, Any]] = []
         self.faults: list[BaseException] = []
         self.stopped = asyncio.Event()
         self.running = False
@@ -391,6 +392,7 @@ class Rig:
             on_fault=self._on_fault,
             on_stop=self.stopped.set,
             transport_counters=dict,
+            publish_info=self.news.append,
         )
         self.running = True
         return self.manager

@@ -1,0 +1,94 @@
+"""What happened: console output, events, and what is known of workers that died."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from pydantic import Field
+
+from remanager.manager.journal import EventFilter
+from remanager.manager.manager import Manager
+from remanager.manager.queue import column
+from remanager.store.records import EventRow
+from remanager.verbs.registry import NoParams, Params, fixed, verb
+from remanager.wire.codec import Fragment, Reply
+
+Since = Annotated[int, Field(ge=0, le=2**62)]
+Limit = Annotated[int, Field(ge=1, le=10_000)]
+MAX_WAIT_S = 30.0
+
+
+class ConsoleParams(Params):
+    """Parameters of ``console_get``."""
+
+    since: Since = Field(0, description="``next_seq`` of the answer before; 0: all that is kept")
+    limit: Limit = Field(1000, description="return at most this many pieces")
+
+
+class EventParams(Params):
+    """Parameters of ``event_list``."""
+
+    since: Since = Field(0, description="``next_seq`` of the answer before; 0: all that is kept")
+    types: Annotated[list[str], Field(max_length=100)] | None = Field(
+        None, description="only events of these types, such as ``plan_finished``"
+    )
+    task_uid: str | None = Field(None, description="only events of this task")
+    limit: Limit = Field(1000, description="return at most this many events")
+    timeout: Annotated[float, Field(ge=0, le=MAX_WAIT_S)] = Field(
+        0.0, description="wait so long for an event if there is none (s, at most 30)"
+    )
+
+
+@verb("console_get", ConsoleParams, fillers=fixed(lines=[]))
+def console_get(manager: Manager, params: ConsoleParams) -> Reply:
+    """Return console output of manager and worker, in the pieces in which it was written.
+
+    Ask again with ``next_seq`` as ``since`` to go on. ``gap`` says that some of what was asked for is no
+    longer kept: the oldest output goes when there is too much, and all of it when the manager is restarted.
+    Numbers grow, also over restarts, and are no times.
+    """
+    page = manager.read_console(params.since, params.limit)
+    return {
+        "lines": [{"seq": m.seq, "time": m.time, "msg": m.text} for m in page.messages],
+        "next_seq": page.next_seq,
+        "oldest_seq": page.oldest_seq,
+        "gap": page.gap,
+    }
+
+
+@verb("event_list", EventParams, fillers=fixed(events=[]))
+async def event_list(manager: Manager, params: EventParams) -> Reply:
+    """Return events of the journal: every change of queue, plans, tasks, environment and settings.
+
+    Ask again with ``next_seq`` as ``since`` to go on; nothing is missed as long as ``gap`` is false. With a
+    ``timeout`` the answer comes with the first event. ``gap`` is true where events that were asked for are no
+    longer kept, or where ``since`` lies in the future: then this is not the journal that it was taken from.
+    """
+    wanted = EventFilter(
+        types=frozenset(map(column, params.types)) if params.types else None,
+        task_uid=None if params.task_uid is None else column(params.task_uid),
+    )
+    page = await manager.journal.page(params.since, wanted, params.limit, params.timeout)
+    return {
+        "events": Fragment.of_json_texts(map(_event_text, page.events)),
+        "next_seq": page.next_seq,
+        "oldest_seq": page.oldest_seq,
+        "gap": page.gap,
+    }
+
+
+@verb("worker_autopsy_list", fillers=fixed(autopsies=[]))
+def worker_autopsy_list(manager: Manager, _params: NoParams) -> Reply:
+    """Return what is known of the last workers that died, newest first.
+
+    Each has the exit code or signal, the last lines of the console, what ran and how far it was, the runs
+    that were open, and the memory at the last sign of life.
+    """
+    return {"autopsies": manager.autopsies.all()}
+
+
+def _event_text(row: EventRow) -> str:
+    """Return an event as JSON text; its data is JSON text already."""
+    head = json.dumps({"seq": row.seq, "time": row.time, "type": row.type, "task_uid": row.task_uid})
+    return f'{head[:-1]}, "data": {row.data}}}'
