@@ -40,7 +40,8 @@ class WorkerState:
     ip_kernel_state : str
         ``disabled`` in plain Python mode, else ``starting``, ``idle`` or ``busy``.
     ip_kernel_captured : bool
-        Whether the main thread belongs to the manager; always True in plain Python mode.
+        Whether the main thread belongs to the manager; always True in plain Python mode. A kernel that is
+        busy without being captured works for somebody else.
     """
 
     environment_state: str = "initializing"
@@ -53,6 +54,11 @@ class WorkerState:
     run_list_rev: int = 0
     ip_kernel_state: str = "disabled"
     ip_kernel_captured: bool = True
+
+    @property
+    def kernel_is_taken(self) -> bool:
+        """Whether the IPython kernel works for somebody else than the manager."""
+        return self.ip_kernel_state == "busy" and not self.ip_kernel_captured
 
 
 # ------------------------------------------------------------------------------------------ manager -> worker
@@ -127,6 +133,22 @@ class GetMetadata:
     """Answer with the RunEngine's metadata: ``Reply.data["re_metadata"]`` is JSON text."""
 
     id: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetKernelInfo:
+    """Answer with ``Reply.data``: what clients need to connect to the IPython kernel."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptKernel:
+    """Interrupt what the IPython kernel executes; a task or plan of the manager only if that is allowed."""
+
+    id: int
+    task: bool
+    plan: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +281,17 @@ class TaskFinished:
     time_stop: float
 
 
-Command = RunPlan | PausePlan | ContinuePlan | RunTask | SetPermissions | GetMetadata | CloseEnvironment
+Command = (
+    RunPlan
+    | PausePlan
+    | ContinuePlan
+    | RunTask
+    | SetPermissions
+    | GetMetadata
+    | GetKernelInfo
+    | InterruptKernel
+    | CloseEnvironment
+)
 Event = EnvironmentReady | EnvironmentFailed | ListsChanged | PlanPaused | PlanFinished | TaskFinished
 ToWorker = Command | Welcome | Ack
 ToManager = Event | Hello | Heartbeat | Reply | StateChanged | Progress
@@ -274,6 +306,7 @@ class _Registry:
         c.__name__: c
         for c in (
             *(Welcome, Ack, RunPlan, PausePlan, ContinuePlan, RunTask, SetPermissions, GetMetadata),
+            *(GetKernelInfo, InterruptKernel),
             *(CloseEnvironment, Hello, Heartbeat, Reply, StateChanged, Progress, EnvironmentReady),
             *(EnvironmentFailed, ListsChanged, PlanPaused, PlanFinished, TaskFinished),
         )

@@ -33,6 +33,14 @@ class WorkerConfig:
         Which keys of ``RE.md`` clients may see.
     use_ipython_kernel : bool
         Run an IPython kernel in the main thread.
+    kernel_ip : str
+        Address of the kernel: ``localhost``, ``auto`` (that of this machine in its network) or an address.
+    kernel_matplotlib : str or None
+        Matplotlib backend of the kernel, such as ``qt``; None: no figures are shown.
+    kernel_connection_file, kernel_connection_dir : str or None
+        Name and directory of the kernel's connection file; a file with a name is kept and used again.
+    kernel_ports : dict
+        Fixed ports by channel (``shell``, ``iopub``, ``stdin``, ``hb``, ``control``).
     orphan_timeout_s : float
         An idle worker that hears nothing from a manager for so long (s) leaves.
     """
@@ -52,6 +60,11 @@ class WorkerConfig:
     ignore_invalid_plans: bool = False
     permitted_re_metadata_keys: list[str] = field(default_factory=lambda: ["/"])
     use_ipython_kernel: bool = False
+    kernel_ip: str = "localhost"
+    kernel_matplotlib: str | None = None
+    kernel_connection_file: str | None = None
+    kernel_connection_dir: str | None = None
+    kernel_ports: dict[str, int] = field(default_factory=dict)
     orphan_timeout_s: float = 600.0
 
     def to_json(self) -> str:

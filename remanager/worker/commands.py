@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from remanager.model.link import (
     CloseEnvironment,
     ContinuePlan,
+    GetKernelInfo,
     GetMetadata,
+    InterruptKernel,
     PausePlan,
     Reply,
     RunPlan,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from remanager.model.link import Message
     from remanager.model.worker_config import WorkerConfig
     from remanager.worker.environment import Environment
+    from remanager.worker.main_thread import KernelPort
     from remanager.worker.run_engine import RunEngineControl
     from remanager.worker.state import AcceptedUids, StateBoard
     from remanager.worker.tasks import TaskRunner
@@ -35,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 MainThreadCommand = RunPlan | ContinuePlan | RunTask | CloseEnvironment
 ALREADY_ACCEPTED = "already accepted"
+NO_KERNEL = "RE Manager is not in IPython mode: IPython kernel is not used"
 
 _OPEN = (EnvironmentState.IDLE, EnvironmentState.EXECUTING_PLAN, EnvironmentState.EXECUTING_TASK)
 
@@ -53,6 +57,8 @@ class CommandDesk:
         Hands work to the main thread.
     reply : callable
         Sends a reply, from any thread.
+    kernel : KernelPort or None
+        The IPython kernel in the main thread.
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class CommandDesk:
         tasks: TaskRunner,
         submit: Callable[[MainThreadCommand], None],
         reply: Callable[[Reply], None],
+        kernel: KernelPort | None = None,
     ) -> None:
         self._config = config
         self._board = board
@@ -75,6 +82,7 @@ class CommandDesk:
         self._tasks = tasks
         self._submit = submit
         self._reply = reply
+        self._kernel = kernel
 
     def handle(self, message: Message) -> None:
         """Take a message of the manager; called in the control thread only."""
@@ -85,6 +93,9 @@ class CommandDesk:
             case GetMetadata():
                 # Metadata may live in a database: do not let the control thread wait for it.
                 threading.Thread(target=self._answer_metadata, args=(message.id,), daemon=True).start()
+                return
+            case GetKernelInfo():
+                self._reply(self._kernel_info(message.id))
                 return
             case RunPlan() | RunTask() if self._uid(message) in self._accepted:
                 self._reply(Reply(message.id, True, ALREADY_ACCEPTED))
@@ -100,6 +111,8 @@ class CommandDesk:
             case SetPermissions():
                 self._environment.set_permissions(message.permissions)
                 refusal = ""
+            case InterruptKernel():
+                refusal = self._interrupt_kernel(message)
             case CloseEnvironment():
                 refusal = self._close(message)
             case _:
@@ -138,7 +151,7 @@ class CommandDesk:
             self._board.change(background=1)
             self._tasks.start_background(command)
             return ""
-        if refusal := self._why_not_free():
+        if refusal := self._why_not_free() or self._why_kernel_busy():
             return refusal
         self._accepted.add(command.task_uid)
         self._board.change(
@@ -148,7 +161,7 @@ class CommandDesk:
         return ""
 
     def _continue_plan(self, command: ContinuePlan) -> str:
-        refusal = self._control.expect_continuation(command.option)
+        refusal = self._why_kernel_busy() or self._control.expect_continuation(command.option)
         if not refusal:
             self._board.change(environment_state=EnvironmentState.EXECUTING_PLAN.value)
             self._submit(command)
@@ -157,6 +170,8 @@ class CommandDesk:
     def _close(self, command: CloseEnvironment) -> str:
         if refusal := self._why_not_free():
             return refusal
+        if self._why_kernel_busy():
+            return "IPython kernel is busy and can not be stopped."
         self._board.change(environment_state=EnvironmentState.CLOSING.value)
         self._submit(command)
         return ""
@@ -171,6 +186,30 @@ class CommandDesk:
             return f"The task {state.running_task_uid} is running. Try again when it is completed."
         if state.environment_state != EnvironmentState.IDLE:
             return f"Incorrect environment state: '{state.environment_state}'. Acceptable states: ['idle']"
+        return ""
+
+    def _why_kernel_busy(self) -> str:
+        """Tell that a client keeps the kernel busy; empty if none does.
+
+        A plan is not refused for that: the manager has looked before, and a client that was quicker by a
+        moment only delays it.
+        """
+        return "IPython kernel (RE Worker) is busy." if self._board.current.kernel_is_taken else ""
+
+    def _kernel_info(self, number: int) -> Reply:
+        if self._kernel is None:
+            return Reply(number, False, NO_KERNEL)
+        return Reply(number, True, data=self._kernel.connection_info())
+
+    def _interrupt_kernel(self, command: InterruptKernel) -> str:
+        state = self._board.current.environment_state
+        if self._kernel is None:
+            return NO_KERNEL
+        if state == EnvironmentState.EXECUTING_PLAN and not command.plan:
+            return "Not allowed to interrupt running plan"
+        if state == EnvironmentState.EXECUTING_TASK and not command.task:
+            return "Not allowed to interrupt running task"
+        self._kernel.interrupt()
         return ""
 
     def _answer_metadata(self, number: int) -> None:

@@ -18,7 +18,7 @@ from remanager.plans.prepare import prepare_function, prepare_plan
 from remanager.worker.startup import load_script_into_namespace, load_startup, script_root
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from remanager.model.worker_config import WorkerConfig
     from remanager.plans.prepare import PreparedFunction, PreparedPlan
@@ -77,9 +77,9 @@ class Environment:
         self.lists = Lists()
         self.ns: dict[str, Any] = {}
 
-    def open(self) -> None:
+    def open(self, load: Callable[[WorkerConfig], dict[str, Any]] = load_startup) -> None:
         """Load the start-up code and describe what it defines; raises what the code raises."""
-        self.ns = load_startup(self._config)
+        self.ns = load(self._config)
         self.refresh_lists()
 
     def load_script(self, script: str, *, update_re: bool) -> None:

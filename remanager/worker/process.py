@@ -8,7 +8,6 @@ import faulthandler
 import json
 import logging
 import os
-import queue
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from remanager.worker.environment import Environment
 from remanager.worker.failures import exception_text, traceback_text
 from remanager.worker.interrupt import UserCode
 from remanager.worker.link import Link
+from remanager.worker.main_thread import EndedOutside, PlainMainThread
 from remanager.worker.run_engine import RunEngineControl
 from remanager.worker.state import AcceptedUids, StateBoard, is_busy
 from remanager.worker.tasks import TaskRunner
@@ -37,6 +37,7 @@ from remanager.worker.tasks import TaskRunner
 if TYPE_CHECKING:
     from remanager.model.link import Message
     from remanager.model.worker_config import WorkerConfig
+    from remanager.worker.main_thread import MainThread, Work
 
 logger = logging.getLogger("remanager.worker")
 
@@ -51,18 +52,11 @@ CONSOLE_TIMEOUT_S = 1.0
 STARTUP_ERROR = "Failed to start RE Worker environment. Error while loading startup code"
 
 
-class EndedOutside:
-    """Work for the main thread: a paused plan was ended by someone else."""
-
-
-Work = RunPlan | ContinuePlan | RunTask | CloseEnvironment | EndedOutside
-
-
 class WorkerProcess:
     """The environment worker.
 
-    The main thread loads start-up code and runs plans and foreground tasks, one at a time, from a queue. The
-    link's thread answers the manager.
+    The main thread loads start-up code and runs plans and foreground tasks, one at a time. The link's thread
+    answers the manager.
 
     Parameters
     ----------
@@ -72,7 +66,6 @@ class WorkerProcess:
 
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
-        self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._user_code = UserCode()
         self._exit_code = EXIT_FAULT
         self._busy_until = time.monotonic()
@@ -85,12 +78,13 @@ class WorkerProcess:
             hello=self._hello,
             on_tick=self._leave_if_orphaned,
         )
-        self._board = StateBoard(self._link.publish)
+        self._main = self._main_thread()
+        self._board = StateBoard(self._link.publish, self._main.refine)
         self._control = RunEngineControl(
             self._board,
             self._user_code,
             on_progress=lambda uid, done, total: self._link.progress(Progress(uid, done, total)),
-            on_ended_outside=lambda: self._work.put(EndedOutside()),
+            on_ended_outside=lambda: self._main.submit(EndedOutside()),
         )
         self._environment = Environment(config)
         self._tasks = TaskRunner(
@@ -103,9 +97,17 @@ class WorkerProcess:
             environment=self._environment,
             control=self._control,
             tasks=self._tasks,
-            submit=self._work.put,
+            submit=self._main.submit,
             reply=self._link.send,
+            kernel=self._main.kernel,
         )
+
+    def _main_thread(self) -> MainThread:
+        if not self._config.use_ipython_kernel:
+            return PlainMainThread()
+        from remanager.worker.kernel import KernelMainThread  # only here: it needs ipykernel
+
+        return KernelMainThread()
 
     def run(self) -> None:
         """Open the environment and work until told to leave; the interpreter should exit after that.
@@ -121,7 +123,7 @@ class WorkerProcess:
         self._link.start()
         opened = self._open()
         if opened:
-            self._main_loop()
+            self._main.run(self._perform, self._board.change)
         self._board.change(environment_state=EnvironmentState.CLOSING.value)
         self._link.close(ACK_TIMEOUT_S if opened else FAILURE_ACK_TIMEOUT_S)
         self._exit_code = EXIT_CLOSED if opened else EXIT_FAILED
@@ -134,7 +136,7 @@ class WorkerProcess:
         _prepare_process()
         try:
             with self._user_code:
-                self._environment.open()
+                self._environment.open(self._main.load)
         except BaseException as exc:  # noqa: BLE001 - start-up code may raise anything
             msg, trace = f"{STARTUP_ERROR}: {exception_text(exc)}", traceback_text(exc)
             logger.error("%s:\n%s", STARTUP_ERROR, trace)
@@ -153,21 +155,21 @@ class WorkerProcess:
         self._environment.warm_up()
         return True
 
-    def _main_loop(self) -> None:
-        while True:
-            work = self._work.get()
-            match work:
-                case RunPlan():
-                    self._run_plan(work)
-                case ContinuePlan():
-                    self._control.go_on(work.option)
-                case RunTask():
-                    self._tasks.run(work)
-                case EndedOutside():
-                    self._control.close_ended_outside()
-                case CloseEnvironment():
-                    logger.info("Closing RE Worker environment ...")
-                    return
+    def _perform(self, work: Work) -> bool:
+        """Do a piece of work; return False if it is the last one."""
+        match work:
+            case RunPlan():
+                self._run_plan(work)
+            case ContinuePlan():
+                self._control.go_on(work.option)
+            case RunTask():
+                self._tasks.run(work)
+            case EndedOutside():
+                self._control.close_ended_outside()
+            case CloseEnvironment():
+                logger.info("Closing RE Worker environment ...")
+                return False
+        return True
 
     def _run_plan(self, command: RunPlan) -> None:
         def start(engine: Any) -> object:
@@ -210,7 +212,7 @@ class WorkerProcess:
         elif min(contact_age, now - self._busy_until) > self._config.orphan_timeout_s:
             logger.warning("No manager for %g s: the worker leaves", self._config.orphan_timeout_s)
             self._board.change(environment_state=EnvironmentState.CLOSING.value)
-            self._work.put(CloseEnvironment(0))
+            self._main.submit(CloseEnvironment(0))
 
 
 def _prepare_process() -> None:

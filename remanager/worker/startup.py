@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -71,17 +71,23 @@ def load_startup(config: WorkerConfig) -> Namespace:
     places = (directory, config.startup_script, config.startup_module)
     if sum(place is not None for place in places) > 1:
         raise ValueError("Multiple sources of the startup code were specified.")
-    compat.set_worker_environment(ipython_kernel=config.use_ipython_kernel)
-    compat.install()
-    clear_registered_items()
-    ns: Namespace = {}
-    compat.set_user_namespace(ns, use_ipython=config.use_ipython_kernel)
+    ns = new_namespace(ipython_kernel=config.use_ipython_kernel)
     if directory is not None:
         load_directory(directory, ns)
     elif config.startup_script is not None:
         load_script_file(_absolute(config.startup_script), ns)
     elif config.startup_module is not None:
         load_module(config.startup_module, ns)
+    return ns
+
+
+def new_namespace(*, ipython_kernel: bool) -> Namespace:
+    """Return an empty namespace that start-up code can reach; what was registered before is forgotten."""
+    compat.set_worker_environment(ipython_kernel=ipython_kernel)
+    compat.install()
+    clear_registered_items()
+    ns: Namespace = {}
+    compat.set_user_namespace(ns, use_ipython=ipython_kernel)
     return ns
 
 
@@ -172,7 +178,7 @@ def load_module(name: str, ns: Namespace) -> None:
     try:
         module = importlib.import_module(name)
     except BaseException as exc:  # the code may raise anything, SystemExit included
-        raise _loading_error(f"Error while loading module {name!r}: {exc}", exc) from exc
+        raise loading_error(f"Error while loading module {name!r}: {exc}", exc) from exc
     ns.update(vars(module))
 
 
@@ -212,7 +218,7 @@ def load_script_into_namespace(
             exec(compile(script, filename, "exec", dont_inherit=True), ns)
     except BaseException as exc:
         # The misspelling is part of the protocol: clients match on it.
-        raise _loading_error(f"Failed to execute stript: {exc}", exc) from exc
+        raise loading_error(f"Failed to execute stript: {exc}", exc) from exc
     finally:
         for name, value in saved.items():
             if value is _MISSING:
@@ -243,7 +249,7 @@ def _run_file(path: Path, ns: Namespace, *, substitute_ipython: bool = False) ->
             tree = ast.fix_missing_locations(_IPythonSubstitution().visit(tree))
         exec(compile(tree, str(path), "exec", dont_inherit=True), ns)
     except BaseException as exc:  # the code may raise anything, SystemExit included
-        raise _loading_error(f"Error while executing script {str(path)!r}: {exc}", exc) from exc
+        raise loading_error(f"Error while executing script {str(path)!r}: {exc}", exc) from exc
     finally:
         ns.pop("__file__", None)
 
@@ -292,8 +298,23 @@ def _lies_in(module: object, root: Path) -> bool:
     return any(Path(place).is_relative_to(root) for place in places)
 
 
-def _loading_error(msg: str, exc: BaseException) -> ScriptLoadingError:
-    frames = traceback.TracebackException(type(exc), exc, _user_frames(exc.__traceback__))
+def loading_error(
+    msg: str, exc: BaseException, is_own: Callable[[str], bool] | None = None
+) -> ScriptLoadingError:
+    """Return the error that tells of an exception of user code.
+
+    Parameters
+    ----------
+    msg : str
+        What went wrong.
+    exc : BaseException
+        What the code raised.
+    is_own : callable, optional
+        Tells by a frame's file whether it belongs to the loader and not to the user's code.
+    """
+    frames = traceback.TracebackException(
+        type(exc), exc, _user_frames(exc.__traceback__, is_own or _is_loader)
+    )
     text = "".join(frames.format())
     if not text.startswith("Traceback"):
         # Without frames, as for a syntax error, Python leaves the header out; clients expect it.
@@ -301,12 +322,14 @@ def _loading_error(msg: str, exc: BaseException) -> ScriptLoadingError:
     return ScriptLoadingError(msg, f"{text}\n{msg}")
 
 
-def _user_frames(tb: TracebackType | None) -> TracebackType | None:
+def _user_frames(tb: TracebackType | None, is_own: Callable[[str], bool]) -> TracebackType | None:
     """Skip the frames of the loader that lead to the user's code."""
-    own = (__file__, importlib.__file__, ast.__file__)
-    while tb is not None:
-        filename = tb.tb_frame.f_code.co_filename
-        if filename not in own and not filename.startswith("<frozen importlib"):
-            return tb
+    while tb is not None and is_own(tb.tb_frame.f_code.co_filename):
         tb = tb.tb_next
-    return None
+    return tb
+
+
+def _is_loader(filename: str) -> bool:
+    return filename in (__file__, importlib.__file__, ast.__file__) or filename.startswith(
+        "<frozen importlib"
+    )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from remanager.model.link import Event
 
     Announce = Callable[[Sequence[Event], WorkerState | None], None]
+    Refine = Callable[[WorkerState], WorkerState]
 
 ACCEPTED_KEPT = 2000
 
@@ -31,12 +32,15 @@ class StateBoard:
     announce : callable
         Called as ``announce(events, state)`` with the lock held; ``state`` is None if it did not change.
         It must not block.
+    refine : callable
+        Completes each new state with what follows from it; called with the lock held.
     """
 
-    def __init__(self, announce: Announce) -> None:
+    def __init__(self, announce: Announce, refine: Refine = lambda state: state) -> None:
         self._announce = announce
+        self._refine = refine
         self._lock = threading.RLock()
-        self._state = WorkerState(environment_state=EnvironmentState.INITIALIZING.value)
+        self._state = refine(WorkerState(environment_state=EnvironmentState.INITIALIZING.value))
 
     @property
     def current(self) -> WorkerState:
@@ -61,7 +65,7 @@ class StateBoard:
                 fields["background_tasks"] = old.background_tasks + background
             if "run_list" in fields and fields["run_list"] != old.run_list:
                 fields["run_list_rev"] = old.run_list_rev + 1
-            self._state = new = replace(old, **fields)
+            self._state = new = self._refine(replace(old, **fields))
             changed = new != old
             if changed or events:
                 self._announce(events, new if changed else None)

@@ -1,0 +1,169 @@
+"""IPython mode: the main thread of the worker is an IPython kernel that people attach to.
+
+The kernel executes requests one after another. Work of the manager is a request among them, which the worker
+sends to itself: it waits until code of clients has ended, and clients wait until it has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jupyter_core.paths import jupyter_runtime_dir
+
+from remanager.model.link import ContinuePlan, RunPlan
+from remanager.model.states import EnvironmentState
+from remanager.worker.kernel_app import KernelApp, kernel_config
+from remanager.worker.kernel_connection import kernel_address
+from remanager.worker.startup import new_namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from remanager.model.link import WorkerState
+    from remanager.model.worker_config import WorkerConfig
+    from remanager.worker.main_thread import Work
+
+logger = logging.getLogger(__name__)
+
+HOLD_S = 0.2
+"""How long the kernel waits for the next plan of the queue before it turns to its clients."""
+
+_CAPTURING = (EnvironmentState.EXECUTING_PLAN, EnvironmentState.EXECUTING_TASK)
+_BEFORE = (EnvironmentState.INITIALIZING, EnvironmentState.FAILED)
+
+
+class KernelMainThread:
+    """The main thread in IPython mode."""
+
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._app: Any = None
+        self._perform: Callable[[Work], bool] = lambda _work: False
+        self._on_change: Callable[[], None] = lambda: None
+        self._cell_runs = False
+        self._fault: BaseException | None = None
+
+    @property
+    def kernel(self) -> KernelMainThread:
+        """The kernel as the control thread sees it."""
+        return self
+
+    # ------------------------------------------------------------------------------------ any thread
+
+    def refine(self, state: WorkerState) -> WorkerState:
+        """Add the state of the kernel.
+
+        The kernel counts as captured from the moment at which the worker accepts a plan or a task.
+        """
+        if state.environment_state in _BEFORE:
+            return replace(state, ip_kernel_state="starting", ip_kernel_captured=True)
+        captured = state.environment_state in _CAPTURING
+        busy = captured or self._cell_runs
+        return replace(state, ip_kernel_state="busy" if busy else "idle", ip_kernel_captured=captured)
+
+    def submit(self, work: Work) -> None:
+        """Hand work to the main thread."""
+        self._work.put(work)
+        if self._app is not None:
+            self._app.wake()
+
+    def interrupt(self) -> None:
+        """Interrupt what the main thread executes."""
+        ident = threading.main_thread().ident
+        assert ident is not None
+        signal.pthread_kill(ident, signal.SIGINT)
+
+    def connection_info(self) -> dict[str, Any]:
+        """Return address, ports and key of the kernel."""
+        if self._app is None:
+            return {}
+        info: dict[str, Any] = self._app.get_connection_info()
+        return {k: v.decode() if isinstance(v, bytes) else v for k, v in info.items()}
+
+    # ------------------------------------------------------------------------------------ main thread
+
+    def load(self, config: WorkerConfig) -> dict[str, Any]:
+        """Start the kernel and let it load the start-up code.
+
+        Returns
+        -------
+        dict
+            Namespace of the kernel.
+
+        Raises
+        ------
+        ScriptLoadingError
+            The start-up code raised an exception.
+        ImportError, RuntimeError, OSError
+            There is no such script or profile, or the kernel cannot listen where it shall.
+        """
+        if config.startup_script is not None and not Path(config.startup_script).is_file():
+            raise ImportError(f"Failed to load the script '{config.startup_script}': script was not found")
+        if not config.kernel_matplotlib:
+            # Otherwise the kernel chooses a backend for notebooks.
+            os.environ.setdefault("MPLBACKEND", "agg")
+        ns = new_namespace(ipython_kernel=True)
+        address = kernel_address(config, Path(jupyter_runtime_dir()))
+        app = KernelApp.instance(user_ns=ns, config=kernel_config(config, address))
+        app.keep_connection_file = address.file is not None
+        try:
+            app.initialize([])
+        except SystemExit as exc:
+            raise RuntimeError(
+                f"IPython cannot use the profile '{app.profile}'; the console output says why"
+            ) from exc
+        self._app = app
+        app.kernel.on_work = self._on_work
+        app.kernel.on_cell = self._on_cell
+        logger.info("The IPython kernel listens: jupyter console --existing %s", app.abs_connection_file)
+        return ns
+
+    def run(self, perform: Callable[[Work], bool], on_change: Callable[[], None]) -> None:
+        """Serve the manager and clients until ``perform`` returns False or a client shuts the kernel down.
+
+        ``on_change`` is called when code of a client starts or ends: the worker's state has changed.
+        """
+        self._perform, self._on_change = perform, on_change
+        self._app.start()
+        if self._fault is not None:
+            raise self._fault
+        logger.info("The IPython kernel has ended")
+
+    def _on_cell(self, runs: bool) -> None:
+        self._cell_runs = runs
+        self._on_change()
+
+    def _on_work(self) -> None:
+        """Do what there is to do; the kernel hides exceptions, so a fault is kept for :meth:`run`."""
+        try:
+            self._work_off()
+        except BaseException as exc:  # noqa: BLE001 - it is raised in run()
+            self._fault = exc
+            self._stop()
+
+    def _work_off(self) -> None:
+        shell = self._app.shell
+        hold: float = 0
+        while not shell.exit_now:
+            try:
+                work = self._work.get(timeout=hold) if hold else self._work.get_nowait()
+            except queue.Empty:
+                return
+            if not self._perform(work):
+                self._stop()
+                return
+            # What IPython does after each cell, such as drawing figures.
+            shell.events.trigger("post_execute")
+            hold = HOLD_S if isinstance(work, RunPlan | ContinuePlan) else 0
+
+    def _stop(self) -> None:
+        self._app.shell.exit_now = True  # ends the event loop of a graphical interface
+        loop = self._app.kernel.io_loop
+        loop.add_callback(loop.stop)
