@@ -23,7 +23,7 @@ class StopParams(Params):
     )
 
 
-@verb("manager_stop", StopParams)
+@verb("manager_stop", StopParams, mutating=True)
 def manager_stop(manager: Manager, params: StopParams) -> Reply:
     """Stop the daemon: close the environment, then leave."""
     option = params.option or "safe_on"

@@ -12,6 +12,8 @@ from remanager.manager.manager import Manager
 from remanager.model.errors import Conflict, InvalidParams, InvalidRequest, RemanagerError, UnknownMethod
 from remanager.verbs import load
 from remanager.verbs.registry import REGISTRY, Refusal, Verb
+from remanager.verbs.repeats import NAME as REQUEST_ID
+from remanager.verbs.repeats import Repeats
 from remanager.wire.codec import CachedReply, Encoding, Reply
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ class Dispatcher:
     def __init__(self, manager: Manager) -> None:
         load()
         self._manager = manager
+        self._repeats = Repeats()
 
     def __call__(self, request: object, _encoding: Encoding) -> Reply | Awaitable[Reply]:
         """Answer a request: at once where the method allows it, else by an awaitable."""
@@ -41,6 +44,21 @@ class Dispatcher:
             verb, params = self._parse(request)
         except RemanagerError as exc:
             return {"success": False, "msg": str(exc), "code": exc.code}
+        if verb.mutating and REQUEST_ID in params:
+            return self._answer_once(verb, params)
+        return self._answer_when_started(verb, params)
+
+    def _answer_once(self, verb: Verb, params: Mapping[str, Any]) -> Reply | Awaitable[Reply]:
+        """Answer a request, or a repetition of it like the first time."""
+        rest = {name: value for name, value in params.items() if name != REQUEST_ID}
+        try:
+            return self._repeats.answer(
+                params[REQUEST_ID], verb.name, rest, lambda: self._answer_when_started(verb, rest)
+            )
+        except RemanagerError as exc:
+            return self._refusal(verb, rest, exc)
+
+    def _answer_when_started(self, verb: Verb, params: Mapping[str, Any]) -> Reply | Awaitable[Reply]:
         if not (verb.lenient or self._manager.started.is_set()):
             return self._answer_later(verb, params)
         return self._answer(verb, params)

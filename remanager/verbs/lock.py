@@ -36,7 +36,7 @@ def _with_info(_request: object, manager: Manager) -> dict[str, object]:
     return {"lock_info": manager.lock.report(), "lock_info_uid": manager.lock.info.uid}
 
 
-@verb("lock", LockRequest, fillers=_NO_INFO)
+@verb("lock", LockRequest, fillers=_NO_INFO, mutating=True)
 async def lock(manager: Manager, params: LockRequest) -> Reply:
     """Lock the environment, the queue, or both, until the key opens them again."""
     user, key, note = params.user, params.lock_key, params.note
@@ -63,7 +63,7 @@ def lock_info(manager: Manager, params: KeyParams) -> Reply:
     return _with_info(None, manager)
 
 
-@verb("unlock", KeyParams, fillers=_with_info)
+@verb("unlock", KeyParams, fillers=_with_info, mutating=True)
 async def unlock(manager: Manager, params: KeyParams) -> Reply:
     """Open the lock with its key or the emergency key."""
     if params.lock_key is MISSING:

@@ -90,6 +90,9 @@ class Verb:
         The prefix stands before errors of the parameters only, not where the present state refuses.
     names : tuple of str
         Names of the parameters, the lock's key last.
+    mutating : bool
+        It changes something: it takes a ``request_id``, and a repetition with the same one is answered like
+        the first.
     """
 
     name: str
@@ -102,6 +105,7 @@ class Verb:
     lenient: bool
     plain: bool
     names: tuple[str, ...]
+    mutating: bool
 
     @property
     def doc(self) -> str:
@@ -130,8 +134,9 @@ def verb(
     fillers: Fillers = _no_fillers,
     lenient: bool = False,
     plain: bool = False,
+    mutating: bool = False,
 ) -> Callable[[Handler], Handler]:
-    """Declare a method; to be used as a decorator of its handler."""
+    """Declare a method; to be used as a decorator of its handler. One with a lock is always mutating."""
 
     def declare(handler: Handler) -> Handler:
         family = handler.__module__.rpartition(".")[2]
@@ -141,7 +146,17 @@ def verb(
             raise ValueError(f"method {name!r} is locked, but takes no lock_key")
         names = sorted(params.model_fields, key=lambda n: n == "lock_key")
         REGISTRY[name] = Verb(
-            name, family, params, handler, lock, prefix, fillers, lenient, plain, tuple(names)
+            name=name,
+            family=family,
+            params=params,
+            handler=handler,
+            lock=lock,
+            prefix=prefix,
+            fillers=fillers,
+            lenient=lenient,
+            plain=plain,
+            names=tuple(names),
+            mutating=mutating or lock is not None,
         )
         return handler
 
