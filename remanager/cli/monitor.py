@@ -1,0 +1,218 @@
+"""``remanager monitor``: the manager live on a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import time
+from typing import Any
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.layout import Layout
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from remanager.cli.console import follow
+from remanager.cli.send import CONNECTION_OPTIONS, INFO_OPTION, connection
+from remanager.cli.show import describe, history_rows
+from remanager_api import RequestFailedError, RequestTimeoutError
+from remanager_api.zmq.aio import REManagerAPI
+
+_HISTORY_SHOWN = 8
+_CONSOLE_LINES = 500
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is known of the manager.
+
+    Attributes
+    ----------
+    status : dict
+        Last status.
+    queue, history : list of dict
+        Items that wait; the newest that have ended.
+    running : dict
+        Running item; empty if there is none.
+    console : deque of str
+        Last lines of console output.
+    problem : str
+        Why the picture is not up to date; empty if it is.
+    """
+
+    status: dict[str, Any] = field(default_factory=dict)
+    queue: list[dict[str, Any]] = field(default_factory=list)
+    running: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    console: deque[str] = field(default_factory=lambda: deque(maxlen=_CONSOLE_LINES))
+    problem: str = ""
+    _rest: str = field(default="", init=False, repr=False)
+
+    def hear(self, text: str) -> None:
+        """Take a piece of console output; it comes in pieces, not in lines."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        # Of a line that was written over, the last state is shown.
+        self.console.extend(line.rstrip("\r").rpartition("\r")[2] for line in lines)
+
+    async def look(self, api: REManagerAPI) -> None:
+        """Bring the picture up to date, asking only for what has changed."""
+        before, status = self.status, await api.status()
+        if status["plan_queue_uid"] != before.get("plan_queue_uid"):
+            reply = await api.queue_get()
+            self.queue, self.running = reply["items"], reply["running_item"]
+        if status["plan_history_uid"] != before.get("plan_history_uid"):
+            self.history = (await api.history_get())["items"][-_HISTORY_SHOWN:]
+        self.status = status
+
+
+# ------------------------------------------------------------------------------------------- picture
+
+
+def _progress(watch: Watch) -> RenderableType:
+    running = watch.running
+    if not running:
+        return Text("nothing runs", "dim")
+    progress = watch.status.get("progress") or {}
+    done, total = progress.get("done_count"), progress.get("total_count")
+    started = running.get("properties", {}).get("time_start")
+    line = Table.grid(padding=(0, 2))
+    cells: list[RenderableType] = [Text(describe(running), "cyan")]
+    if total:
+        cells += [ProgressBar(total=total, completed=done or 0, width=30), Text(f"{done}/{total} points")]
+    elif done:
+        cells.append(Text(f"{done} points"))
+    if started:
+        cells.append(Text(f"{time() - started:.0f} s"))
+    line.add_row(*cells)
+    return line
+
+
+def _head(watch: Watch) -> RenderableType:
+    status = watch.status
+    if not status:
+        return Text("waiting for the manager ...", "dim")
+    line = Text.assemble(
+        (str(status.get("manager_state", "?")), "bold"),
+        f"   environment {status.get('worker_environment_state') or '-'}",
+        f"   RunEngine {status.get('re_state') or '-'}",
+        f"   queue {status.get('items_in_queue', '?')}   history {status.get('items_in_history', '?')}",
+    )
+    for key, word in (("queue_stop_pending", "stop pending"), ("pause_pending", "pause pending")):
+        if status.get(key):
+            line.append(f"   {word}", "yellow")
+    if status.get("queue_autostart_enabled"):
+        line.append("   autostart", "green")
+    return line
+
+
+def _waiting(watch: Watch) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    for number, item in enumerate(watch.queue):
+        table.add_row(Text(str(number), "dim"), Text(describe(item)), Text(str(item.get("user", "")), "dim"))
+    return table
+
+
+def draw(watch: Watch, height: int) -> RenderableType:
+    """Return the picture as something that rich can print.
+
+    Parameters
+    ----------
+    watch : Watch
+        What is known.
+    height : int
+        Number of lines that may be used.
+    """
+    head = [_head(watch), _progress(watch)]
+    if watch.problem:
+        head.append(Text(watch.problem, "red"))
+    layout = Layout()
+    history_height = _HISTORY_SHOWN + 3
+    rest = max(height - len(head) - 2 - history_height, 8)
+    layout.split_column(
+        Layout(Panel(Group(*head), title=str(watch.status.get("msg", "remanager"))), size=len(head) + 2),
+        Layout(Panel(_waiting(watch), title="queue"), size=rest // 2),
+        Layout(Panel(history_rows(watch.history[::-1]), title="history"), size=history_height),
+        Layout(Panel(_tail(watch, rest - rest // 2 - 2), title="console")),
+    )
+    return layout
+
+
+def _tail(watch: Watch, lines: int) -> Text:
+    return Text("\n".join(list(watch.console)[-max(lines, 1) :]), "dim", no_wrap=True, overflow="ellipsis")
+
+
+# ------------------------------------------------------------------------------------------- life
+
+
+async def observe(
+    api: REManagerAPI, watch: Watch, show: Callable[[Watch], object], *, period_s: float
+) -> None:
+    """Keep a picture up to date and show it, without an end.
+
+    Parameters
+    ----------
+    api : REManagerAPI
+        Client.
+    watch : Watch
+        The picture.
+    show : callable
+        Called with the picture after each look.
+    period_s : float
+        Time (s) between two looks.
+    """
+    while True:
+        try:
+            await watch.look(api)
+            watch.problem = ""
+        except (RequestTimeoutError, RequestFailedError) as exc:
+            watch.problem = str(exc)
+        show(watch)
+        await asyncio.sleep(period_s)
+
+
+async def _together(*parts: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for part in parts:
+            tasks.create_task(part)
+
+
+@click.command(
+    params=[
+        *CONNECTION_OPTIONS,
+        INFO_OPTION,
+        click.Option(
+            ["--period"],
+            type=click.FloatRange(min=0.05),
+            default=0.5,
+            show_default=True,
+            metavar="S",
+            help="Time (s) between two looks at the manager.",
+        ),
+    ]
+)
+def monitor(period: float, **options: Any) -> None:
+    """Watch the manager live, until Ctrl-C: running item, queue, history and console output.
+
+    Console output is shown if the daemon publishes it: remanager start --zmq-publish-console ON.
+    """
+    terminal, watch = Console(), Watch()
+
+    async def run(live: Live) -> None:
+        def show(watch: Watch) -> None:
+            live.update(draw(watch, terminal.height), refresh=True)
+
+        async with REManagerAPI(**connection(options)) as api:
+            await _together(
+                observe(api, watch, show, period_s=period),
+                follow(api, watch.hear, lambda text: watch.console.append(f"({text})")),
+            )
+
+    with suppress(KeyboardInterrupt), Live(console=terminal, screen=True, auto_refresh=False) as live:
+        asyncio.run(run(live))

@@ -1,0 +1,325 @@
+"""Replies in a form for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+Reply = Mapping[str, Any]
+
+STYLES = {
+    "completed": "green",
+    "stopped": "yellow",
+    "aborted": "yellow",
+    "halted": "yellow",
+    "failed": "red",
+    "running": "cyan",
+    "unknown": "yellow",
+}
+_STATUS_ROWS = (
+    ("manager", "manager_state"),
+    ("environment", "worker_environment_state"),
+    ("RunEngine", "re_state"),
+    ("running item", "running_item_uid"),
+    ("items in queue", "items_in_queue"),
+    ("items in history", "items_in_history"),
+    ("queue mode", "plan_queue_mode"),
+    ("stop pending", "queue_stop_pending"),
+    ("pause pending", "pause_pending"),
+    ("autostart", "queue_autostart_enabled"),
+    ("background tasks", "worker_background_tasks"),
+    ("locked", "lock"),
+    ("ready", "ready"),
+    ("not ready because", "not_ready_reason"),
+)
+_ABILITIES = (("is_readable", "readable"), ("is_movable", "movable"), ("is_flyable", "flyable"))
+_QUIET_KEYS = {"success", "msg"}
+
+
+def show(method: str, reply: Reply, detail: str | None = None) -> None:
+    """Print a reply.
+
+    Parameters
+    ----------
+    method : str
+        Method that was asked for.
+    reply : Mapping
+        Reply that says success.
+    detail : str, optional
+        Name of the one plan or device to show.
+    """
+    shown = render(method, reply, detail)
+    console = Console()
+    # Without a terminal there is no width to fit into: scripts read whole lines.
+    if not console.is_terminal:
+        console.width = 200
+    console.print(shown, soft_wrap=isinstance(shown, Text))
+
+
+def render(method: str, reply: Reply, detail: str | None = None) -> RenderableType:
+    """Return a reply as something that rich can print; see :func:`show`."""
+    if detail is not None:
+        return _detail(method, reply, detail)
+    return _RENDERERS.get(method, _done)(reply)
+
+
+# ------------------------------------------------------------------------------------------- values
+
+
+def value(content: Any) -> str:
+    """Return a value as text for a table."""
+    if isinstance(content, bool):
+        return "yes" if content else "no"
+    if isinstance(content, Mapping) and content and all(isinstance(v, bool) for v in content.values()):
+        return ", ".join(k for k, v in content.items() if v) or "-"
+    if content is None or content == "":
+        return "-"
+    if isinstance(content, float):
+        return f"{content:.4g}"
+    return content if isinstance(content, str) else json.dumps(content, default=str)
+
+
+def describe(item: Reply) -> str:
+    """Return an item as a call: ``scan(['diode'], 'theta', -5, 5)``."""
+    args = [repr(a) for a in item.get("args") or []]
+    args += [f"{k}={v!r}" for k, v in (item.get("kwargs") or {}).items()]
+    return f"{item.get('name', '?')}({', '.join(args)})"
+
+
+def duration(result: Reply) -> str:
+    """Return how long something took, from the times in its result."""
+    start, stop = result.get("time_start"), result.get("time_stop")
+    return f"{stop - start:.2f} s" if start and stop else ""
+
+
+def moment(time: float | None) -> str:
+    """Return a time (epoch seconds) as local date and time."""
+    return datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M:%S") if time else ""
+
+
+def _pairs(rows: Sequence[tuple[str, Any]], title: str = "") -> Table:
+    table = Table(box=None, show_header=False, title=title or None, title_justify="left", pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, content in rows:
+        table.add_row(label, content if isinstance(content, Text) else Text(value(content)))
+    return table
+
+
+def _columns(*names: str) -> Table:
+    table = Table(pad_edge=False, box=None, header_style="bold")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+# ------------------------------------------------------------------------------------------- replies
+
+
+def _done(reply: Reply) -> RenderableType:
+    """Show a reply that says little more than that it was done."""
+    rows: list[tuple[str, Any]] = []
+    for key, content in reply.items():
+        if key in _QUIET_KEYS or key.endswith("_uid_changed"):
+            continue
+        if key == "item" and isinstance(content, Mapping) and content:
+            rows += [("item", describe(content)), ("item_uid", content.get("item_uid"))]
+        elif key == "items":
+            rows += [("items", len(content)), *(("item_uid", i.get("item_uid")) for i in content[:20])]
+        elif key == "results":
+            continue
+        else:
+            rows.append((key, content))
+    text = reply.get("msg") or "Done."
+    return _pairs(rows, text) if rows else Text(text)
+
+
+def _status(reply: Reply) -> RenderableType:
+    rows = [(label, reply[key]) for label, key in _STATUS_ROWS if key in reply]
+    shown = [row for row in rows if row[0] != "not ready because" or row[1]]
+    return _pairs(shown, str(reply.get("msg", "")))
+
+
+def _ping(reply: Reply) -> RenderableType:
+    return Text(f"{reply.get('msg', 'the manager')} answers; it is {reply.get('manager_state', '?')}.")
+
+
+def _items(items: Sequence[Reply], running: Reply) -> Table:
+    table = _columns("", "item", "user", "item_uid")
+    if running:
+        table.add_row(
+            Text("run", "cyan"), Text(describe(running)), running.get("user"), running.get("item_uid")
+        )
+    for number, item in enumerate(items):
+        table.add_row(
+            str(number), Text(describe(item)), Text(str(item.get("user", ""))), item.get("item_uid")
+        )
+    return table
+
+
+def _queue(reply: Reply) -> RenderableType:
+    items, running = reply.get("items", []), reply.get("running_item", {})
+    if not items and not running:
+        return Text("The queue is empty.")
+    return _items(items, running)
+
+
+def history_rows(items: Sequence[Reply]) -> Table:
+    """Return items of the history as a table, in the order given."""
+    table = _columns("ended", "status", "item", "time", "runs", "item_uid")
+    for item in items:
+        result = item.get("result") or {}
+        status = str(result.get("exit_status", "?"))
+        table.add_row(
+            moment(result.get("time_stop")),
+            Text(status, STYLES.get(status, "")),
+            Text(describe(item) + (f"\n{result['msg']}" if result.get("msg") else "")),
+            duration(result),
+            " ".join(str(uid)[:8] for uid in result.get("run_uids", [])),
+            item.get("item_uid"),
+        )
+    return table
+
+
+def _history(reply: Reply) -> RenderableType:
+    items = reply.get("items", [])
+    return history_rows(items) if items else Text("The history is empty.")
+
+
+def _item(reply: Reply) -> RenderableType:
+    item = reply.get("item") or {}
+    return _pairs([("item", describe(item)), *((k, v) for k, v in item.items() if k != "name")])
+
+
+def _plans(key: str) -> Callable[[Reply], RenderableType]:
+    def render_plans(reply: Reply) -> RenderableType:
+        table = _columns("plan", "parameters", "description")
+        for name, plan in sorted(reply.get(key, {}).items()):
+            names = ", ".join(p["name"] for p in plan.get("parameters", []))
+            text = str(plan.get("description", "")).partition("\n")[0]
+            table.add_row(Text(name), Text(names), Text(text))
+        return table
+
+    return render_plans
+
+
+def _abilities(device: Reply) -> str:
+    return ", ".join(word for key, word in _ABILITIES if device.get(key))
+
+
+def _devices(key: str) -> Callable[[Reply], RenderableType]:
+    def render_devices(reply: Reply) -> RenderableType:
+        table = _columns("device", "class", "abilities", "components")
+        for name, device in sorted(reply.get(key, {}).items()):
+            parts = ", ".join(device.get("components", {}))
+            table.add_row(Text(name), Text(str(device.get("classname", ""))), _abilities(device), Text(parts))
+        return table
+
+    return render_devices
+
+
+def _detail(method: str, reply: Reply, name: str) -> RenderableType:
+    """Show one plan or one device."""
+    found = reply.get(method, {}).get(name)
+    kind = method.partition("_")[0].removesuffix("s")
+    if found is None:
+        raise click.ClickException(f"there is no {kind} {name!r} in the list")
+    if kind == "device":
+        return _device(name, found)
+    rows = []
+    for parameter in found.get("parameters", []):
+        annotation = parameter.get("annotation", {}).get("type", "")
+        default = f" = {parameter['default']}" if "default" in parameter else ""
+        text = Text(f"{annotation}{default}".strip() or "-")
+        if parameter.get("description"):
+            text.append(f"\n{parameter['description']}", "dim")
+        rows.append((parameter["name"], text))
+    return _pairs(rows, f"{name}: {found.get('description', '')}".strip(": "))
+
+
+def _device(name: str, device: Reply) -> Table:
+    rows = [(name, f"{device.get('classname', '')}: {_abilities(device)}")]
+
+    def descend(components: Reply, prefix: str) -> None:
+        for part, content in components.items():
+            path = f"{prefix}.{part}"
+            rows.append((path, f"{content.get('classname', '')}: {_abilities(content)}"))
+            descend(content.get("components", {}), path)
+
+    descend(device.get("components", {}), name)
+    return _pairs(rows)
+
+
+def _flat(content: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """Return nested dictionaries as rows with dotted names."""
+    if isinstance(content, Mapping) and content:
+        return [row for k, v in content.items() for row in _flat(v, f"{prefix}.{k}" if prefix else str(k))]
+    return [(prefix, content)]
+
+
+def _tree(reply: Reply) -> RenderableType:
+    return _pairs(_flat({k: v for k, v in reply.items() if k not in _QUIET_KEYS}))
+
+
+def _permissions(reply: Reply) -> RenderableType:
+    import yaml
+
+    text: str = yaml.safe_dump(reply.get("user_group_permissions", {}), sort_keys=False)
+    return Text(text.rstrip())
+
+
+def _runs(reply: Reply) -> RenderableType:
+    runs = reply.get("run_list", [])
+    if not runs:
+        return Text("There are no runs.")
+    table = _columns("run", "scan", "open", "status")
+    for run in runs:
+        table.add_row(
+            run.get("uid"),
+            value(run.get("scan_id")),
+            value(run.get("is_open")),
+            value(run.get("exit_status")),
+        )
+    return table
+
+
+def _task_result(reply: Reply) -> RenderableType:
+    result = reply.get("result") or {}
+    rows: list[tuple[str, Any]] = [("task_uid", reply.get("task_uid")), ("status", reply.get("status"))]
+    if "success" in result:
+        good = bool(result["success"])
+        rows.append(("outcome", Text("success" if good else "failure", "green" if good else "red")))
+        rows += [("time", duration(result)), ("return value", result.get("return_value"))]
+        rows += [(k, result[k]) for k in ("msg", "traceback") if result.get(k)]
+    return _pairs(rows)
+
+
+_RENDERERS: dict[str, Callable[[Reply], RenderableType]] = {
+    "ping": _ping,
+    "status": _status,
+    "config_get": _tree,
+    "stats": _tree,
+    "queue_status": _tree,
+    "queue_get": _queue,
+    "queue_item_get": _item,
+    "history_get": _history,
+    "plans_allowed": _plans("plans_allowed"),
+    "plans_existing": _plans("plans_existing"),
+    "devices_allowed": _devices("devices_allowed"),
+    "devices_existing": _devices("devices_existing"),
+    "permissions_get": _permissions,
+    "re_runs": _runs,
+    "re_metadata": _tree,
+    "task_status": _tree,
+    "task_result": _task_result,
+    "lock": _tree,
+    "lock_info": _tree,
+    "unlock": _tree,
+}

@@ -1,0 +1,96 @@
+"""``--wait``: from the reply to the outcome."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from remanager.cli.requests import Wait
+from remanager.cli.send import ExitStatus, Failure, Reply, ask, refusal
+from remanager_api import WaitTimeoutError
+from remanager_api.zmq import REManagerAPI
+
+_FOREVER_S = 1e9
+_GOOD_ENDS = {"completed", "stopped"}
+
+
+def wait_for(
+    api: REManagerAPI, what: Wait, method: str, reply: Reply, options: Mapping[str, Any]
+) -> ExitStatus:
+    """Wait for what a request began and tell how it ended.
+
+    Parameters
+    ----------
+    api : REManagerAPI
+        Client; it must not raise on refusals.
+    what : Wait
+        What to wait for.
+    method : str
+        Method of the request.
+    reply : dict
+        Reply to the request.
+    options : Mapping
+        Options of the command.
+
+    Returns
+    -------
+    ExitStatus
+        ``SUCCESS`` or ``FAILED``.
+    """
+    limit = options["wait_timeout"]
+    limit = _FOREVER_S if limit is None else limit
+    try:
+        if what is Wait.TASK:
+            return _task(api, reply["task_uid"], limit, as_json=options["as_json"])
+        api.wait_for_condition(_has_ended(method), timeout=limit)
+    except WaitTimeoutError as exc:
+        raise Failure(f"still not done: {exc}", ExitStatus.FAILED) from exc
+    status = ask(api, "status", {})
+    if what is Wait.ENVIRONMENT:
+        good = bool(status["worker_environment_exists"]) is (method == "environment_open")
+        return _outcome(good, "The environment is open." if good else "The environment did not get there.")
+    if what is Wait.QUEUE:
+        good = status["manager_state"] == "idle" and not status["items_in_queue"]
+        return _outcome(good, f"The queue has stopped; {status['items_in_queue']} items are left.")
+    return _item(api, reply["item"]["item_uid"])
+
+
+def _has_ended(method: str) -> Callable[[Mapping[str, Any]], bool]:
+    def ended(status: Mapping[str, Any]) -> bool:
+        # A paused plan waits for somebody; an environment that is opening or closing does not.
+        states = {"idle"} if method.startswith("environment") else {"idle", "paused"}
+        return str(status["manager_state"]) in states
+
+    return ended
+
+
+def _outcome(good: bool, text: str) -> ExitStatus:
+    click.echo(text, err=True)
+    return ExitStatus.SUCCESS if good else ExitStatus.FAILED
+
+
+def _item(api: REManagerAPI, item_uid: str) -> ExitStatus:
+    history = ask(api, "history_get", {}).get("items", [])
+    item = next((i for i in reversed(history) if i.get("item_uid") == item_uid), None)
+    if item is None:
+        return _outcome(False, "The item has not ended: it is paused, or the history was cleared.")
+    result = item["result"]
+    reason = f": {result['msg']}" if result["msg"] else ""
+    return _outcome(result["exit_status"] in _GOOD_ENDS, f"The item has {result['exit_status']}{reason}.")
+
+
+def _task(api: REManagerAPI, task_uid: str, limit: float, *, as_json: bool) -> ExitStatus:
+    api.wait_for_completed_task(task_uid, timeout=limit)
+    reply = ask(api, "task_result", {"task_uid": task_uid})
+    if not reply.get("success"):
+        return _outcome(False, refusal(reply))
+    if as_json:
+        click.echo(json.dumps(reply, indent=2))
+    else:
+        from remanager.cli.show import show
+
+        show("task_result", reply)
+    return ExitStatus.SUCCESS if (reply.get("result") or {}).get("success") else ExitStatus.FAILED
