@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 DATABASE_NAME = "remanager.sqlite"
 
-_OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 _BUSY_TIMEOUT_S = 5.0
 _WRITER_PRAGMAS = (
     "PRAGMA synchronous = FULL",
@@ -81,7 +81,7 @@ class Store:
         StoreInUse, NetworkFileSystem, StateDirUnusable, SchemaTooNew, DatabaseUnusable
             See :mod:`remanager.store.errors`; all are ``StorageError``.
         """
-        if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise StorageError(f"SQLite {sqlite3.sqlite_version} is too old; 3.37 or later is needed")
         prepare_directory(state_dir)
         if not allow_network_fs:

@@ -1,0 +1,117 @@
+"""``remanager doctor``: what is wrong with a set-up, and what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+
+import click
+import zmq
+from rich.console import Console
+from rich.text import Text
+
+from remanager.cli.checks import CHECKS, Finding, Level, holder
+from remanager.cli.send import ExitStatus
+from remanager.cli.start import parse
+from remanager.daemon.settings import Settings, SettingsError
+from remanager_api import RequestFailedError, RequestTimeoutError
+from remanager_api.zmq import REManagerAPI
+
+ANSWER_TIMEOUT_S = 5.0
+_MARKS = {
+    Level.OK: ("ok     ", "green"),
+    Level.WARNING: ("warning", "yellow"),
+    Level.FAULT: ("fault  ", "red"),
+}
+
+
+def client_address(address: str) -> str:
+    """Return the address by which a client on this machine reaches a daemon's address."""
+    for wildcard in ("*", "0.0.0.0", "[::]"):
+        address = address.replace(f"tcp://{wildcard}:", "tcp://localhost:")
+    return address
+
+
+def answer(settings: Settings) -> Iterator[Finding]:
+    """Look whether a running daemon answers, and how it is."""
+    if holder(settings) is None:
+        return
+    address = client_address(settings.zmq_control_addr)
+    key = settings.zmq_private_key
+    public = zmq.curve_public(key.encode()).decode() if key else None
+    try:
+        with REManagerAPI(
+            zmq_control_addr=address, zmq_public_key=public, timeout_recv=ANSWER_TIMEOUT_S
+        ) as api:
+            status = api.status()
+    except (RequestTimeoutError, RequestFailedError) as exc:
+        remedy = "Was it started with other options? Give doctor the same; else look at the daemon's log."
+        yield Finding(Level.FAULT, "answer", f"{exc}", remedy)
+        return
+    text = f"{status['msg']} on {address}: {status['manager_state']}"
+    if status.get("not_ready_reason"):
+        text += f"; not ready: {status['not_ready_reason']}"
+    yield Finding(Level.OK, "answer", text)
+
+
+def examine(argv: Sequence[str]) -> Iterator[Finding]:
+    """Look at everything.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        Options of ``remanager start``.
+
+    Yields
+    ------
+    Finding
+    """
+    try:
+        settings, _ = parse(argv)
+    except SettingsError as exc:
+        remedy = "Correct the option, variable or configuration file; 'remanager start --help' lists them."
+        yield Finding(Level.FAULT, "settings", str(exc), remedy)
+        return
+    yield Finding(Level.OK, "settings", "make sense")
+    for notice in settings.notices:
+        yield Finding(Level.WARNING, "settings", notice)
+    for check in CHECKS:
+        yield from check(settings)
+    yield from answer(settings)
+
+
+def _print(findings: Iterable[Finding]) -> list[Finding]:
+    """Print findings as they come and return them."""
+    console, shown = Console(), []
+    for finding in findings:
+        shown.append(finding)
+        mark = f"{finding.level:7}"
+        line = Text.assemble((mark, _STYLES[finding.level]), f"  {finding.topic}: {finding.text}")
+        console.print(line, soft_wrap=True, highlight=False)
+        if finding.remedy:
+            console.print(Text(f"         -> {finding.remedy}", "bold"), soft_wrap=True, highlight=False)
+    return shown
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF START]")
+def doctor(as_json: bool, options: Sequence[str]) -> int:
+    """Find out what is wrong with a set-up and what to do.
+
+    It takes the options of 'remanager start' and looks at what they, the environment variables and the
+    configuration file say: state directory and its owner, database, addresses, keys, permissions, start-up
+    code, the worker's Python, and whether a running daemon answers. It changes nothing.
+
+    Exit status: 0 nothing is wrong, 1 wrong options, 5 something is.
+    """
+    try:
+        findings = list(examine(options)) if as_json else _print(examine(options))
+    except SystemExit as exc:
+        # The parser of start has said what is wrong with the options.
+        return ExitStatus.PARAMETERS if exc.code else ExitStatus.SUCCESS
+    if as_json:
+        click.echo(json.dumps([asdict(f) for f in findings], indent=2))
+    faulty = any(f.level is Level.FAULT for f in findings)
+    return ExitStatus.FAILED if faulty else ExitStatus.SUCCESS
