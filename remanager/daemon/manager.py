@@ -19,6 +19,7 @@ from remanager.daemon.settings import Settings
 from remanager.daemon.sockets import AddressError, raise_descriptor_limit
 from remanager.daemon.supervisor_link import SupervisorLink
 from remanager.daemon.worker_host import WorkerHost, runtime_dir
+from remanager.demo import copy_profile
 from remanager.manager.manager import Manager
 from remanager.manager.options import ManagerOptions
 from remanager.manager.recovery import restore
@@ -86,6 +87,8 @@ class ManagerProcess:
         raise_descriptor_limit()
         info = await self._supervisor.connect()
         store = Store.open(settings.state_dir, on_failure=self._on_store_failure)
+        if settings.demo_mode and settings.use_ipython_kernel and settings.ipython_dir is not None:
+            copy_profile(settings.ipython_dir)
         processes = Processes(self._supervisor)
         runtime = runtime_dir(settings.state_dir)
         workers = WorkerHost(
@@ -214,6 +217,11 @@ def _options(settings: Settings, runtime: Path) -> ManagerOptions:
         ignore_invalid_plans=settings.ignore_invalid_plans,
         permitted_re_metadata_keys=list(settings.permitted_re_metadata_keys),
         use_ipython_kernel=settings.use_ipython_kernel,
+        kernel_ip=settings.ipython_kernel_ip,
+        kernel_matplotlib=settings.ipython_matplotlib,
+        kernel_connection_file=settings.ipython_connection_file,
+        kernel_connection_dir=settings.ipython_connection_dir,
+        kernel_ports=_kernel_ports(settings),
     )
     return ManagerOptions(
         version=settings.report_version or __version__,
@@ -228,6 +236,17 @@ def _options(settings: Settings, runtime: Path) -> ManagerOptions:
         emergency_lock_key=settings.emergency_lock_key,
         allow_kill=settings.allow_manager_kill,
     )
+
+
+def _kernel_ports(settings: Settings) -> dict[str, int]:
+    ports = {
+        "shell": settings.ipython_shell_port,
+        "iopub": settings.ipython_iopub_port,
+        "stdin": settings.ipython_stdin_port,
+        "hb": settings.ipython_hb_port,
+        "control": settings.ipython_control_port,
+    }
+    return {channel: port for channel, port in ports.items() if port}
 
 
 def _text(value: object) -> str | None:

@@ -173,6 +173,8 @@ class EnvironmentService:
         if state.manager_state is ManagerState.EXECUTING_TASK:
             raise Busy("Foreground task execution is in progress.")
         self._require_idle()
+        if state.kernel_is_taken:
+            raise Busy("Worker IPython kernel is busy")
         self._set(ManagerState.CLOSING_ENVIRONMENT)
         self._background.spawn(self.leave(), "environment close")
 

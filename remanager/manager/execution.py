@@ -147,7 +147,7 @@ class Execution:
         state = self._state
         if not (state.autostart and state.idle and self._queue.size):
             return
-        if not state.environment_exists or state.re_state is None:
+        if not state.environment_exists or state.re_state is None or state.kernel_is_taken:
             return
         batch = self._ledger.batch()
         state.manager_state = ManagerState.STARTING_QUEUE
@@ -291,6 +291,8 @@ class Execution:
         self._require_run_engine()
         if not self._state.idle:
             raise Busy("RE Manager is busy.")
+        if self._state.kernel_is_taken:
+            raise Busy("IPython kernel (RE Worker) is busy.")
 
     def _set_stop_pending(self, batch: Batch, on: bool) -> None:
         if self._state.queue_stop_pending != on:

@@ -44,9 +44,11 @@ from remanager.model.link import (
     EnvironmentFailed,
     EnvironmentReady,
     Event,
+    GetKernelInfo,
     GetMetadata,
     Heartbeat,
     Hello,
+    InterruptKernel,
     ListsChanged,
     Message,
     PlanFinished,
@@ -212,9 +214,31 @@ class Manager:
 
     # -------------------------------------------------------------------------------- small questions
 
-    def client_config(self) -> dict[str, object]:
-        """Return what ``config_get`` answers."""
-        return {"ip_connect_info": {}}
+    async def client_config(self) -> dict[str, object]:
+        """Return what ``config_get`` answers: how to connect to the IPython kernel, if there is one."""
+        if not (self.options.worker.use_ipython_kernel and self.state.environment_exists):
+            return {"ip_connect_info": {}}
+        reply = await self.link.command(GetKernelInfo)
+        return {"ip_connect_info": reply.data or {}}
+
+    async def interrupt_kernel(self, *, task: bool, plan: bool) -> None:
+        """Interrupt what the IPython kernel executes; a task or plan of the manager only if that is allowed.
+
+        Raises
+        ------
+        Conflict, EnvironmentClosed
+            There is no kernel, or it executes what shall not be interrupted.
+        """
+        state = self.state
+        if not self.options.worker.use_ipython_kernel:
+            raise Conflict("RE Manager is not in IPython mode: IPython kernel is not used")
+        if not state.environment_exists:
+            raise EnvironmentClosed("Worker environment does not exist")
+        if not plan and state.manager_state in (ManagerState.STARTING_QUEUE, ManagerState.EXECUTING_QUEUE):
+            raise Conflict("Not allowed to interrupt running plan")
+        if not task and state.manager_state is ManagerState.EXECUTING_TASK:
+            raise Conflict("Not allowed to interrupt running task")
+        await self.link.command(lambda i: InterruptKernel(i, task, plan))
 
     async def run_engine_metadata(self) -> str:
         """Return the metadata of the RunEngine as JSON text.
@@ -301,11 +325,9 @@ class Manager:
         if old is None or old.run_list_rev != new.run_list_rev:
             self.state.run_list_uid = change_uid()
         self.status.touch()
-        if (
-            self.state.environment_exists
-            and (old is None or old.re_state is None)
-            and new.re_state is not None
-        ):
+        came_up = (old is None or old.re_state is None) and new.re_state is not None
+        freed = old is not None and old.kernel_is_taken and not new.kernel_is_taken
+        if self.state.environment_exists and (came_up or freed):
             self.execution.autostart()
 
     async def _consume_events(self) -> None:

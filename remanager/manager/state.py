@@ -104,6 +104,11 @@ class State:
         return {"done_count": self.progress[0], "total_count": self.progress[1]}
 
     @property
+    def kernel_is_taken(self) -> bool:
+        """Whether a client of the worker's IPython kernel keeps it busy."""
+        return self.worker_state is not None and self.worker_state.kernel_is_taken
+
+    @property
     def idle(self) -> bool:
         """Whether the manager is idle."""
         return self.manager_state is ManagerState.IDLE

@@ -148,6 +148,8 @@ class TaskService:
                 "Failed to start the task: RE Manager must be in idle state. "
                 f"Current state: '{state.manager_state}'"
             )
+        if not background and state.kernel_is_taken:
+            raise Busy("Failed to start the task: IPython kernel (RE Worker) is busy.")
         uid, item_type, now = str(item["item_uid"]), str(item["item_type"]), self._clock()
         task = RunningTask(uid, item_type, body, background, now)
         self.running[uid] = task

@@ -160,6 +160,7 @@ class InterruptParams(LockParams):
     lock=LockScope.ENVIRONMENT,
     prefix="Failed to interrupt IPython kernel: ",
 )
-def kernel_interrupt(_manager: Manager, _params: InterruptParams) -> Reply:
+async def kernel_interrupt(manager: Manager, params: InterruptParams) -> Reply:
     """Interrupt the IPython kernel of the worker."""
-    raise InvalidParams("RE Manager is not in IPython mode: IPython kernel is not used")
+    await manager.interrupt_kernel(task=bool(params.interrupt_task), plan=bool(params.interrupt_plan))
+    return {}

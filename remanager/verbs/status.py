@@ -32,9 +32,9 @@ def status(manager: Manager, _params: object) -> Reply:
 
 
 @verb("config_get", fillers=fixed(config={}))
-def config_get(manager: Manager, _params: NoParams) -> Reply:
+async def config_get(manager: Manager, _params: NoParams) -> Reply:
     """Return configuration that clients need, such as how to connect to an IPython kernel."""
-    return {"config": manager.client_config()}
+    return {"config": await manager.client_config()}
 
 
 @verb("queue_status")
