@@ -79,6 +79,10 @@ class Catalogue:
             self._validators[group] = PlanValidator(*self._allowed[group])
         return self._validators[group]
 
+    def allowed_devices(self, group: str) -> dict[str, Any]:
+        """Return the tree of devices that a known group may use; it must not be changed."""
+        return self._allowed[group][1]
+
     def function_allowed(self, name: str, group: str) -> bool:
         """Tell whether a group may call a function."""
         return function_allowed(name, group, self.permissions)

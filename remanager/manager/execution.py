@@ -387,9 +387,10 @@ class Execution:
             )
         )
         batch.event("plan_finished", running.uid, state=task_state.value, exit_status=result["exit_status"])
-        self._statistics.finished(
-            "plan", task_state, result["time_stop"] - result["time_start"], self._clock()
-        )
+        duration = result["time_stop"] - result["time_start"]
+        self._statistics.finished("plan", task_state, duration, self._clock())
+        if task_state is TaskState.COMPLETED:
+            self._statistics.estimator.add(running.item, duration)
         self._state.running = None
         self._queue.set_running(None)
         self._queue.history_grew()

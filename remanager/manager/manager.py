@@ -70,6 +70,9 @@ from remanager.wire.codec import CachedReply
 logger = logging.getLogger(__name__)
 
 PURGE_PERIOD_S = 30.0
+LEARNED_PLANS = 200
+"""Entries of the history from which durations of plans are learned at the start."""
+
 STOP_DELAY_S = 0.1
 """Time for the reply to ``manager_stop`` to leave."""
 
@@ -136,6 +139,7 @@ class Manager:
         self.autopsies = Autopsies(self.state, clock, read_console, settings.get(AUTOPSIES, []))
         self.read_console = read_console
         self.statistics = Statistics(clock())
+        self.statistics.learn(store.reads.history_page(LEARNED_PLANS))
         self.queue = QueueService(self.state, self.ledger, store, clock, _stored_mode(settings))
         self.link = WorkerLink(self.state, workers)
         self.execution = Execution(self.state, self.queue, self.link, self.ledger, self.statistics, clock)

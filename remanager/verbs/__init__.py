@@ -9,6 +9,7 @@ FAMILIES = (
     "plans_devices",
     "permissions",
     "queue",
+    "check",
     "history",
     "environment",
     "execution",

@@ -189,7 +189,7 @@ def test_names_are_those_of_the_parameters_the_key_last(rig: Rig) -> None:
 def test_methods_that_change_something_can_be_locked(rig: Rig) -> None:
     reading = {"ping", "status", "config_get", "queue_get", "queue_item_get", "history_get", "queue_status"}
     reading |= {"plans_allowed", "plans_existing", "devices_allowed", "devices_existing", "permissions_get"}
-    reading |= {"re_runs", "re_metadata", "task_status", "task_result", "stats"}
+    reading |= {"re_runs", "re_metadata", "task_status", "task_result", "stats", "item_check"}
     reading |= {"console_get", "event_list", "worker_autopsy_list"}
     reading |= {"lock", "lock_info", "unlock", "manager_stop", "manager_kill"}
     assert {m.name for m in REGISTRY.values() if m.lock is None} == reading
