@@ -19,11 +19,7 @@ from remanager_api import RequestFailedError, RequestTimeoutError
 from remanager_api.zmq import REManagerAPI
 
 ANSWER_TIMEOUT_S = 5.0
-_MARKS = {
-    Level.OK: ("ok     ", "green"),
-    Level.WARNING: ("warning", "yellow"),
-    Level.FAULT: ("fault  ", "red"),
-}
+_STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
 
 
 def client_address(address: str) -> str:
