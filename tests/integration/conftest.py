@@ -1,4 +1,4 @@
-"""A manager that answers from a table, in a thread of its own."""
+"""A manager that answers from a table, in a thread of its own: for the client and the command line."""
 
 from __future__ import annotations
 

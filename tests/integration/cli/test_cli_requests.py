@@ -1,0 +1,245 @@
+"""Commands against a manager that answers from a table: what is sent, shown and returned."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import zmq
+
+from remanager.cli.console import follow
+from remanager.cli.main import run
+from remanager.cli.monitor import Watch, draw
+from remanager_api.zmq.aio import REManagerAPI
+
+Run = Callable[..., int]
+STATUS = {
+    "msg": "RE Manager v1",
+    "manager_state": "idle",
+    "worker_environment_state": "idle",
+    "worker_environment_exists": True,
+    "items_in_queue": 0,
+    "items_in_history": 1,
+    "plan_queue_uid": "q",
+    "plan_history_uid": "h",
+}
+ENDED = {
+    "name": "count",
+    "args": [["det1"]],
+    "item_uid": "u-1",
+    "result": {"exit_status": "completed", "time_start": 1.0, "time_stop": 2.5, "run_uids": ["r"], "msg": ""},
+}
+
+
+@pytest.fixture
+def command(manager: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("QSERVER_ZMQ_CONTROL_ADDRESS", manager.address)
+    monkeypatch.setenv("QSERVER_ZMQ_INFO_ADDRESS", manager.info_address)
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in ("QSERVER_ZMQ_PUBLIC_KEY", "QSERVER_ZMQ_ENCODING", "REMANAGER_CLIENT_PRIVATE_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return lambda *args: run(args)
+
+
+def test_success(manager: Any, command: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    manager.handlers["status"] = lambda _: STATUS
+    assert command("status") == 0
+    assert "idle" in capsys.readouterr().out
+    assert command("status", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == STATUS
+
+
+def test_item_is_sent_as_the_user(manager: Any, command: Run) -> None:
+    assert command("item", "add", "front", "count([det1], num=2)", "--user", "ann", "-k", "key") == 0
+    assert manager.requests[-1] == {
+        "method": "queue_item_add",
+        "params": {
+            "pos": "front",
+            "item": {"name": "count", "args": [["det1"]], "kwargs": {"num": 2}, "item_type": "plan"},
+            "user": "ann",
+            "user_group": "primary",
+            "lock_key": "key",
+        },
+    }
+
+
+def test_negative_index(manager: Any, command: Run) -> None:
+    assert command("item", "get", "-12", "--json") == 0
+    assert manager.requests[-1]["params"] == {"pos": -12}
+
+
+def test_wrong_parameters(manager: Any, command: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (
+        ["item", "move", "2"],
+        ["nonsense"],
+        ["queue", "stop", "later"],
+        ["item", "get", "--no-such-option"],
+        ["status", "--timeout", "0"],
+        ["status", "more"],
+    ):
+        assert command(*words) == 1
+        assert "Error" in capsys.readouterr().err
+    assert manager.requests == []
+
+
+def test_refused(manager: Any, command: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    manager.handlers["re_resume"] = lambda _: {"success": False, "msg": "not paused", "code": "conflict"}
+    assert command("re", "resume") == 2
+    assert capsys.readouterr().err == "Refused (conflict): not paused\n"
+    assert command("re", "resume", "--json") == 2
+    assert json.loads(capsys.readouterr().out)["code"] == "conflict"
+
+
+def test_no_answer(manager: Any, command: Run, silence: object, capsys: pytest.CaptureFixture[str]) -> None:
+    manager.handlers["ping"] = lambda _: silence
+    assert command("ping", "--timeout", "0.1") == 3
+    assert "remanager doctor" in capsys.readouterr().err
+    manager.handlers["ping"] = lambda _: b"\xff"
+    assert command("ping") == 3
+
+
+def test_exception(command: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("ping", "--address", "nonsense") == 4
+    assert "ZMQError" in capsys.readouterr().err
+
+
+def test_environment_that_does_not_open(manager: Any, command: Run) -> None:
+    manager.handlers["status"] = lambda _: STATUS | {"worker_environment_exists": False}
+    assert command("environment", "open", "--wait") == 5
+    assert command("environment", "close", "--wait") == 0
+    manager.handlers["status"] = lambda _: STATUS | {"manager_state": "creating_environment"}
+    assert command("environment", "open", "--wait", "--wait-timeout", "0.1") == 5
+
+
+def test_result_of_a_task(manager: Any, command: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    result = {"success": True, "msg": "", "return_value": 42, "time_start": 1.0, "time_stop": 2.0}
+    manager.handlers["function_execute"] = lambda _: {"success": True, "task_uid": "t"}
+    manager.handlers["task_status"] = lambda _: {"success": True, "status": "completed"}
+    manager.handlers["task_result"] = lambda _: {"success": True, "task_uid": "t", "result": result}
+    assert command("function", "execute", "f()", "--wait", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["result"]["return_value"] == 42
+    result |= {"success": False, "msg": "no beam"}
+    assert command("function", "execute", "f()", "--wait") == 5
+    assert "no beam" in capsys.readouterr().out
+
+
+def test_queue_and_item_that_have_ended(manager: Any, command: Run) -> None:
+    manager.handlers["status"] = lambda _: STATUS
+    assert command("queue", "start", "--wait") == 0
+    manager.handlers["status"] = lambda _: STATUS | {"manager_state": "paused", "items_in_queue": 2}
+    assert command("queue", "start", "--wait") == 5
+    item = {"item_uid": "u-1"}
+    manager.handlers["queue_item_execute"] = lambda _: {"success": True, "item": item}
+    manager.handlers["history_get"] = lambda _: {"success": True, "items": [ENDED]}
+    assert command("item", "execute", "count([det1])", "--wait") == 0
+    item["item_uid"] = "u-2"
+    assert command("item", "execute", "count([det1])", "--wait") == 5
+
+
+def test_tables(manager: Any, command: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = {
+        "name": "count",
+        "description": "Count.",
+        "parameters": [
+            {"name": "num", "default": "1", "annotation": {"type": "int"}, "description": "how often"}
+        ],
+    }
+    part = {"classname": "Signal", "is_readable": True}
+    device = {"classname": "Motor", "is_movable": True, "components": {"velocity": part}}
+    task = {"success": True, "msg": "", "task_uid": "t", "status": "completed", "result": {"success": True}}
+    replies: dict[str, dict[str, Any]] = {
+        "ping": STATUS,
+        "queue_get": {"items": [ENDED], "running_item": ENDED, "plan_queue_uid": "q"},
+        "queue_item_get": {"item": ENDED},
+        "history_get": {"items": [ENDED]},
+        "plans_allowed": {"plans_allowed": {"count": plan}},
+        "devices_existing": {"devices_existing": {"motor": device}},
+        "permissions_get": {"user_group_permissions": {"user_groups": {"root": {}}}},
+        "re_runs": {"run_list": [{"uid": "run-1", "is_open": True, "exit_status": None}]},
+        "task_result": task,
+        "queue_item_remove_batch": {"success": True, "msg": "", "items": [ENDED], "qsize": 0},
+        "stats": {"success": True, "health": {"state": "ok"}},
+    }
+    for method, reply in replies.items():
+        manager.handlers[method] = lambda _, reply=reply: reply
+    for words, expected in (
+        (["ping"], "RE Manager v1 answers"),
+        (["queue", "get"], "count(['det1'])"),
+        (["item", "get"], "u-1"),
+        (["history", "get"], "completed"),
+        (["plans", "allowed"], "Count."),
+        (["plans", "allowed", "count"], "how often"),
+        (["devices", "existing"], "velocity"),
+        (["devices", "existing", "motor"], "motor.velocity"),
+        (["permissions", "get"], "user_groups:"),
+        (["re", "runs"], "run-1"),
+        (["task", "result", "t"], "success"),
+        (["batch", "remove", "u-1"], "u-1"),
+        (["stats"], "health.state"),
+    ):
+        assert command(*words) == 0
+        assert expected in capsys.readouterr().out, words
+    assert command("plans", "allowed", "scan") == 1
+    manager.handlers["queue_get"] = lambda _: {"items": [], "running_item": {}}
+    manager.handlers["history_get"] = lambda _: {"items": []}
+    manager.handlers["re_runs"] = lambda _: {"run_list": []}
+    for words in (["queue", "get"], ["history", "get"], ["re", "runs"]):
+        assert command(*words) == 0
+
+
+def test_msgpack(make_manager: Callable[..., Any], command: Run) -> None:
+    other = make_manager(encoding="msgpack")
+    assert command("ping", "--address", other.address, "--encoding", "msgpack") == 0
+
+
+async def test_console_is_followed(manager: Any) -> None:
+    seen: list[str] = []
+    warned, arrived = asyncio.Event(), asyncio.Event()
+    async with REManagerAPI(zmq_info_addr=manager.info_address) as api:
+
+        def write(text: str) -> None:
+            seen.append(text)
+            arrived.set()
+
+        task = asyncio.ensure_future(follow(api, write, lambda _: warned.set(), silence_s=0.05))
+        await asyncio.wait_for(warned.wait(), 5)
+        await asyncio.to_thread(manager.wait_for_subscription)
+        manager.publish("QS_Info", {"status": {}})
+        manager.publish("QS_Console", "one\r\n")
+        await asyncio.wait_for(arrived.wait(), 5)
+        task.cancel()
+        await asyncio.wait([task])
+    assert seen == ["one\r\n"]
+
+
+async def test_picture_of_the_monitor(manager: Any) -> None:
+    from rich.console import Console
+
+    status = STATUS | {"progress": {"done_count": 3, "total_count": 9}, "queue_stop_pending": True}
+    manager.handlers["status"] = lambda _: status
+    manager.handlers["queue_get"] = lambda _: {"items": [ENDED], "running_item": ENDED}
+    manager.handlers["history_get"] = lambda _: {"items": [ENDED]}
+    watch = Watch()
+    draw(watch, 40)
+    async with REManagerAPI(zmq_control_addr=manager.address) as api:
+        await watch.look(api)
+        await watch.look(api)
+    assert [r["method"] for r in manager.requests] == ["status", "queue_get", "history_get", "status"]
+    watch.hear("50 %\r100 %\r\nhal")
+    watch.hear("f\n")
+    watch.problem = "no answer"
+    console = Console(width=120, height=40, record=True)
+    console.print(draw(watch, 40))
+    text = console.export_text()
+    for part in ("stop pending", "3/9 points", "100 %", "half", "no answer", "completed"):
+        assert part in text
+    assert "50 %" not in text
+
+
+def test_wrong_server_key(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    public, _ = zmq.curve_keypair()
+    monkeypatch.setenv("QSERVER_ZMQ_PUBLIC_KEY", public.decode())
+    assert command("ping", "--timeout", "0.1") == 3
