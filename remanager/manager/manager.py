@@ -143,31 +143,8 @@ class Manager:
         self.queue = QueueService(self.state, self.ledger, store, clock, _stored_mode(settings))
         self.link = WorkerLink(self.state, workers)
         self.execution = Execution(self.state, self.queue, self.link, self.ledger, self.statistics, clock)
-        self.tasks = TaskService(
-            state=self.state,
-            queue=self.queue,
-            link=self.link,
-            ledger=self.ledger,
-            statistics=self.statistics,
-            clock=clock,
-            store=store,
-            closing=self.execution.closing,
-            retention_s=options.retention_s,
-        )
-        self.tasks.on_idle = self.execution.autostart
-        self.environment = EnvironmentService(
-            state=self.state,
-            link=self.link,
-            ledger=self.ledger,
-            clock=clock,
-            processes=processes,
-            background=self.background,
-            make_command=self._worker_command,
-            report_exit=lambda worker, exit_: self._events.put_nowait((worker, exit_)),
-            on_lost=self._close_all,
-            autopsies=self.autopsies,
-        )
-        self.environment.on_idle = self.execution.autostart
+        self.tasks = self._make_tasks()
+        self.environment = self._make_environment()
         self.catalogue = Catalogue(self.ledger, options, settings.get(PERMISSIONS))
         self.lock = LockService(self.ledger, clock, options.emergency_lock_key, settings.get(LOCK))
         self.statistics_view = StatsView(self)
@@ -181,6 +158,37 @@ class Manager:
         self._on_stop = on_stop
         self._read_memory = read_memory
         self.transport_counters = transport_counters
+
+    def _make_tasks(self) -> TaskService:
+        tasks = TaskService(
+            state=self.state,
+            queue=self.queue,
+            link=self.link,
+            ledger=self.ledger,
+            statistics=self.statistics,
+            clock=self.clock,
+            store=self.store,
+            closing=self.execution.closing,
+            retention_s=self.options.retention_s,
+        )
+        tasks.on_idle = self.execution.autostart
+        return tasks
+
+    def _make_environment(self) -> EnvironmentService:
+        environment = EnvironmentService(
+            state=self.state,
+            link=self.link,
+            ledger=self.ledger,
+            clock=self.clock,
+            processes=self.processes,
+            background=self.background,
+            make_command=self._worker_command,
+            report_exit=lambda worker, exit_: self._events.put_nowait((worker, exit_)),
+            on_lost=self._close_all,
+            autopsies=self.autopsies,
+        )
+        environment.on_idle = self.execution.autostart
+        return environment
 
     # -------------------------------------------------------------------------------- life
 
