@@ -175,7 +175,7 @@ class Execution:
             self._ledger.touch()
 
     async def go_on(self, option: str) -> None:
-        """Resume, stop, abort or halt the paused plan.
+        """Resume, stop, abort or halt the paused plan; also end one whose pause does not come.
 
         Raises
         ------
@@ -183,7 +183,10 @@ class Execution:
             Nothing is paused.
         """
         state = self._state
-        if state.manager_state is not ManagerState.PAUSED:
+        ends_unpaused = (
+            option != "resume" and state.pause_pending and state.manager_state is ManagerState.EXECUTING_QUEUE
+        )
+        if state.manager_state is not ManagerState.PAUSED and not ends_unpaused:
             raise Conflict(f"RE Manager is not paused: current state is '{state.manager_state}'")
         running = state.running
         await self._link.command(lambda i: ContinuePlan(i, option))

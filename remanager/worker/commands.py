@@ -161,6 +161,8 @@ class CommandDesk:
         return ""
 
     def _continue_plan(self, command: ContinuePlan) -> str:
+        if self._control.end_unpaused(command.option):
+            return ""
         refusal = self._why_kernel_busy() or self._control.expect_continuation(command.option)
         if not refusal:
             self._board.change(environment_state=EnvironmentState.EXECUTING_PLAN.value)

@@ -16,7 +16,7 @@ from remanager.worker.failures import exception_text, traceback_text
 from remanager.worker.runs import DOCUMENTS, RunMonitor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Coroutine, Generator, Iterator
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
@@ -34,6 +34,12 @@ _OPTION_STATUS = {
     "stop": ExitStatus.STOPPED,
     "abort": ExitStatus.ABORTED,
     "halt": ExitStatus.HALTED,
+}
+# The public methods wait for the loop, which a plan may block for long.
+_ENDS: dict[str, Callable[[Any], Coroutine[Any, Any, object]]] = {
+    "stop": lambda engine: engine._stop_coro(),
+    "abort": lambda engine: engine._abort_coro(""),
+    "halt": lambda engine: engine._halt_coro(),
 }
 _INTERRUPTING = {
     "stopping": ExitStatus.STOPPED,
@@ -94,6 +100,7 @@ class _Plan:
     clock_start: float
     unsubscribe: Callable[[], None] = lambda: None
     interrupted_by: ExitStatus | None = None
+    end_wanted: str | None = None
 
 
 class RunEngineControl:
@@ -128,6 +135,7 @@ class RunEngineControl:
         self._executing = False
         self._continuing = False
         self._pause_wanted: str | None = None
+        self._pause_pending = False
 
         self._hook: object = None
         self.engine: Any = None
@@ -167,10 +175,33 @@ class RunEngineControl:
                 return f"Run engine can be paused only in 'running' state. Current state: '{state}'"
             if starting:
                 self._pause_wanted = option
+            self._pause_pending = True
             self._board.change(deferred_pause=option == "deferred")
             if not starting:
                 self._schedule_pause(option)
         return ""
+
+    def end_unpaused(self, option: str) -> bool:
+        """Stop, abort or halt the running plan whose pause does not come, and return at once.
+
+        Returns
+        -------
+        bool
+            False if no pause is pending: then the plan is paused already, or must be paused first.
+        """
+        with self._lock:
+            plan, engine = self._plan, self.engine
+            if option not in _ENDS or plan is None or not self._executing or not self._pause_pending:
+                return False
+            plan.end_wanted = option
+
+        async def end() -> None:
+            # If it is being paused just now, the main thread ends it.
+            if self._plan is plan and self.state == "running":
+                await _ENDS[option](engine)
+
+        self._in_loop(end(), "ended")
+        return True
 
     def expect_plan(self) -> None:
         """Take note that a plan was accepted and will be run by the main thread."""
@@ -268,7 +299,7 @@ class RunEngineControl:
                 call()
         except BaseException as exc:  # noqa: BLE001 - user code may raise anything; the plan then failed
             if self.state == "paused":
-                self._report_pause()
+                self._take_pause()
             elif _is_interruption(exc) and self._plan is not None:
                 # Nobody stopped, aborted or halted it: the pause came when the plan was at its end.
                 status = self._plan.interrupted_by or ExitStatus.COMPLETED
@@ -279,10 +310,17 @@ class RunEngineControl:
         else:
             self._finish(expected)
 
-    def _report_pause(self) -> None:
+    def _take_pause(self) -> None:
+        """Report that the plan is paused, unless it shall end instead."""
         with self._lock:
-            plan, self._executing, self._continuing = self._plan, False, False
+            plan, self._pause_pending = self._plan, False
+            option = plan.end_wanted if plan is not None else None
+            if option is None:
+                self._executing = self._continuing = False
         if plan is None:
+            return
+        if option is not None:
+            self._execute(getattr(self.engine, option), _OPTION_STATUS[option])
             return
         self._board.change(
             events=[PlanPaused(0, time.time(), plan.item_uid)],
@@ -299,6 +337,7 @@ class RunEngineControl:
             plan, self._plan = self._plan, None
             self._executing = self._continuing = False
             self._pause_wanted = None
+            self._pause_pending = False
         if plan is None:
             return
         log = logger.error if status is ExitStatus.FAILED else logger.info
@@ -374,10 +413,21 @@ class RunEngineControl:
                 # The public request_pause() waits for the loop, which a plan may block for long.
                 await engine._request_pause_coro(option == "deferred")
 
+        def failed() -> None:
+            if self._plan is plan:
+                self._pause_pending = False
+                self._board.change(deferred_pause=False)
+
+        self._in_loop(pause(), "paused", failed)
+
+    def _in_loop(
+        self, work: Coroutine[Any, Any, None], word: str, on_failure: Callable[[], None] = lambda: None
+    ) -> None:
+        """Run a coroutine in the RunEngine's event loop as soon as the loop is free."""
+
         def done(future: Future[None]) -> None:
             if not future.cancelled() and (exc := future.exception()) is not None:
-                logger.warning("The plan was not paused: %s", exception_text(exc))
-                if self._plan is plan:
-                    self._board.change(deferred_pause=False)
+                logger.warning("The plan was not %s: %s", word, exception_text(exc))
+                on_failure()
 
-        asyncio.run_coroutine_threadsafe(pause(), engine.loop).add_done_callback(done)
+        asyncio.run_coroutine_threadsafe(work, self.engine.loop).add_done_callback(done)

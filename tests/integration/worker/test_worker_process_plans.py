@@ -199,6 +199,37 @@ def test_a_deferred_pause_may_never_take_effect(worker: Worker) -> None:
     assert worker.manager.expect_state(environment_state="idle").state.deferred_pause is False
 
 
+@pytest.mark.parametrize(
+    ("option", "status"), [("stop", "stopped"), ("abort", "aborted"), ("halt", "halted")]
+)
+def test_a_deferred_pause_is_escalated_to_an_end(worker: Worker, option: str, status: str) -> None:
+    uid = worker.start_plan("until_released")
+    worker.manager.expect_state(running_item_uid=uid, re_state="running")
+    assert not worker.manager.command(lambda i: ContinuePlan(i, option)).success
+    assert worker.manager.command(lambda i: PausePlan(i, "deferred")).success
+    worker.manager.expect_state(deferred_pause=True)
+    assert worker.manager.command(lambda i: ContinuePlan(i, option)).success
+    assert worker.manager.expect(PlanFinished, item_uid=uid).exit_status == status
+    assert worker.run_plan("steps").exit_status == "completed"
+
+
+def test_a_deferred_pause_is_escalated_to_an_immediate_one(worker: Worker) -> None:
+    uid = worker.start_plan("until_released")
+    worker.manager.expect_state(running_item_uid=uid, re_state="running")
+    assert worker.manager.command(lambda i: PausePlan(i, "deferred")).success
+    pause(worker, uid)
+    finish(worker, uid, "abort", "aborted")
+
+
+def test_a_plan_that_blocks_the_event_loop_is_ended(worker: Worker) -> None:
+    uid = worker.start_plan("blocking")
+    worker.manager.expect_state(running_item_uid=uid, re_state="running")
+    assert worker.manager.command(lambda i: PausePlan(i, "immediate")).success
+    assert worker.manager.command(lambda i: ContinuePlan(i, "abort")).success
+    worker.start_function("set_release", background=True)
+    assert worker.manager.expect(PlanFinished, item_uid=uid).exit_status == "aborted"
+
+
 def test_a_pause_is_accepted_before_the_plan_has_started(worker: Worker) -> None:
     uid = worker.start_plan("long_plan")
     pause(worker, uid)

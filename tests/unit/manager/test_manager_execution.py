@@ -440,6 +440,23 @@ async def test_pause_and_resume(rig: Rig) -> None:
     assert rig.state == "idle"
 
 
+async def test_pending_pause_is_escalated(rig: Rig) -> None:
+    worker = await rig.open_environment()
+    await rig.run_plan()
+    assert "not paused" in await rig.refused("re_abort")
+    await rig.ok("re_pause", option="deferred")
+    await rig.ok("re_pause", option="immediate")
+    assert [c.option for c in worker.commands(PausePlan)] == ["deferred", "immediate"]
+    assert "not paused" in await rig.refused("re_resume")
+    await rig.ok("re_abort")
+    assert [c.option for c in worker.commands(ContinuePlan)] == ["abort"]
+    assert rig.state == "executing_queue"
+    await worker.finish(exit_status="aborted")
+    await rig.settle()
+    assert rig.state == "idle"
+    assert rig.status["pause_pending"] is False
+
+
 async def test_plan_that_ends_before_its_pause_stops_the_queue(rig: Rig) -> None:
     worker = await rig.open_environment()
     await rig.run_plan()

@@ -32,12 +32,14 @@ class Bench:
         self.started: list[Any] = []
         self.permissions: list[dict[str, Any]] = []
         self.refusal = ""
+        self.pause_is_pending = False
         self.engine = SimpleNamespace(md={})
         self.board = StateBoard(lambda _events, _state: None)
         control: Any = SimpleNamespace(
             engine=self.engine,
             expect_plan=lambda: None,
             expect_continuation=lambda _option: self.refusal,
+            end_unpaused=lambda _option: self.pause_is_pending,
             request_pause=lambda _option: self.refusal,
         )
         environment: Any = SimpleNamespace(set_permissions=self.permissions.append)
@@ -137,6 +139,12 @@ def test_the_control_decides_on_pauses(bench: Bench, refusal: str) -> None:
     assert bench.handle(PausePlan(5, "immediate")) == Reply(5, not refusal, refusal)
     assert bench.handle(ContinuePlan(6, "stop")) == Reply(6, not refusal, refusal)
     assert bench.submitted == ([] if refusal else [ContinuePlan(6, "stop")])
+
+
+def test_a_plan_is_ended_while_its_pause_is_pending(bench: Bench) -> None:
+    bench.pause_is_pending = True
+    assert bench.handle(ContinuePlan(6, "stop")).success
+    assert bench.submitted == []
 
 
 def test_permissions_are_passed_on(bench: Bench) -> None:

@@ -46,6 +46,15 @@ class FakeEngine:
             raise RuntimeError("can not be paused")
         self.pauses.append(defer)
 
+    async def _abort_coro(self, _reason: str) -> None:
+        self.go("aborting")
+
+    async def _stop_coro(self) -> None:
+        self.go("stopping")
+
+    async def _halt_coro(self) -> None:
+        self.go("halting")
+
     def turn_loop(self) -> None:
         for _ in range(3):
             self.loop.run_until_complete(asyncio.sleep(0))
@@ -207,6 +216,42 @@ def test_a_pause_that_fails_is_not_pending(bench: Bench) -> None:
 
     bench.run("running", ask, "idle")
     assert seen == [False]
+
+
+@pytest.mark.parametrize(
+    ("option", "status"), [("stop", "stopped"), ("abort", "aborted"), ("halt", "halted")]
+)
+def test_a_plan_is_ended_while_its_pause_is_pending(bench: Bench, option: str, status: str) -> None:
+    def ask() -> None:
+        assert not bench.control.end_unpaused(option)
+        assert bench.control.request_pause("deferred") == ""
+        bench.engine.turn_loop()
+        assert not bench.control.end_unpaused("resume")
+        assert bench.control.end_unpaused(option)
+        bench.engine.turn_loop()
+
+    event = bench.run("running", ask, "idle", RunEngineInterrupted())
+    assert finished(event) == (status, f"The plan was {status} while it was running")
+    assert not bench.control.end_unpaused(option)
+
+
+def test_a_pause_that_comes_after_all_ends_the_plan(bench: Bench) -> None:
+    def ask() -> None:
+        assert bench.control.request_pause("immediate") == ""
+        bench.engine.turn_loop()
+        assert bench.control.end_unpaused("abort")
+
+    event = bench.run("running", ask, "pausing", "paused", bench.engine.turn_loop, RunEngineInterrupted())
+    assert finished(event) == ("aborted", "")
+    assert not any(isinstance(e, PlanPaused) for e in bench.events)
+
+
+def test_a_paused_plan_needs_the_ordinary_way(bench: Bench) -> None:
+    bench.control.expect_plan()
+    bench.control.request_pause("immediate")
+    bench.pause()
+    assert not bench.control.end_unpaused("abort")
+    bench.engine.turn_loop()
 
 
 def test_a_paused_plan_that_is_ended_outside(bench: Bench) -> None:
