@@ -109,6 +109,8 @@ class KernelMainThread:
         if not config.kernel_matplotlib:
             # Otherwise the kernel chooses a backend for notebooks.
             os.environ.setdefault("MPLBACKEND", "agg")
+        # The kernel's debugger would print advice at each start.
+        os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
         ns = new_namespace(ipython_kernel=True)
         address = kernel_address(config, Path(jupyter_runtime_dir()))
         app = KernelApp.instance(user_ns=ns, config=kernel_config(config, address))

@@ -11,7 +11,9 @@ import pytest
 from remanager.model.link import (
     CloseEnvironment,
     ContinuePlan,
+    GetKernelInfo,
     GetMetadata,
+    InterruptKernel,
     PausePlan,
     Reply,
     RunPlan,
@@ -25,7 +27,7 @@ from remanager.worker.state import AcceptedUids, StateBoard
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, kernel: Any = None) -> None:
         self.replies: list[Reply] = []
         self.replied = threading.Event()
         self.submitted: list[Any] = []
@@ -53,6 +55,7 @@ class Bench:
             tasks=tasks,
             submit=self.submitted.append,
             reply=self.reply,
+            kernel=kernel,
         )
 
     def reply(self, reply: Reply) -> None:
@@ -159,3 +162,56 @@ def test_metadata(bench: Bench) -> None:
     assert bench.handle(GetMetadata(8)).data == {"re_metadata": '{"a": NaN}'}
     bench.engine.md = None
     assert bench.handle(GetMetadata(9)).success is False
+
+
+# ------------------------------------------------------------------------------------------ IPython kernel
+
+
+class Kernel:
+    interrupts = 0
+
+    def connection_info(self) -> dict[str, Any]:
+        return {"ip": "127.0.0.1"}
+
+    def interrupt(self) -> None:
+        self.interrupts += 1
+
+
+def test_without_a_kernel_there_is_nothing_to_interrupt(bench: Bench) -> None:
+    for command in (InterruptKernel(1, True, True), GetKernelInfo(2)):
+        reply = bench.handle(command)
+        assert (reply.success, reply.msg) == (
+            False,
+            "RE Manager is not in IPython mode: IPython kernel is not used",
+        )
+
+
+@pytest.mark.parametrize(
+    ("state", "task", "plan", "msg"),
+    [
+        ("idle", False, False, ""),
+        ("executing_plan", False, True, ""),
+        ("executing_task", True, False, ""),
+        ("executing_plan", True, False, "Not allowed to interrupt running plan"),
+        ("executing_task", False, True, "Not allowed to interrupt running task"),
+    ],
+)
+def test_the_kernel_is_interrupted_where_that_is_allowed(
+    state: str, task: bool, plan: bool, msg: str
+) -> None:
+    kernel = Kernel()
+    bench = Bench(kernel)
+    bench.board.change(environment_state=state)
+    reply = bench.handle(InterruptKernel(1, task, plan))
+    assert (reply.success, reply.msg, kernel.interrupts) == (not msg, msg, int(not msg))
+    assert bench.handle(GetKernelInfo(2)).data == {"ip": "127.0.0.1"}
+
+
+def test_a_kernel_that_a_client_keeps_busy_takes_plans_only(bench: Bench) -> None:
+    bench.board.change(ip_kernel_state="busy", ip_kernel_captured=False)
+    busy = "IPython kernel (RE Worker) is busy."
+    assert bench.handle(FOREGROUND).msg == busy
+    assert bench.handle(ContinuePlan(5, "resume")).msg == busy
+    assert bench.handle(CloseEnvironment(6)).msg == "IPython kernel is busy and can not be stopped."
+    assert bench.handle(BACKGROUND).success
+    assert bench.handle(PLAN).success
