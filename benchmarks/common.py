@@ -261,7 +261,7 @@ def awake(spare: int = 0) -> Iterator[None]:
     ----------
     spare : int
         Number of cores that may halt. What waits for the disk needs one: the disk of a virtual machine is
-        served by a thread of the host, which gets no time (3 to 7 ms for each write) while all cores are busy.
+        served by a thread of the host, which gets no time (a write takes 3 to 7 ms) while all cores are busy.
     """
     command = [sys.executable, "-S", "-c", _SPINNER]
     cores = sorted(os.sched_getaffinity(0))[spare:]

@@ -82,7 +82,10 @@ class Windows:
     def add(self, name: str, n: int, now: float, *, task_type: str | None = None) -> None:
         """Count ``n`` more of ``name`` at ``now`` (epoch seconds), in all and for the type."""
         for key in {(name, None), (name, task_type)}:
-            self._windows.setdefault(key, MinuteWindow()).add(n, now)
+            window = self._windows.get(key)
+            if window is None:
+                window = self._windows[key] = MinuteWindow()
+            window.add(n, now)
 
     def slots(self, name: str, now: float, *, task_type: str | None = None) -> list[int]:
         """Return the counts of the last 20 minutes, oldest first; of one type or, by default, of all."""
