@@ -38,7 +38,7 @@ def serve(pipe: Connection, kind: str) -> None:
     }
 
     async def main() -> None:
-        server = ControlServer("tcp://127.0.0.1:*", lambda _request, _encoding: answers[kind]())
+        server = ControlServer("tcp://127.0.0.1:*", lambda _request, _encoding, _principal: answers[kind]())
         server.start()
         pipe.send((server.address, os.getpid()))
         await asyncio.Event().wait()

@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 success, 1 failure, 2 wrong options.
+        Exit status; that of ``start`` is 2 for wrong options, see :mod:`remanager.cli.main` for the others.
     """
     args = sys.argv[1:] if argv is None else argv
     if args[:1] == ["start"]:

@@ -41,6 +41,9 @@ class AsyncClient(QueueMethods):
         Time (s) within which a request must be taken by the socket.
     zmq_public_key : str, optional
         The manager's public key; default: the variable ``QSERVER_ZMQ_PUBLIC_KEY``, else no encryption.
+    zmq_client_private_key : str, optional
+        The client's own key (``remanager keys add``), by which the manager knows who it is; default: the
+        variable ``REMANAGER_CLIENT_PRIVATE_KEY``, else the key that all stock clients share.
     request_fail_exceptions : bool
         Raise :class:`RequestFailedError` when the manager refuses a request, instead of returning the reply.
     status_polling_period : float

@@ -56,6 +56,7 @@ class AsyncCore:
         timeout_recv: float = 2.0,
         timeout_send: float = 0.5,
         zmq_public_key: str | None = None,
+        zmq_client_private_key: str | None = None,
         request_fail_exceptions: bool = True,
         status_polling_period: float = 0.5,
     ) -> None:
@@ -68,6 +69,7 @@ class AsyncCore:
             encoding=zmq_encoding or "json",
             timeout_send=timeout_send,
             public_key=zmq_public_key or environ.get("QSERVER_ZMQ_PUBLIC_KEY"),
+            private_key=zmq_client_private_key or environ.get("REMANAGER_CLIENT_PRIVATE_KEY"),
         )
         self._timeout_recv = timeout_recv
         self._polling_period = status_polling_period

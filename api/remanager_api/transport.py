@@ -19,6 +19,8 @@ from remanager_api.errors import RequestFailedError, RequestParameterError, Requ
 TOPIC_CONSOLE = "QS_Console"
 TOPIC_INFO = "QS_Info"
 ENCODINGS = ("json", "msgpack")
+STOCK_PRIVATE_KEY = "=@e7WwVuz{*eGcnv{AL@x2hmX!z^)wP3vKsQ{S7s"
+"""Private key that all clients of bluesky-queueserver have in common: it proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,18 @@ def _decode(frame: bytes, encoding: str) -> Any:
     return json.loads(frame) if encoding == "json" else msgpack.unpackb(frame, strict_map_key=False)
 
 
+def _check_key(key: str, what: str) -> bytes:
+    """Return a key in the form that sockets take."""
+    try:
+        encoded = key.encode("ascii")
+        zmq.curve_public(encoded)
+    except (ValueError, zmq.ZMQError):
+        encoded = b""
+    if len(encoded) != 40:
+        raise RequestParameterError(f"The {what} must be a z85-encoded string of 40 characters")
+    return encoded
+
+
 class Transport:
     """Sends requests and receives replies; belongs to one event loop.
 
@@ -67,6 +81,8 @@ class Transport:
         Time (s) to hand a request to the socket.
     public_key : str, optional
         The manager's public key (40 characters, z85); turns on encryption of requests.
+    private_key : str, optional
+        The client's own private key, by which the manager knows who it is; without one it is a stock client.
     """
 
     def __init__(
@@ -77,6 +93,7 @@ class Transport:
         encoding: str,
         timeout_send: float,
         public_key: str | None,
+        private_key: str | None = None,
     ) -> None:
         if encoding not in ENCODINGS:
             raise RequestParameterError(f"Unknown encoding {encoding!r}: expected one of {ENCODINGS}")
@@ -84,7 +101,8 @@ class Transport:
         self._info_addr = info_addr
         self._encoding = encoding
         self._timeout_send = timeout_send
-        self._server_key = public_key.encode() if public_key else None
+        self._server_key = _check_key(public_key, "public key of the manager") if public_key else None
+        self._secret_key = _check_key(private_key or STOCK_PRIVATE_KEY, "private key of the client")
         self._context = zmq.asyncio.Context()
         self._idle: list[zmq.asyncio.Socket] = []
         self._closed = False
@@ -96,10 +114,9 @@ class Transport:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.SNDTIMEO, int(self._timeout_send * 1000))
         if self._server_key:
-            public, secret = zmq.curve_keypair()
             socket.setsockopt(zmq.CURVE_SERVERKEY, self._server_key)
-            socket.setsockopt(zmq.CURVE_PUBLICKEY, public)
-            socket.setsockopt(zmq.CURVE_SECRETKEY, secret)
+            socket.setsockopt(zmq.CURVE_PUBLICKEY, zmq.curve_public(self._secret_key))
+            socket.setsockopt(zmq.CURVE_SECRETKEY, self._secret_key)
         socket.connect(self._control_addr)
         return socket
 

@@ -18,9 +18,11 @@ from pathlib import Path
 
 import zmq
 
+from remanager.daemon.keys import KEYS_NAME, read_keys, read_server_key
 from remanager.daemon.settings import Settings
 from remanager.daemon.sockets import check_curve_key
 from remanager.model.errors import RemanagerError
+from remanager.model.principal import Role
 from remanager.plans.permissions import load_permissions
 from remanager.store.errors import NetworkFileSystem
 from remanager.store.filesystem import refuse_network_filesystem
@@ -178,16 +180,35 @@ def addresses(settings: Settings) -> Findings:
 
 
 def encryption(settings: Settings) -> Findings:
-    """Look at the server's private key."""
-    if settings.zmq_private_key is None:
-        return
+    """Look at the server's private key and the keys of clients."""
+    topic = "encryption"
     try:
-        check_curve_key(settings.zmq_private_key)
+        public = server_public_key(settings)
+        keys = read_keys(settings.state_dir / KEYS_NAME)
     except RemanagerError as exc:
-        yield Finding(Level.FAULT, "encryption", str(exc), "Make a key: remanager keys server --make.")
+        yield Finding(Level.FAULT, topic, str(exc), "Make a key: remanager keys server --make --overwrite.")
         return
-    public = zmq.curve_public(settings.zmq_private_key.encode()).decode()
-    yield Finding(Level.OK, "encryption", f"is on; clients need QSERVER_ZMQ_PUBLIC_KEY='{public}'")
+    if public is not None:
+        yield Finding(Level.OK, topic, f"is on; clients need QSERVER_ZMQ_PUBLIC_KEY='{public}'")
+    if keys is not None and public is None:
+        text = "clients have keys, but the server has none: the keys count for nothing"
+        yield Finding(Level.WARNING, topic, text, "Make one: remanager keys server --make.")
+    if keys is not None and keys.legacy_role in {Role.ADMIN, Role.USER}:
+        text = f"clients without a key of their own have the role {keys.legacy_role.value!r}"
+        remedy = "When all clients have keys: remanager keys legacy --role none."
+        yield Finding(Level.WARNING, topic, text, remedy)
+
+
+def server_public_key(settings: Settings) -> str | None:
+    """Return the public key of the server; None without encryption.
+
+    Raises
+    ------
+    RemanagerError
+        The private key cannot be used.
+    """
+    private = settings.zmq_private_key or read_server_key(settings.state_dir)
+    return zmq.curve_public(check_curve_key(private)).decode() if private else None
 
 
 def permissions(settings: Settings) -> Findings:
@@ -289,7 +310,11 @@ def client_variables(settings: Settings) -> Findings:
             text = f"{name} is {client}, but the daemon's address is {address}"
             remedy = "Correct the variable, unless clients here are meant to use another daemon."
             yield Finding(Level.WARNING, "client", text, remedy)
-    if settings.zmq_private_key and not os.environ.get("QSERVER_ZMQ_PUBLIC_KEY"):
+    try:
+        encrypts = server_public_key(settings) is not None
+    except RemanagerError:
+        encrypts = False  # said elsewhere
+    if encrypts and not os.environ.get("QSERVER_ZMQ_PUBLIC_KEY"):
         text = "the daemon encrypts, but QSERVER_ZMQ_PUBLIC_KEY is not set: clients here get no answer"
         yield Finding(Level.WARNING, "client", text, "Set it to the server's public key.")
     if importlib.util.find_spec("bluesky_queueserver_api") is None:

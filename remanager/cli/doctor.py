@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 import click
-import zmq
 from rich.console import Console
 from rich.text import Text
 
-from remanager.cli.checks import CHECKS, Finding, Level, holder
+from remanager.cli.checks import CHECKS, Finding, Level, holder, server_public_key
 from remanager.cli.send import ExitStatus
 from remanager.cli.start import parse
 from remanager.daemon.settings import Settings, SettingsError
+from remanager.model.errors import RemanagerError
 from remanager_api import RequestFailedError, RequestTimeoutError
 from remanager_api.zmq import REManagerAPI
 
@@ -34,8 +34,10 @@ def answer(settings: Settings) -> Iterator[Finding]:
     if holder(settings) is None:
         return
     address = client_address(settings.zmq_control_addr)
-    key = settings.zmq_private_key
-    public = zmq.curve_public(key.encode()).decode() if key else None
+    try:
+        public = server_public_key(settings)
+    except RemanagerError:
+        return  # said elsewhere
     try:
         with REManagerAPI(
             zmq_control_addr=address, zmq_public_key=public, timeout_recv=ANSWER_TIMEOUT_S
@@ -43,7 +45,7 @@ def answer(settings: Settings) -> Iterator[Finding]:
             status = api.status()
     except (RequestTimeoutError, RequestFailedError) as exc:
         remedy = "Was it started with other options? Give doctor the same; else look at the daemon's log."
-        yield Finding(Level.FAULT, "answer", f"{exc}", remedy)
+        yield Finding(Level.FAULT, "answer", str(exc), remedy)
         return
     text = f"{status['msg']} on {address}: {status['manager_state']}"
     if status.get("not_ready_reason"):

@@ -46,6 +46,20 @@ class Failure(click.ClickException):
         self.exit_code = int(status)  # type: ignore[misc]
 
 
+def client(settings: Mapping[str, Any]) -> REManagerAPI:
+    """Make a client that returns refusals as they are.
+
+    Raises
+    ------
+    Failure
+        A key or the encoding makes no sense.
+    """
+    try:
+        return REManagerAPI(**settings, request_fail_exceptions=False)
+    except RequestParameterError as exc:
+        raise Failure(str(exc), ExitStatus.PARAMETERS) from exc
+
+
 def login_name() -> str:
     """Return the login name; ``remanager`` for a user without one."""
     try:
@@ -132,7 +146,7 @@ class RequestCommand(click.Command):
         options = ctx.params
         method, params, detail = prepare(self._request, options)
         settings = connection(options)
-        with REManagerAPI(**settings, request_fail_exceptions=False) as api:
+        with client(settings) as api:
             reply = ask(api, method, params)
             success, waits = reply.get("success", True), bool(options.get("wait"))
             # What a task began with is of no interest to those who wait for its result.
@@ -230,8 +244,6 @@ def ask(api: REManagerAPI, method: str, params: Mapping[str, Any]) -> Reply:
         ) from exc
     except (RequestFailedError, WaitTimeoutError) as exc:
         raise Failure(str(exc), ExitStatus.NO_ANSWER) from exc
-    except RequestParameterError as exc:
-        raise Failure(str(exc), ExitStatus.PARAMETERS) from exc
 
 
 def refusal(reply: Mapping[str, Any]) -> str:

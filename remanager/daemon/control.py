@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 import zmq
 
+from remanager.daemon.authentication import AuthenticatedReader, Authenticator, Identities
 from remanager.daemon.sockets import SocketReader, ZmqContext, ZmqSocket, bind, check_curve_key, harden
 from remanager.model.errors import RemanagerError
+from remanager.model.principal import LOCAL, Principal
 from remanager.wire.codec import (
     NO_REPLY,
     CachedReply,
@@ -29,7 +31,7 @@ from remanager.wire.codec import (
 logger = logging.getLogger(__name__)
 
 Answer = Reply | NoReply
-Dispatch = Callable[[object, Encoding], Answer | Awaitable[Answer]]
+Dispatch = Callable[[object, Encoding, Principal], Answer | Awaitable[Answer]]
 
 _MIB = 1 << 20
 _LARGE_REPLY_BYTES = 64 << 10
@@ -131,12 +133,14 @@ class ControlServer:
     address : str
         For example ``tcp://*:60615``.
     dispatch : callable
-        Called with each decoded request and its encoding. It answers with a reply, with ``NO_REPLY``, or with
-        an awaitable of one of them, which then runs as a task of its own.
+        Called with each decoded request, its encoding and who asks. It answers with a reply, with
+        ``NO_REPLY``, or with an awaitable of one of them, which then runs as a task of its own.
     encoding : Encoding
         Taken for requests that could be in either encoding or in none.
     private_key : str, optional
         Server's CURVE key; clients must then encrypt.
+    identities : Identities, optional
+        Who is behind the key of a client; without it every client that encrypts is accepted.
     limits : ControlLimits, optional
         Bounds.
     context : zmq.Context, optional
@@ -150,6 +154,7 @@ class ControlServer:
         *,
         encoding: Encoding = Encoding.JSON,
         private_key: str | None = None,
+        identities: Identities | None = None,
         limits: ControlLimits | None = None,
         context: ZmqContext | None = None,
     ) -> None:
@@ -158,6 +163,8 @@ class ControlServer:
         self._dispatch = dispatch
         self._encoding = encoding
         self._key = check_curve_key(private_key) if private_key else None
+        self._identities = identities if self._key is not None else None
+        self._authenticator: Authenticator | None = None
         self._limits = limits or ControlLimits()
         self._context = context
         self._own_context: ZmqContext | None = None
@@ -182,6 +189,8 @@ class ControlServer:
             self._context = self._own_context = zmq.Context()
         socket = self._context.socket(zmq.ROUTER)
         try:
+            if self._identities is not None:
+                self._authenticator = Authenticator(self._context, self._identities)
             harden(socket)
             socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
             # A client that names itself and lost its connection must get in again.
@@ -197,10 +206,12 @@ class ControlServer:
             self.address = bind(socket, self.address, what="control", remedy=remedy)
         except BaseException:
             socket.close(linger=0)
+            self._end_authenticator()
             self._end_context()
             raise
         self._socket = socket
-        self._reader = SocketReader(socket, self._receive)
+        reader = SocketReader if self._identities is None else AuthenticatedReader
+        self._reader = reader(socket, self._receive)
         self._reader.start()
 
     async def close(self, linger_ms: int = 1000) -> None:
@@ -222,7 +233,13 @@ class ControlServer:
             await asyncio.wait(self._futures, timeout=_CANCEL_TIMEOUT_S)
         self._socket.close(linger=linger_ms)
         self._socket = None
+        self._end_authenticator()
         await asyncio.to_thread(self._end_context)
+
+    def _end_authenticator(self) -> None:
+        if self._authenticator is not None:
+            self._authenticator.close()
+            self._authenticator = None
 
     def _end_context(self) -> None:
         if self._own_context is not None:
@@ -282,7 +299,18 @@ class ControlServer:
             self.counters.undecodable += 1
             self._reply(_Client(envelope, exc.encoding), error_reply(exc))
             return
-        self._dispatch_request(_Client(envelope, encoding), request)
+        client = _Client(envelope, encoding)
+        principal = self._principal()
+        if principal is None:
+            self._reply(client, _refusal("not_permitted", "The key of this client does not count any more."))
+            return
+        self._dispatch_request(client, request, principal)
+
+    def _principal(self) -> Principal | None:
+        """Return who sent the message that is being handled; None if its key was revoked meanwhile."""
+        if self._identities is None or not isinstance(self._reader, AuthenticatedReader):
+            return LOCAL
+        return self._identities.identify(self._reader.user_id)
 
     def _busy_reason(self, identity: bytes) -> str:
         limits = self._limits
@@ -295,9 +323,9 @@ class ControlServer:
             )
         return ""
 
-    def _dispatch_request(self, client: _Client, request: object) -> None:
+    def _dispatch_request(self, client: _Client, request: object, principal: Principal) -> None:
         try:
-            answer = self._dispatch(request, client.encoding)
+            answer = self._dispatch(request, client.encoding, principal)
         except RemanagerError as exc:
             self._reply(client, error_reply(exc))
             return

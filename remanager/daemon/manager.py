@@ -14,6 +14,7 @@ from remanager import __version__
 from remanager.daemon.console import ConsoleHub, HubLogHandler, OutputWriter
 from remanager.daemon.control import ControlServer
 from remanager.daemon.info import TOPIC_INFO, InfoPublisher
+from remanager.daemon.keys import KEYS_NAME, KeyRing, KeysError, read_server_key
 from remanager.daemon.processes import Processes, resident_bytes
 from remanager.daemon.settings import Settings
 from remanager.daemon.sockets import AddressError, raise_descriptor_limit
@@ -73,7 +74,7 @@ class ManagerProcess:
         handler = self._start_logging()
         try:
             return await self._run()
-        except (StorageError, AddressError) as exc:
+        except (StorageError, AddressError, KeysError) as exc:
             sys.stderr.write(f"remanager: {exc}\n")
             return EXIT_CONFIGURATION
         finally:
@@ -123,7 +124,8 @@ class ManagerProcess:
                 settings.zmq_control_addr,
                 Dispatcher(manager),
                 encoding=self._encoding,
-                private_key=settings.zmq_private_key,
+                private_key=settings.zmq_private_key or read_server_key(settings.state_dir),
+                identities=KeyRing(settings.state_dir / KEYS_NAME),
             )
             control.start()
             self._supervisor.start_heartbeats()

@@ -210,14 +210,18 @@ class SocketReader:
         if not emptied:
             self._schedule()
 
+    def _receive_first(self) -> bytes:
+        return self._socket.recv(zmq.NOBLOCK)
+
     def _drain_some(self) -> bool:
         """Handle messages; False if there may be more."""
         receive = self._socket.recv
+        receive_first = self._receive_first
         more: Any = self._socket.getsockopt
         deadline = time.monotonic() + self._max_time_s
         for _ in range(self._max_messages):
             try:
-                frames = [receive(zmq.NOBLOCK)]
+                frames = [receive_first()]
             except zmq.Again:
                 return True
             while more(zmq.RCVMORE):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from remanager.manager.ports import Clock
+from remanager.model.principal import asked_by
 from remanager.store.records import JournalEvent, Write
 from remanager.store.store import Store
 from remanager.store.writes import setting_set
@@ -33,7 +34,10 @@ class Batch:
         self.writes.append(setting_set(key, value))
 
     def event(self, kind: str, task_uid: str | None = None, **data: object) -> None:
-        """Add a journal event."""
+        """Add a journal event; it names who asked, where a request is the cause."""
+        principal = asked_by.get()
+        if principal is not None:
+            data["principal"] = principal
         self.events.append(JournalEvent(kind, self._clock(), task_uid, data))
 
     def after(self, effect: Effect) -> None:

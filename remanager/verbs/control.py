@@ -9,6 +9,7 @@ from pydantic import Field
 
 from remanager.manager.manager import Manager
 from remanager.model.errors import Busy, InvalidParams, NotPermitted
+from remanager.model.principal import Permission
 from remanager.verbs.registry import NoParams, Params, verb
 from remanager.wire.codec import Reply
 
@@ -23,7 +24,7 @@ class StopParams(Params):
     )
 
 
-@verb("manager_stop", StopParams, mutating=True)
+@verb("manager_stop", StopParams, mutating=True, permission=Permission.ADMIN)
 def manager_stop(manager: Manager, params: StopParams) -> Reply:
     """Stop the daemon: close the environment, then leave."""
     option = params.option or "safe_on"
@@ -38,7 +39,7 @@ def manager_stop(manager: Manager, params: StopParams) -> Reply:
     return {}
 
 
-@verb("manager_kill")
+@verb("manager_kill", permission=Permission.ADMIN)
 def manager_kill(manager: Manager, _params: NoParams) -> Reply:
     """Hang, so that the supervisor restarts the manager: a test, refused unless the settings allow it."""
     if not manager.options.allow_kill:

@@ -9,7 +9,15 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from remanager.manager.manager import Manager
-from remanager.model.errors import Conflict, InvalidParams, InvalidRequest, RemanagerError, UnknownMethod
+from remanager.model.errors import (
+    Conflict,
+    InvalidParams,
+    InvalidRequest,
+    NotPermitted,
+    RemanagerError,
+    UnknownMethod,
+)
+from remanager.model.principal import LOCAL, Principal, asked_by
 from remanager.verbs import load
 from remanager.verbs.registry import REGISTRY, Refusal, Verb
 from remanager.verbs.repeats import NAME as REQUEST_ID
@@ -38,12 +46,28 @@ class Dispatcher:
         self._manager = manager
         self._repeats = Repeats()
 
-    def __call__(self, request: object, _encoding: Encoding) -> Reply | Awaitable[Reply]:
+    def __call__(
+        self, request: object, _encoding: Encoding, principal: Principal = LOCAL
+    ) -> Reply | Awaitable[Reply]:
         """Answer a request: at once where the method allows it, else by an awaitable."""
         try:
             verb, params = self._parse(request)
         except RemanagerError as exc:
             return {"success": False, "msg": str(exc), "code": exc.code}
+        try:
+            params = _authorise(verb, params, principal)
+        except RemanagerError as exc:
+            return self._refusal(verb, params, exc)
+        token = asked_by.set(principal.name)
+        try:
+            answer = self._route(verb, params)
+        finally:
+            asked_by.reset(token)
+        if isinstance(answer, (Mapping, CachedReply)):
+            return answer
+        return _on_behalf_of(principal, answer)
+
+    def _route(self, verb: Verb, params: Mapping[str, Any]) -> Reply | Awaitable[Reply]:
         if verb.mutating and REQUEST_ID in params:
             return self._answer_once(verb, params)
         return self._answer_when_started(verb, params)
@@ -53,7 +77,10 @@ class Dispatcher:
         rest = {name: value for name, value in params.items() if name != REQUEST_ID}
         try:
             return self._repeats.answer(
-                params[REQUEST_ID], verb.name, rest, lambda: self._answer_when_started(verb, rest)
+                params[REQUEST_ID],
+                f"{verb.name} for {asked_by.get()}",
+                rest,
+                lambda: self._answer_when_started(verb, rest),
             )
         except RemanagerError as exc:
             return self._refusal(verb, rest, exc)
@@ -138,6 +165,38 @@ class Dispatcher:
             **verb.fillers(params, self._manager),
             **fields,
         }
+
+
+def _authorise(verb: Verb, params: Mapping[str, Any], principal: Principal) -> Mapping[str, Any]:
+    """Check that a principal may use a method and is who the parameters claim; return the parameters.
+
+    Raises
+    ------
+    NotPermitted
+        It may not, or is not.
+    """
+    if not principal.may(verb.permission):
+        raise NotPermitted(
+            f"{principal.name!r} has the role {principal.role.value!r}, which does not permit {verb.name!r}: "
+            f"it needs the permission {verb.permission.value!r}"
+        )
+    if principal.user_group is not None and "user_group" in verb.names:
+        claimed = params.get("user_group", principal.user_group)
+        if claimed != principal.user_group:
+            raise NotPermitted(
+                f"{principal.name!r} belongs to the user group {principal.user_group!r}, "
+                f"not to {claimed!r:.200}"
+            )
+        params = {**params, "user_group": principal.user_group}
+    if principal.user is not None and "user" in verb.names:
+        params = {**params, "user": principal.user}
+    return params
+
+
+async def _on_behalf_of(principal: Principal, answer: Awaitable[Reply]) -> Reply:
+    """Await an answer, so that what happens meanwhile is recorded as asked for by the principal."""
+    asked_by.set(principal.name)
+    return await answer
 
 
 def _complete(reply: Reply) -> Reply:

@@ -9,6 +9,7 @@ from pydantic import Field
 from remanager.manager.items import MISSING
 from remanager.manager.manager import Manager
 from remanager.model.errors import InvalidParams
+from remanager.model.principal import Permission
 from remanager.verbs.registry import LockParams, LockScope, NoParams, fixed, verb
 from remanager.wire.codec import Reply
 
@@ -26,7 +27,7 @@ class SetParams(LockParams):
     user_group_permissions: Any = Field(MISSING, description="the new permissions, as in their file")
 
 
-@verb("permissions_reload", ReloadParams, lock=LockScope.QUEUE)
+@verb("permissions_reload", ReloadParams, lock=LockScope.QUEUE, permission=Permission.ADMIN)
 async def permissions_reload(manager: Manager, params: ReloadParams) -> Reply:
     """Compute the lists of allowed plans and devices anew; their UIDs always change."""
     await manager.catalogue.reload(
@@ -36,7 +37,7 @@ async def permissions_reload(manager: Manager, params: ReloadParams) -> Reply:
     return {}
 
 
-@verb("permissions_set", SetParams, lock=LockScope.QUEUE)
+@verb("permissions_set", SetParams, lock=LockScope.QUEUE, permission=Permission.ADMIN)
 async def permissions_set(manager: Manager, params: SetParams) -> Reply:
     """Replace the user group permissions; they survive restarts."""
     if params.user_group_permissions is MISSING:

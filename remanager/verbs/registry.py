@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from remanager.manager.manager import Manager
 from remanager.model.errors import RemanagerError
+from remanager.model.principal import Permission
 from remanager.wire.codec import Reply
 
 
@@ -93,6 +94,8 @@ class Verb:
     mutating : bool
         It changes something: it takes a ``request_id``, and a repetition with the same one is answered like
         the first.
+    permission : Permission
+        What the role of those who ask must include.
     """
 
     name: str
@@ -106,6 +109,7 @@ class Verb:
     plain: bool
     names: tuple[str, ...]
     mutating: bool
+    permission: Permission
 
     @property
     def doc(self) -> str:
@@ -125,6 +129,12 @@ def fixed(**values: object) -> Fillers:
     return lambda _request, _manager: values
 
 
+def _permission(lock: LockScope | None, *, mutating: bool) -> Permission:
+    if lock is LockScope.ENVIRONMENT:
+        return Permission.ENVIRONMENT
+    return Permission.QUEUE if mutating or lock is not None else Permission.READ
+
+
 def verb(
     name: str,
     params: type[Params] = NoParams,
@@ -135,8 +145,12 @@ def verb(
     lenient: bool = False,
     plain: bool = False,
     mutating: bool = False,
+    permission: Permission | None = None,
 ) -> Callable[[Handler], Handler]:
-    """Declare a method; to be used as a decorator of its handler. One with a lock is always mutating."""
+    """Declare a method; to be used as a decorator of its handler.
+
+    One with a lock is always mutating. The permission follows from that, unless it is given.
+    """
 
     def declare(handler: Handler) -> Handler:
         family = handler.__module__.rpartition(".")[2]
@@ -157,6 +171,7 @@ def verb(
             plain=plain,
             names=tuple(names),
             mutating=mutating or lock is not None,
+            permission=permission or _permission(lock, mutating=mutating),
         )
         return handler
 

@@ -14,13 +14,14 @@ import zmq
 from remanager.daemon.control import Answer, ControlLimits, ControlServer
 from remanager.daemon.sockets import AddressError
 from remanager.model.errors import Conflict, RemanagerError
+from remanager.model.principal import Principal
 from remanager.wire.codec import NO_REPLY, CachedReply, Encoding
 
 WAIT_S = 10.0
-DISPATCH = Callable[[object, Encoding], Answer | Awaitable[Answer]]
+DISPATCH = Callable[[object, Encoding, Principal], Answer | Awaitable[Answer]]
 
 
-def echo(request: object, encoding: Encoding) -> Answer:
+def echo(request: object, encoding: Encoding, _principal: Principal) -> Answer:
     return {"success": True, "echo": request, "encoding": encoding.value}
 
 
@@ -164,7 +165,7 @@ async def test_a_slow_request_does_not_delay_others() -> None:
         await gate.wait()
         return {"slow": True}
 
-    def dispatch(request: object, encoding: Encoding) -> Answer | Awaitable[Answer]:
+    def dispatch(request: object, encoding: Encoding, _principal: Principal) -> Answer | Awaitable[Answer]:
         return slow() if request == ["slow"] else {"fast": True}
 
     async with serving(dispatch) as server:
@@ -223,7 +224,7 @@ async def test_errors_of_handlers_are_reported(caplog: pytest.LogCaptureFixture)
     async def refuse_later() -> Answer:
         raise Conflict("not now")
 
-    def dispatch(request: object, encoding: Encoding) -> Answer | Awaitable[Answer]:
+    def dispatch(request: object, encoding: Encoding, _principal: Principal) -> Answer | Awaitable[Answer]:
         match request:
             case ["raise"]:
                 raise KeyError("now")
@@ -303,7 +304,7 @@ async def test_replies_to_vanished_clients_are_dropped() -> None:
         await gate.wait()
         return {"success": True}
 
-    def dispatch(request: object, encoding: Encoding) -> Answer | Awaitable[Answer]:
+    def dispatch(request: object, encoding: Encoding, _principal: Principal) -> Answer | Awaitable[Answer]:
         return slow() if request == ["slow"] else {"success": True}
 
     async with serving(dispatch) as server:
@@ -436,7 +437,7 @@ async def test_a_request_that_was_not_yet_begun_is_answered_when_the_server_clos
     async def slow() -> Answer:
         raise AssertionError("never begins")
 
-    def dispatch(request: object, encoding: Encoding) -> Answer | Awaitable[Answer]:
+    def dispatch(request: object, encoding: Encoding, _principal: Principal) -> Answer | Awaitable[Answer]:
         arrived.set()
         closing.append(asyncio.ensure_future(server.close()))
         return slow()

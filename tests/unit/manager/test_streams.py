@@ -155,6 +155,7 @@ async def test_events_of_tasks_are_published_once_they_are_on_disk(rig: Rig) -> 
     assert rig.news == [
         {
             "task_event": {
+                "principal": "local",
                 "seq": event["seq"],
                 "time": event["time"],
                 "type": "queue_item_added",
