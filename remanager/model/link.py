@@ -326,7 +326,8 @@ def pack(message: Message) -> bytes:
     """Encode a message as one frame."""
     kind = type(message)
     values = [_plain(getattr(message, n)) for n in _Registry.names[kind]]
-    return cast(bytes, msgpack.packb([kind.__name__, *values]))
+    # Lone surrogates, as in the text of an exception about a file's name, have no UTF-8 form.
+    return cast(bytes, msgpack.packb([kind.__name__, *values], unicode_errors="backslashreplace"))
 
 
 def unpack(frame: bytes) -> Message:
