@@ -14,6 +14,7 @@ def test_text_that_has_no_utf8_form() -> None:
 def test_results_are_kept_byte_by_byte() -> None:
     event = TaskFinished(
         seq=1,
+        time=3.0,
         task_uid="t",
         success=True,
         msg="",
