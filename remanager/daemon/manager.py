@@ -120,12 +120,13 @@ class ManagerProcess:
             if self._info is not None:
                 self._info.start()
             await restore(manager, first_start=info.restarts == 0)
+            private_key = settings.zmq_private_key or read_server_key(settings.state_dir)
             control = ControlServer(
                 settings.zmq_control_addr,
                 Dispatcher(manager),
                 encoding=self._encoding,
-                private_key=settings.zmq_private_key or read_server_key(settings.state_dir),
-                identities=KeyRing(settings.state_dir / KEYS_NAME),
+                private_key=private_key,
+                identities=KeyRing(settings.state_dir / KEYS_NAME) if private_key else None,
             )
             control.start()
             self._supervisor.start_heartbeats()
