@@ -27,7 +27,7 @@ class StopParams(Params):
 @verb("manager_stop", StopParams, mutating=True, permission=Permission.ADMIN)
 def manager_stop(manager: Manager, params: StopParams) -> Reply:
     """Stop the daemon: close the environment, then leave."""
-    option = params.option or "safe_on"
+    option = "safe_on" if params.option is None else params.option
     if option not in STOP_OPTIONS:
         raise InvalidParams(f"Option '{option}' is not allowed. Allowed options: {STOP_OPTIONS}")
     if option == "safe_on" and not manager.state.idle:
