@@ -19,6 +19,11 @@ _INTRODUCTION = """\
 A request is `{"method": ..., "params": {...}}` in JSON or msgpack on the control socket. Every reply has
 `success` and `msg`; a refused one also has `code`, a word for programs. Unknown methods and parameters are
 refused by name.
+
+Methods that change something also take the parameter `request_id`, a text that the client chooses. A
+repetition of the request with the same `request_id` within five minutes gets the first answer, and nothing is
+done twice; while the first one is still being carried out, the repetition waits for it. The same text with
+another request is refused as a `conflict`. A restarted manager remembers no `request_id`.
 """
 
 
@@ -32,6 +37,8 @@ def _section(verb: Verb) -> list[str]:
     lines = [f"### {verb.name}", "", inspect.cleandoc(verb.doc)]
     if verb.lock is not None:
         lines += ["", f"Refused without the key while the {verb.lock.value} is locked."]
+    if verb.mutating:
+        lines += ["", "Takes a `request_id`."]
     if verb.names:
         lines += ["", "| parameter | default | |", "|---|---|---|"]
     for name in verb.names:

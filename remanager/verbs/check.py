@@ -24,8 +24,8 @@ Estimate = dict[str, Any]
 class CheckParams(Params):
     """Parameters of ``item_check``."""
 
-    item: Any = Field(MISSING, description="plan, instruction or function")
-    items: Any = Field(MISSING, description="list of them, in place of ``item``")
+    item: Any = Field(None, description="plan, instruction or function")
+    items: Any = Field(None, description="list of them, in place of ``item``")
     user: Any = Field(MISSING, description="name of the user")
     user_group: Any = Field(MISSING, description="name of the user group")
 
@@ -44,10 +44,10 @@ async def item_check(manager: Manager, params: CheckParams) -> Reply:
     that name, in seconds) and ``devices`` (allowed devices among the arguments). A number is null where it is
     not known. For ``items`` each of the ``results`` has one, too, and the whole is for all items together.
     """
-    if (params.item is MISSING) is (params.items is MISSING):
+    if len(params.model_fields_set & {"item", "items"}) != 1:
         raise InvalidParams("Exactly one of the parameters 'item' and 'items' is required")
     user, group = user_of(manager.catalogue, params.user, params.user_group)
-    if params.items is MISSING:
+    if "item" in params.model_fields_set:
         item, estimate = _check(manager, params.item, user, group)
         return {"item": item, "estimate": estimate}
     if not isinstance(params.items, list):

@@ -44,6 +44,7 @@ class EventParams(Params):
 def console_get(manager: Manager, params: ConsoleParams) -> Reply:
     """Return console output of manager and worker, in the pieces in which it was written.
 
+    Each of the ``lines`` has ``seq``, ``time`` and ``msg``, control characters included.
     Ask again with ``next_seq`` as ``since`` to go on. ``gap`` says that some of what was asked for is no
     longer kept: the oldest output goes when there is too much, and all of it when the manager is restarted.
     Numbers grow, also over restarts, and are no times.
@@ -61,6 +62,7 @@ def console_get(manager: Manager, params: ConsoleParams) -> Reply:
 async def event_list(manager: Manager, params: EventParams) -> Reply:
     """Return events of the journal: every change of queue, plans, tasks, environment and settings.
 
+    An event has ``seq``, ``time``, ``type``, ``task_uid`` (null if it concerns no task) and ``data``.
     Ask again with ``next_seq`` as ``since`` to go on; nothing is missed as long as ``gap`` is false. With a
     ``timeout`` the answer comes with the first event. ``gap`` is true where events that were asked for are no
     longer kept, or where ``since`` lies in the future: then this is not the journal that it was taken from.
