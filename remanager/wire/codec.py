@@ -210,8 +210,16 @@ def _refuse_msgpack(value: object) -> object:
     if isinstance(value, _ENCODED_PARTS):
         raise _FragmentFoundError
     if isinstance(value, int):
-        raise OverflowError("Integer value out of range")
+        # One client's number of more than 64 bits, in JSON, must not keep the others from reading the queue.
+        return _nearest(value)
     raise TypeError(f"can not serialize '{type(value).__name__}' object")
+
+
+def _nearest(value: int) -> float | str:
+    try:
+        return float(value)
+    except OverflowError:
+        return hex(value)
 
 
 _ENCODED_PARTS = (Fragment, CachedReply)

@@ -190,12 +190,21 @@ def test_broken_or_inexpressible_fragments_raise() -> None:
         Fragment()
     with pytest.raises(ValueError, match="Expecting value"):
         encode_reply({"f": Fragment(json=b"nonsense")}, Encoding.MSGPACK)
-    with pytest.raises(OverflowError):
-        encode_reply({"f": Fragment(json=str(2**70).encode())}, Encoding.MSGPACK)
     with pytest.raises(TypeError):
         encode_reply({"f": Fragment(msgpack=msgpack.packb(b"bytes"))}, Encoding.JSON)
     with pytest.raises(TypeError, match="keys of replies"):
         encode_reply({"a": {1: Fragment(json=b"1")}}, Encoding.JSON)
+
+
+@pytest.mark.parametrize("sent", [{"f": Fragment(json=f"[1, {2**70}]".encode())}, {"f": [1, 2**70]}])
+def test_numbers_of_more_than_64_bits_become_floats_in_msgpack(sent: dict[str, object]) -> None:
+    """What one client wrote in JSON must not keep another one from reading it."""
+    assert loads(encode_reply(sent, Encoding.MSGPACK), Encoding.MSGPACK) == {"f": [1, float(2**70)]}
+    assert loads(encode_reply(sent, Encoding.JSON), Encoding.JSON) == {"f": [1, 2**70]}
+
+
+def test_numbers_beyond_floats_become_text_in_msgpack() -> None:
+    assert loads(encode_reply({"a": 16**1000}, Encoding.MSGPACK), Encoding.MSGPACK) == {"a": hex(16**1000)}
 
 
 @pytest.mark.parametrize("encoding", BOTH)
