@@ -24,7 +24,7 @@ class StopParams(Params):
     )
 
 
-@verb("manager_stop", StopParams, mutating=True, permission=Permission.ADMIN)
+@verb("manager_stop", StopParams, mutating=True, permission=Permission.ADMIN, journal=True)
 def manager_stop(manager: Manager, params: StopParams) -> Reply:
     """Stop the daemon: close the environment, then leave."""
     option = "safe_on" if params.option is None else params.option

@@ -103,14 +103,23 @@ class Dispatcher:
         except Exception as exc:  # noqa: BLE001 - becomes the reply; unexpected ones are logged there
             return self._refusal(verb, params, exc)
         if isinstance(result, (Mapping, CachedReply)):
-            return _complete(result)
+            return self._completed(verb, result)
         return self._finish(verb, params, result)
 
     async def _finish(self, verb: Verb, params: Mapping[str, Any], result: Awaitable[Reply]) -> Reply:
         try:
-            return _complete(await result)
+            return self._completed(verb, await result)
         except Exception as exc:  # noqa: BLE001 - becomes the reply; unexpected ones are logged there
             return self._refusal(verb, params, exc)
+
+    def _completed(self, verb: Verb, reply: Reply) -> Reply:
+        """Fill a reply in, and record the request where nothing else does."""
+        reply = _complete(reply)
+        if verb.journal and not isinstance(reply, CachedReply) and reply["success"]:
+            batch = self._manager.ledger.batch()
+            batch.event("request", method=verb.name)
+            self._manager.ledger.commit(batch)
+        return reply
 
     @staticmethod
     def _parse(request: object) -> tuple[Verb, Mapping[str, Any]]:

@@ -17,21 +17,21 @@ class UpdateParams(LockParams):
     run_in_background: Any = Field(False, description="do it beside plans and other tasks")
 
 
-@verb("environment_open", LockParams, lock=LockScope.ENVIRONMENT, plain=True)
+@verb("environment_open", LockParams, lock=LockScope.ENVIRONMENT, plain=True, journal=True)
 async def environment_open(manager: Manager, _params: LockParams) -> Reply:
     """Begin to open the environment: start a worker process that loads the start-up code."""
     await manager.environment.open()
     return {}
 
 
-@verb("environment_close", LockParams, lock=LockScope.ENVIRONMENT, plain=True)
+@verb("environment_close", LockParams, lock=LockScope.ENVIRONMENT, plain=True, journal=True)
 async def environment_close(manager: Manager, _params: LockParams) -> Reply:
     """Begin to close the environment in an orderly way; refused while anything runs."""
     await manager.environment.close()
     return {}
 
 
-@verb("environment_destroy", LockParams, lock=LockScope.ENVIRONMENT, plain=True)
+@verb("environment_destroy", LockParams, lock=LockScope.ENVIRONMENT, plain=True, journal=True)
 async def environment_destroy(manager: Manager, _params: LockParams) -> Reply:
     """Kill the worker process, whatever it does."""
     await manager.environment.destroy()

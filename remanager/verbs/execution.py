@@ -93,35 +93,35 @@ async def queue_item_execute(manager: Manager, params: ExecuteParams) -> Reply:
     return {"qsize": manager.queue.size, "item": item}
 
 
-@verb("re_pause", PauseParams, lock=LockScope.ENVIRONMENT, plain=True)
+@verb("re_pause", PauseParams, lock=LockScope.ENVIRONMENT, plain=True, journal=True)
 async def re_pause(manager: Manager, params: PauseParams) -> Reply:
     """Pause the running plan: at its next checkpoint, or immediately (back to the last checkpoint)."""
     await manager.execution.pause(params.option)
     return {}
 
 
-@verb("re_resume", LockParams, lock=LockScope.ENVIRONMENT, plain=True)
+@verb("re_resume", LockParams, lock=LockScope.ENVIRONMENT, plain=True, journal=True)
 async def re_resume(manager: Manager, _params: LockParams) -> Reply:
     """Go on with the paused plan."""
     await manager.execution.go_on("resume")
     return {}
 
 
-@verb("re_stop", LockParams, lock=LockScope.ENVIRONMENT, plain=True)
+@verb("re_stop", LockParams, lock=LockScope.ENVIRONMENT, plain=True, journal=True)
 async def re_stop(manager: Manager, _params: LockParams) -> Reply:
     """End the paused plan; its runs count as successful."""
     await manager.execution.go_on("stop")
     return {}
 
 
-@verb("re_abort", LockParams, lock=LockScope.ENVIRONMENT, plain=True)
+@verb("re_abort", LockParams, lock=LockScope.ENVIRONMENT, plain=True, journal=True)
 async def re_abort(manager: Manager, _params: LockParams) -> Reply:
     """End the paused plan; its runs are marked as aborted."""
     await manager.execution.go_on("abort")
     return {}
 
 
-@verb("re_halt", LockParams, lock=LockScope.ENVIRONMENT, plain=True)
+@verb("re_halt", LockParams, lock=LockScope.ENVIRONMENT, plain=True, journal=True)
 async def re_halt(manager: Manager, _params: LockParams) -> Reply:
     """End the paused plan at once, without its clean-up."""
     await manager.execution.go_on("halt")
@@ -158,6 +158,7 @@ class InterruptParams(LockParams):
     "kernel_interrupt",
     InterruptParams,
     lock=LockScope.ENVIRONMENT,
+    journal=True,
     prefix="Failed to interrupt IPython kernel: ",
 )
 async def kernel_interrupt(manager: Manager, params: InterruptParams) -> Reply:

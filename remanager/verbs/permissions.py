@@ -27,7 +27,7 @@ class SetParams(LockParams):
     user_group_permissions: Any = Field(MISSING, description="the new permissions, as in their file")
 
 
-@verb("permissions_reload", ReloadParams, lock=LockScope.QUEUE, permission=Permission.ADMIN)
+@verb("permissions_reload", ReloadParams, lock=LockScope.QUEUE, permission=Permission.ADMIN, journal=True)
 async def permissions_reload(manager: Manager, params: ReloadParams) -> Reply:
     """Compute the lists of allowed plans and devices anew; their UIDs always change."""
     await manager.catalogue.reload(

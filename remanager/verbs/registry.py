@@ -96,6 +96,8 @@ class Verb:
         the first.
     permission : Permission
         What the role of those who ask must include.
+    journal : bool
+        The journal gets an event ``request`` when it succeeded, as what it does leaves no event by itself.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Verb:
     names: tuple[str, ...]
     mutating: bool
     permission: Permission
+    journal: bool
 
     @property
     def doc(self) -> str:
@@ -146,6 +149,7 @@ def verb(
     plain: bool = False,
     mutating: bool = False,
     permission: Permission | None = None,
+    journal: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Declare a method; to be used as a decorator of its handler.
 
@@ -172,6 +176,7 @@ def verb(
             names=tuple(names),
             mutating=mutating or lock is not None,
             permission=permission or _permission(lock, mutating=mutating),
+            journal=journal,
         )
         return handler
 
