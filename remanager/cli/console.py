@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from remanager.cli.send import CONNECTION_OPTIONS, INFO_OPTION, connection
+from remanager.cli.send import CONNECTION_OPTIONS, INFO_OPTION, ExitStatus, Failure, connection
+from remanager_api import RequestFailedError, RequestTimeoutError
 from remanager_api.transport import TOPIC_CONSOLE, TOPIC_INFO
 from remanager_api.zmq.aio import REManagerAPI
 
 SILENCE_S = 5.0
 """The manager publishes its status every second: so long a silence means that nobody publishes."""
+
+_PAGE = 1000
 
 Write = Callable[[str], object]
 
@@ -53,13 +57,45 @@ async def follow(api: REManagerAPI, write: Write, warn: Write, *, silence_s: flo
         await messages.aclose()  # type: ignore[attr-defined]
 
 
+async def recent(api: REManagerAPI, count: int) -> list[str]:
+    """Return the last pieces of console output that the manager still has.
+
+    Parameters
+    ----------
+    api : REManagerAPI
+        Client.
+    count : int
+        Number of pieces.
+    """
+    kept: deque[str] = deque(maxlen=count)
+    since = 0
+    while True:
+        page = await api.send_request(method="console_get", params={"since": since, "limit": _PAGE})
+        kept.extend(line["msg"] for line in page["lines"])
+        if len(page["lines"]) < _PAGE:
+            return list(kept)
+        since = page["next_seq"]
+
+
 def _write(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
-@click.command(params=[*CONNECTION_OPTIONS, INFO_OPTION])
-def console(**options: Any) -> None:
+@click.command(
+    params=[
+        *CONNECTION_OPTIONS,
+        INFO_OPTION,
+        click.Option(
+            ["--tail"],
+            type=click.IntRange(min=0),
+            default=0,
+            metavar="N",
+            help="First print the last N pieces of output.",
+        ),
+    ]
+)
+def console(tail: int, **options: Any) -> None:
     """Follow the console output of manager and worker, until Ctrl-C.
 
     The daemon must publish it: remanager start --zmq-publish-console ON.
@@ -67,9 +103,15 @@ def console(**options: Any) -> None:
 
     async def run() -> None:
         async with REManagerAPI(**connection(options)) as api:
+            if tail:
+                _write("".join(await recent(api, tail)))
             await follow(api, _write, lambda text: click.echo(text, err=True))
 
     try:
         asyncio.run(run())
+    except RequestTimeoutError as exc:
+        raise Failure(str(exc), ExitStatus.NO_ANSWER) from exc
+    except RequestFailedError as exc:
+        raise Failure(str(exc), ExitStatus.REFUSED) from exc
     except KeyboardInterrupt:
         click.echo(err=True)

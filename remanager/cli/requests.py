@@ -186,6 +186,15 @@ REQUESTS: tuple[Request, ...] = (
         wait=Wait.ITEM,
     ),
     Request(
+        "item check",
+        "item_check",
+        "Check an item as submission would, and estimate what it takes.",
+        "[plan|instruction] ITEM",
+        words.execute,
+        _ITEM,
+        who=_USER,
+    ),
+    Request(
         "item get",
         "queue_item_get",
         "Show an item of the queue, by default the last one.",
@@ -230,6 +239,15 @@ REQUESTS: tuple[Request, ...] = (
         words.move_batch,
         locked=True,
     ),
+    Request(
+        "events",
+        "event_list",
+        "Show events of the journal: who did what, and what became of it.",
+        "[SINCE] [TYPE ...]",
+        words.events,
+        "SINCE is the number of the first event to show; types are such as plan_finished.",
+    ),
+    Request("autopsies", "worker_autopsy_list", "Show what is known of workers that died."),
     Request("history get", "history_get", "Show the items that have ended."),
     Request(
         "history clear",

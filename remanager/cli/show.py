@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import click
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -290,6 +290,29 @@ def _runs(reply: Reply) -> RenderableType:
     return table
 
 
+def _events(reply: Reply) -> RenderableType:
+    table = _columns("seq", "time", "event", "asked by", "task", "data")
+    for event in reply.get("events", []):
+        data = {k: v for k, v in (event.get("data") or {}).items() if v is not None}
+        principal = str(data.pop("principal", ""))
+        table.add_row(
+            str(event["seq"]),
+            moment(event["time"]),
+            Text(str(event["type"])),
+            Text(principal),
+            event.get("task_uid") or "",
+            Text(", ".join(f"{k}: {value(v)}" for k, v in data.items())),
+        )
+    return table
+
+
+def _autopsies(reply: Reply) -> RenderableType:
+    autopsies = reply.get("autopsies", [])
+    if not autopsies:
+        return Text("No worker has died unexpectedly.")
+    return Group(*(_pairs(_flat(a)) for a in autopsies))
+
+
 def _task_result(reply: Reply) -> RenderableType:
     result = reply.get("result") or {}
     rows: list[tuple[str, Any]] = [("task_uid", reply.get("task_uid")), ("status", reply.get("status"))]
@@ -316,6 +339,9 @@ _RENDERERS: dict[str, Callable[[Reply], RenderableType]] = {
     "devices_existing": _devices("devices_existing"),
     "permissions_get": _permissions,
     "re_runs": _runs,
+    "event_list": _events,
+    "worker_autopsy_list": _autopsies,
+    "item_check": _tree,
     "re_metadata": _tree,
     "task_status": _tree,
     "task_result": _task_result,

@@ -335,6 +335,13 @@ def history_clear(words: Sequence[str]) -> Params:
     return {"item_uid": value} if size is None else {"size": size}
 
 
+def events(words: Sequence[str]) -> Params:
+    """Read ``[SINCE] [TYPE ...]``."""
+    since = _number(words[0]) if words else None
+    types = list(words if since is None else words[1:])
+    return ({} if since is None else {"since": since}) | ({"types": types} if types else {})
+
+
 def safe(words: Sequence[str]) -> Params:
     """Read nothing, ``safe on`` or ``safe off``."""
     if not words:

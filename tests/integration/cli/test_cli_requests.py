@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import zmq
 
-from remanager.cli.console import follow
+from remanager.cli.console import follow, recent
 from remanager.cli.main import run
 from remanager.cli.monitor import Watch, draw
 from remanager_api.zmq.aio import REManagerAPI
@@ -150,6 +150,7 @@ def test_tables(manager: Any, command: Run, capsys: pytest.CaptureFixture[str]) 
     part = {"classname": "Signal", "is_readable": True}
     device = {"classname": "Motor", "is_movable": True, "components": {"velocity": part}}
     task = {"success": True, "msg": "", "task_uid": "t", "status": "completed", "result": {"success": True}}
+    event = {"seq": 7, "time": 1.0, "type": "queue_cleared", "data": {"principal": "ann"}}
     replies: dict[str, dict[str, Any]] = {
         "ping": STATUS,
         "queue_get": {"items": [ENDED], "running_item": ENDED, "plan_queue_uid": "q"},
@@ -162,6 +163,9 @@ def test_tables(manager: Any, command: Run, capsys: pytest.CaptureFixture[str]) 
         "task_result": task,
         "queue_item_remove_batch": {"success": True, "msg": "", "items": [ENDED], "qsize": 0},
         "stats": {"success": True, "health": {"state": "ok"}},
+        "event_list": {"events": [event]},
+        "worker_autopsy_list": {"autopsies": [{"signal": "SIGSEGV"}]},
+        "item_check": {"item": ENDED, "estimate": {"points": 5}},
     }
     for method, reply in replies.items():
         manager.handlers[method] = lambda _, reply=reply: reply
@@ -179,6 +183,9 @@ def test_tables(manager: Any, command: Run, capsys: pytest.CaptureFixture[str]) 
         (["task", "result", "t"], "success"),
         (["batch", "remove", "u-1"], "u-1"),
         (["stats"], "health.state"),
+        (["events", "7", "queue_cleared"], "ann"),
+        (["autopsies"], "SIGSEGV"),
+        (["item", "check", "count([det1])"], "estimate.points"),
     ):
         assert command(*words) == 0
         assert expected in capsys.readouterr().out, words
@@ -213,6 +220,17 @@ async def test_console_is_followed(manager: Any) -> None:
         task.cancel()
         await asyncio.wait([task])
     assert seen == ["one\r\n"]
+
+
+async def test_recent_console_output(manager: Any) -> None:
+    def page(request: dict[str, Any]) -> dict[str, Any]:
+        since, limit = request["params"]["since"], request["params"]["limit"]
+        lines = [{"seq": n, "time": 1.0, "msg": f"{n}\n"} for n in range(since, min(since + limit, 2500))]
+        return {"success": True, "lines": lines, "next_seq": since + len(lines)}
+
+    manager.handlers["console_get"] = page
+    async with REManagerAPI(zmq_control_addr=manager.address) as api:
+        assert await recent(api, 2) == ["2498\n", "2499\n"]
 
 
 async def test_picture_of_the_monitor(manager: Any) -> None:
