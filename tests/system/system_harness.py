@@ -166,6 +166,7 @@ class Daemon:
         self.log = state_dir.with_suffix(".log")
         self.options = options
         self.env = env or {}
+        self.without_addresses = False
         self.process: subprocess.Popen[bytes] | None = None
         self.client = RawClient(self.control)
 
