@@ -18,9 +18,11 @@ from remanager.model.link import (
     EnvironmentFailed,
     EnvironmentReady,
     Hello,
+    PlanFinished,
     Progress,
     RunPlan,
     RunTask,
+    TaskFinished,
 )
 from remanager.model.states import EnvironmentState
 from remanager.worker.capture import ConsoleCapture
@@ -35,7 +37,9 @@ from remanager.worker.state import AcceptedUids, StateBoard, is_busy
 from remanager.worker.tasks import TaskRunner
 
 if TYPE_CHECKING:
-    from remanager.model.link import Message
+    from collections.abc import Sequence
+
+    from remanager.model.link import Event, Message, WorkerState
     from remanager.model.worker_config import WorkerConfig
     from remanager.worker.main_thread import MainThread, Work
 
@@ -79,7 +83,7 @@ class WorkerProcess:
             on_tick=self._leave_if_orphaned,
         )
         self._main = self._main_thread()
-        self._board = StateBoard(self._link.publish, self._main.refine)
+        self._board = StateBoard(self._publish, self._main.refine)
         self._control = RunEngineControl(
             self._board,
             self._user_code,
@@ -102,6 +106,14 @@ class WorkerProcess:
             kernel=self._main.kernel,
         )
 
+    def _publish(self, events: Sequence[Event], state: WorkerState | None) -> None:
+        for event in events:
+            if isinstance(event, PlanFinished):
+                self._accepted.ended(event.item_uid)
+            elif isinstance(event, TaskFinished):
+                self._accepted.ended(event.task_uid)
+        self._link.publish(events, state)
+
     def _main_thread(self) -> MainThread:
         if not self._config.use_ipython_kernel:
             return PlainMainThread()
@@ -123,7 +135,7 @@ class WorkerProcess:
         self._link.start()
         opened = self._open()
         if opened:
-            self._main.run(self._perform, self._board.change)
+            self._main.run(self._perform, self._board)
         self._board.change(environment_state=EnvironmentState.CLOSING.value)
         self._link.close(ACK_TIMEOUT_S if opened else FAILURE_ACK_TIMEOUT_S)
         self._exit_code = EXIT_CLOSED if opened else EXIT_FAILED

@@ -72,31 +72,43 @@ class StateBoard:
 
 
 class AcceptedUids:
-    """Remembers the uids of the plans and tasks that were accepted lately.
+    """Remembers the uids of plans and tasks that were accepted: those that run, and those that ended lately.
 
     A manager that was restarted may send a command again: a uid in here must not run a second time.
+
+    Parameters
+    ----------
+    limit : int
+        Uids of ended plans and tasks that are kept.
     """
 
     def __init__(self, limit: int = ACCEPTED_KEPT) -> None:
         self._limit = limit
-        self._uids: OrderedDict[str, None] = OrderedDict()
+        self._running: dict[str, None] = {}
+        self._ended: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
 
     def __contains__(self, uid: str) -> bool:
         with self._lock:
-            return uid in self._uids
+            return uid in self._running or uid in self._ended
 
     def add(self, uid: str) -> None:
-        """Remember a uid; the oldest one is dropped beyond the limit."""
+        """Remember a uid; it is kept at least until it ends."""
         with self._lock:
-            self._uids[uid] = None
-            if len(self._uids) > self._limit:
-                self._uids.popitem(last=False)
+            self._running[uid] = None
+
+    def ended(self, uid: str) -> None:
+        """Take note of an end; beyond the limit the one that ended first is forgotten."""
+        with self._lock:
+            self._running.pop(uid, None)
+            self._ended[uid] = None
+            if len(self._ended) > self._limit:
+                self._ended.popitem(last=False)
 
     def as_list(self) -> list[str]:
-        """Return the uids, oldest first."""
+        """Return the uids: those that ended, oldest first, then those that run."""
         with self._lock:
-            return list(self._uids)
+            return [*self._ended, *self._running]
 
 
 def is_busy(state: WorkerState) -> bool:

@@ -77,17 +77,29 @@ def test_is_busy(fields: dict[str, object], busy: bool) -> None:
     assert is_busy(replace(idle, **fields)) is busy  # type: ignore[arg-type]
 
 
-def test_accepted_uids_are_bounded() -> None:
+def test_ended_uids_are_bounded() -> None:
     uids = AcceptedUids(limit=3)
     for uid in "abcd":
         uids.add(uid)
+        uids.ended(uid)
     assert uids.as_list() == ["b", "c", "d"]
     assert "a" not in uids
     assert "d" in uids
+
+
+def test_what_runs_is_never_forgotten() -> None:
+    uids = AcceptedUids(limit=3)
+    uids.add("long")
+    for number in range(10):
+        uids.add(str(number))
+        uids.ended(str(number))
+    assert "long" in uids
+    assert uids.as_list() == ["7", "8", "9", "long"]
 
 
 def test_at_least_a_thousand_uids_are_remembered() -> None:
     uids = AcceptedUids()
     for number in range(5000):
         uids.add(str(number))
+        uids.ended(str(number))
     assert all(str(number) in uids for number in range(4000, 5000))
