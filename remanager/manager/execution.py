@@ -16,7 +16,15 @@ from remanager.manager.state import RunningItem, State, new_uid
 from remanager.manager.statistics import Statistics
 from remanager.manager.worker_link import WorkerLink
 from remanager.model.errors import Busy, Conflict, EnvironmentClosed, InvalidParams
-from remanager.model.link import ContinuePlan, PausePlan, PlanFinished, PlanPaused, RunPlan, WorkerState
+from remanager.model.link import (
+    ContinuePlan,
+    PausePlan,
+    PlanFinished,
+    PlanPaused,
+    ReleaseKernel,
+    RunPlan,
+    WorkerState,
+)
 from remanager.model.states import ExitStatus, ManagerState, TaskState
 from remanager.store.records import NewTask
 from remanager.store.writes import task_finish, task_insert, task_start
@@ -414,6 +422,8 @@ class Execution:
         batch.event("queue_drained" if not self._queue.size else "queue_stopped", reason=reason)
         batch.after(self.autostart)
         self._ledger.touch()
+        if state.uses_kernel:
+            self._link.tell(ReleaseKernel())
 
     def _abandon(self, uid: str, msg: str, task_state: TaskState) -> None:
         running = self._state.running

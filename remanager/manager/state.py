@@ -109,6 +109,11 @@ class State:
         return self.worker_state is not None and self.worker_state.kernel_is_taken
 
     @property
+    def uses_kernel(self) -> bool:
+        """Whether the worker runs an IPython kernel."""
+        return self.worker_state is not None and self.worker_state.ip_kernel_state != "disabled"
+
+    @property
     def idle(self) -> bool:
         """Whether the manager is idle."""
         return self.manager_state is ManagerState.IDLE

@@ -152,6 +152,11 @@ class InterruptKernel:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseKernel:
+    """No plan follows soon: the IPython kernel may turn to its clients at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class CloseEnvironment:
     """Leave in an orderly way. Refused while a plan or a foreground task runs."""
 
@@ -293,7 +298,7 @@ Command = (
     | CloseEnvironment
 )
 Event = EnvironmentReady | EnvironmentFailed | ListsChanged | PlanPaused | PlanFinished | TaskFinished
-ToWorker = Command | Welcome | Ack
+ToWorker = Command | Welcome | Ack | ReleaseKernel
 ToManager = Event | Hello | Heartbeat | Reply | StateChanged | Progress
 Message = ToWorker | ToManager
 
@@ -306,7 +311,7 @@ class _Registry:
         c.__name__: c
         for c in (
             *(Welcome, Ack, RunPlan, PausePlan, ContinuePlan, RunTask, SetPermissions, GetMetadata),
-            *(GetKernelInfo, InterruptKernel),
+            *(GetKernelInfo, InterruptKernel, ReleaseKernel),
             *(CloseEnvironment, Hello, Heartbeat, Reply, StateChanged, Progress, EnvironmentReady),
             *(EnvironmentFailed, ListsChanged, PlanPaused, PlanFinished, TaskFinished),
         )

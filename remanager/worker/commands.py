@@ -13,6 +13,7 @@ from remanager.model.link import (
     GetMetadata,
     InterruptKernel,
     PausePlan,
+    ReleaseKernel,
     Reply,
     RunPlan,
     RunTask,
@@ -93,6 +94,10 @@ class CommandDesk:
             case GetMetadata():
                 # Metadata may live in a database: do not let the control thread wait for it.
                 threading.Thread(target=self._answer_metadata, args=(message.id,), daemon=True).start()
+                return
+            case ReleaseKernel():
+                if self._kernel is not None:
+                    self._kernel.release()
                 return
             case GetKernelInfo():
                 self._reply(self._kernel_info(message.id))

@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from remanager.model.link import WorkerState
     from remanager.model.worker_config import WorkerConfig
     from remanager.worker.main_thread import Work
+    from remanager.worker.state import StateBoard
 
 logger = logging.getLogger(__name__)
 
-HOLD_S = 0.2
-"""How long the kernel waits for the next plan of the queue before it turns to its clients."""
+HOLD_S = 1.0
+"""How long the kernel waits, if it is not released, for the next plan before it turns to its clients."""
 
 _CAPTURING = (EnvironmentState.EXECUTING_PLAN, EnvironmentState.EXECUTING_TASK)
 _BEFORE = (EnvironmentState.INITIALIZING, EnvironmentState.FAILED)
@@ -43,10 +44,10 @@ class KernelMainThread:
     """The main thread in IPython mode."""
 
     def __init__(self) -> None:
-        self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._board: StateBoard | None = None
         self._app: Any = None
         self._perform: Callable[[Work], bool] = lambda _work: False
-        self._on_change: Callable[[], None] = lambda: None
         self._cell_runs = False
         self._fault: BaseException | None = None
 
@@ -79,6 +80,10 @@ class KernelMainThread:
         ident = threading.main_thread().ident
         assert ident is not None
         signal.pthread_kill(ident, signal.SIGINT)
+
+    def release(self) -> None:
+        """Let the kernel turn to its clients; no plan follows soon."""
+        self._work.put(None)
 
     def connection_info(self) -> dict[str, Any]:
         """Return address, ports and key of the kernel."""
@@ -127,20 +132,19 @@ class KernelMainThread:
         logger.info("The IPython kernel listens: jupyter console --existing %s", app.abs_connection_file)
         return ns
 
-    def run(self, perform: Callable[[Work], bool], on_change: Callable[[], None]) -> None:
-        """Serve the manager and clients until ``perform`` returns False or a client shuts the kernel down.
-
-        ``on_change`` is called when code of a client starts or ends: the worker's state has changed.
-        """
-        self._perform, self._on_change = perform, on_change
+    def run(self, perform: Callable[[Work], bool], board: StateBoard) -> None:
+        """Serve the manager and clients until ``perform`` returns False or a client shuts the kernel down."""
+        self._perform, self._board = perform, board
         self._app.start()
         if self._fault is not None:
             raise self._fault
         logger.info("The IPython kernel has ended")
 
     def _on_cell(self, runs: bool) -> None:
-        self._cell_runs = runs
-        self._on_change()
+        if runs != self._cell_runs:
+            self._cell_runs = runs
+            assert self._board is not None
+            self._board.change()
 
     def _on_work(self) -> None:
         """Do what there is to do; the kernel hides exceptions, so a fault is kept for :meth:`run`."""
@@ -151,19 +155,25 @@ class KernelMainThread:
             self._stop()
 
     def _work_off(self) -> None:
-        shell = self._app.shell
+        shell, board = self._app.shell, self._board
+        assert board is not None
         hold: float = 0
         while not shell.exit_now:
             try:
                 work = self._work.get(timeout=hold) if hold else self._work.get_nowait()
             except queue.Empty:
                 return
+            if work is None:
+                if hold:
+                    return
+                continue  # said after the kernel had been released by itself
             if not self._perform(work):
                 self._stop()
                 return
             # What IPython does after each cell, such as drawing figures.
             shell.events.trigger("post_execute")
-            hold = HOLD_S if isinstance(work, RunPlan | ContinuePlan) else 0
+            ended = isinstance(work, RunPlan | ContinuePlan) and board.current.running_item_uid is None
+            hold = HOLD_S if ended else 0
 
     def _stop(self) -> None:
         self._app.shell.exit_now = True  # ends the event loop of a graphical interface

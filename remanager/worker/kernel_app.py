@@ -129,16 +129,26 @@ class WorkerKernel(IPythonKernel):  # type: ignore[misc]
     def _work_request(self, _stream: Any, _ident: Any, _parent: Any) -> None:
         self.on_work()
 
-    async def execute_request(self, stream: Any, ident: Any, parent: Any) -> None:
+    def _publish_status(self, status: str, channel: str, *args: Any, **kwargs: Any) -> None:
+        # Before any client hears of it: one that does may ask the manager for something at once.
+        if channel == "shell" and self._is_cell():
+            self.on_cell(status == "busy")
+        super()._publish_status(status, channel, *args, **kwargs)
+
+    async def do_execute(self, *args: Any, **kwargs: Any) -> Any:
         """Execute code of a client."""
-        if threading.current_thread() is not threading.main_thread():  # in a thread of the client's own
-            await super().execute_request(stream, ident, parent)
-            return
-        self.on_cell(True)
         try:
-            await super().execute_request(stream, ident, parent)
+            return await super().do_execute(*args, **kwargs)
         finally:
-            self.on_cell(False)
+            if self._is_cell():
+                self.on_cell(False)  # before the client gets the reply
+
+    def _is_cell(self) -> bool:
+        """Tell whether the request is code for the main thread; clients may have threads of their own."""
+        if threading.current_thread() is not threading.main_thread():
+            return False
+        parent = self.get_parent("shell")
+        return bool(parent) and parent["header"]["msg_type"] == "execute_request"
 
     def pre_handler_hook(self) -> None:
         """Let SIGINT raise an exception in a client's code; the worker's own work sees to itself."""

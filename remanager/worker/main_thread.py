@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from remanager.model.link import WorkerState
     from remanager.model.worker_config import WorkerConfig
+    from remanager.worker.state import StateBoard
 
 
 class EndedOutside:
@@ -31,6 +32,9 @@ class KernelPort(Protocol):
     def interrupt(self) -> None:
         """Interrupt what the main thread executes."""
 
+    def release(self) -> None:
+        """Let the kernel turn to its clients; no plan follows soon."""
+
 
 class MainThread(Protocol):
     """How the main thread works."""
@@ -48,11 +52,8 @@ class MainThread(Protocol):
     def submit(self, work: Work) -> None:
         """Hand work to the main thread; called from any thread."""
 
-    def run(self, perform: Callable[[Work], bool], on_change: Callable[[], None]) -> None:
-        """Call ``perform`` with each piece of work until it returns False.
-
-        ``on_change`` is called when :meth:`refine` would give another state.
-        """
+    def run(self, perform: Callable[[Work], bool], board: StateBoard) -> None:
+        """Call ``perform`` with each piece of work until it returns False; tell the board what changes."""
 
 
 class PlainMainThread:
@@ -75,7 +76,7 @@ class PlainMainThread:
         """Hand work to the main thread; called from any thread."""
         self._work.put(work)
 
-    def run(self, perform: Callable[[Work], bool], on_change: Callable[[], None]) -> None:
+    def run(self, perform: Callable[[Work], bool], board: StateBoard) -> None:
         """Call ``perform`` with each piece of work until it returns False."""
         while perform(self._work.get()):
             pass

@@ -24,6 +24,7 @@ from remanager.model.link import (
     PausePlan,
     PlanFinished,
     PlanPaused,
+    ReleaseKernel,
     RunPlan,
     RunTask,
     TaskFinished,
@@ -33,6 +34,7 @@ from remanager.model.states import ExitStatus
 BUSY = "IPython kernel (RE Worker) is busy."
 
 STARTUP = """
+import threading
 import time
 import bluesky.plan_stubs as bps
 from bluesky import RunEngine
@@ -61,6 +63,8 @@ def pausing():
     yield from bps.pause()
     yield from bps.null()
     yield from bps.close_run()
+
+gate = threading.Event()
 
 def wait_long():
     print("waiting")
@@ -151,6 +155,7 @@ class Console:
 
 @pytest.fixture
 def console(worker: Worker) -> Iterator[Console]:
+    assert worker.script("gate.clear()", update_lists=False).success
     console = Console(worker)
     yield console
     console.close()
@@ -183,13 +188,13 @@ def test_plans_run_in_the_main_thread_and_capture_the_kernel(worker: Worker, con
 
 
 def test_tasks_in_the_background_leave_the_kernel_alone(worker: Worker, console: Console) -> None:
-    number = console.start("import threading; free = threading.Event(); free.wait(60)")
-    assert worker.script("free.set()", background=True).success
+    number = console.start("gate.wait(60)")
+    assert worker.script("gate.set()", background=True).success
     assert console.finish(number)["status"] == "ok"
 
 
 def test_a_queue_is_not_interrupted_by_cells_that_wait(worker: Worker, console: Console) -> None:
-    worker.script("order.clear(); gate = __import__('threading').Event()")
+    worker.script("order.clear()")
     worker.script("def hold():\n    yield from bps.null()\n    gate.wait(60)")
     uid = worker.start_plan("hold")
     number = console.client.execute("order.append('console')")
@@ -200,13 +205,27 @@ def test_a_queue_is_not_interrupted_by_cells_that_wait(worker: Worker, console: 
     assert console.value("order") == "['next plan', 'console']"
 
 
+def test_a_released_kernel_turns_to_cells_that_wait(worker: Worker, console: Console) -> None:
+    for _ in range(3):
+        worker.script("order.clear()\ngate.clear()")
+        uid = worker.start_plan("hold")
+        number = console.client.execute("order.append('console')")
+        assert worker.script("gate.set()", update_lists=False, background=True).success
+        worker.manager.expect(PlanFinished, item_uid=uid)
+        worker.manager.send(ReleaseKernel())
+        assert console.finish(number)["status"] == "ok"
+        worker.manager.send(ReleaseKernel())  # too late: it must not count for the next plan
+        worker.run_plan("note", "next plan")
+        assert console.value("order") == "['console', 'next plan']"
+
+
 # ------------------------------------------------------------------------------------------ busy
 
 
 def test_a_busy_kernel_refuses_tasks_continuation_and_closing(worker: Worker, console: Console) -> None:
     uid = worker.start_plan("pausing")
     worker.manager.expect(PlanPaused, item_uid=uid)
-    number = console.start("gate = __import__('threading').Event(); gate.wait(60)")
+    number = console.start("gate.wait(60)")
     manager = worker.manager
     assert manager.command(lambda i: ContinuePlan(i, "resume")).msg == BUSY
     assert worker.script("gate.set()", update_lists=False, background=True).success
@@ -214,7 +233,8 @@ def test_a_busy_kernel_refuses_tasks_continuation_and_closing(worker: Worker, co
     manager.expect_state(ip_kernel_state="idle", ip_kernel_captured=False)
     assert manager.command(lambda i: ContinuePlan(i, "stop")).success
     assert manager.expect(PlanFinished, item_uid=uid).exit_status == ExitStatus.STOPPED
-    number = console.start("gate.clear(); gate.wait(60)")
+    assert worker.script("gate.clear()", update_lists=False).success
+    number = console.start("gate.wait(60)")
     refused = manager.command(lambda i: RunTask(i, "busy", "script", "{}", False))
     assert (refused.success, refused.msg) == (False, BUSY)
     refused = manager.command(CloseEnvironment)
@@ -225,9 +245,7 @@ def test_a_busy_kernel_refuses_tasks_continuation_and_closing(worker: Worker, co
 
 def test_a_plan_that_comes_a_moment_late_waits(worker: Worker, console: Console) -> None:
     worker.script("order.clear()")
-    number = console.start(
-        "gate = __import__('threading').Event(); gate.wait(60); order.append('console'); 1 / 0"
-    )
+    number = console.start("gate.wait(60); order.append('console'); 1 / 0")
     uid = worker.start_plan("note")
     assert worker.script("gate.set()", update_lists=False, background=True).success
     # A cell that fails makes the kernel drop the cells behind it, but not the manager's work.
