@@ -61,7 +61,7 @@ from remanager.model.link import (
     Welcome,
     WorkerState,
 )
-from remanager.model.states import ManagerState
+from remanager.model.states import EnvironmentState, ManagerState
 from remanager.store.records import Retention
 from remanager.store.store import Store
 from remanager.store.writes import worker_acked
@@ -313,7 +313,11 @@ class Manager:
 
     def _dismiss(self, worker_uid: str, message: Message) -> None:
         """Send away a worker that nobody knows (any more)."""
-        if isinstance(message, (Hello, Heartbeat)):  # again and again: it refuses while it is busy
+        if isinstance(message, Hello) and message.state.environment_state == EnvironmentState.INITIALIZING:
+            # Its manager ended before it could record the worker; loading start-up code, it would not listen.
+            logger.warning("An unknown worker (%s) that is being opened is killed", worker_uid)
+            self.processes.kill(message.pid)
+        elif isinstance(message, (Hello, Heartbeat)):  # again and again: it refuses while it is busy
             logger.warning("An unknown worker (%s) is told to leave", worker_uid)
             try:
                 self._workers.send(worker_uid, CloseEnvironment(next(self._ids)))

@@ -294,8 +294,14 @@ async def test_death_while_a_command_waits(rig: Rig) -> None:
 # ------------------------------------------------------------------------------------------ strangers
 
 
+async def test_unknown_worker_that_is_being_opened_is_killed(rig: Rig) -> None:
+    rig.manager.on_worker_message("stranger", Hello("stranger", 4711, 0, [], WorkerState()))
+    assert rig.processes.killed == [4711]
+    assert not rig.workers.strangers
+
+
 async def test_unknown_worker_is_told_to_leave_until_it_does(rig: Rig) -> None:
-    hello = Hello("stranger", 1, 0, [], WorkerState())
+    hello = Hello("stranger", 1, 0, [], WorkerState(environment_state="idle"))
     rig.manager.on_worker_message("stranger", hello)
     rig.manager.on_worker_message("stranger", Heartbeat(1.0))
     assert [(u, type(m)) for u, m in rig.workers.strangers] == [("stranger", CloseEnvironment)] * 2
