@@ -57,6 +57,7 @@ conformance: $(STAMP)
 reference: $(STAMP)
 	$(BIN)/python -m remanager.cli.options_page > docs/reference/options.md
 	$(BIN)/python -m remanager.cli.methods_page > docs/reference/methods.md
+	$(BIN)/python -m remanager.cli.commands_page > docs/reference/commands.md
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

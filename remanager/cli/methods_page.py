@@ -20,6 +20,9 @@ A request is `{"method": ..., "params": {...}}` in JSON or msgpack on the contro
 `success` and `msg`; a refused one also has `code`, a word for programs. Unknown methods and parameters are
 refused by name.
 
+Each method needs a permission, which the role of the client's key must include: `admin` has all, `user` all
+but `admin`, `observer` only `read`. Without encryption everybody has all.
+
 Methods that change something also take the parameter `request_id`, a text that the client chooses. A
 repetition of the request with the same `request_id` within five minutes gets the first answer, and nothing is
 done twice; while the first one is still being carried out, the repetition waits for it. The same text with
@@ -35,6 +38,7 @@ def _default(field: FieldInfo) -> str:
 
 def _section(verb: Verb) -> list[str]:
     lines = [f"### {verb.name}", "", inspect.cleandoc(verb.doc)]
+    lines += ["", f"Needs the permission `{verb.permission.value}`."]
     if verb.lock is not None:
         lines += ["", f"Refused without the key while the {verb.lock.value} is locked."]
     if verb.mutating:

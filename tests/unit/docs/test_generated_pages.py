@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from remanager.cli.methods_page import page
+from remanager.cli import commands_page, methods_page
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
 
 
 def test_methods_page_is_current() -> None:
-    assert (REFERENCE / "methods.md").read_text() == page(), "run 'make reference'"
+    assert (REFERENCE / "methods.md").read_text() == methods_page.page(), "run 'make reference'"
+
+
+def test_commands_page_is_current() -> None:
+    assert (REFERENCE / "commands.md").read_text() == commands_page.page(), "run 'make reference'"
