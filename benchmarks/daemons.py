@@ -17,7 +17,7 @@ from types import TracebackType
 
 import psutil
 import zmq
-from common import Client, client, open_environment
+from common import USER, Client, client, open_environment
 
 PROFILE = Path(__file__).parent / "profile"
 START_TIMEOUT_S = 60.0
@@ -148,6 +148,9 @@ class Daemon:
         """Connect a client and open the environment."""
         with client(self.address) as connection:
             open_environment(connection)
+            # A daemon may say that it is idle a moment before it knows the plans.
+            while not connection.ok("plans_allowed", user_group=USER["user_group"])["plans_allowed"]:
+                time.sleep(0.05)
             yield connection
 
     def processes(self) -> list[psutil.Process]:
