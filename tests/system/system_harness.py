@@ -97,7 +97,6 @@ class Listener:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, timeout: float = 30.0) -> None:
         self.status: Status = {}
         self.text = ""
-        self._seen = 0
         self._sub = context.socket(zmq.SUB)
         self._sub.linger = 0
         self._sub.rcvhwm = 0
@@ -147,12 +146,11 @@ class Listener:
                 raise TimeoutError(f"fewer than {number} messages within {timeout} s")
 
     def wait_text(self, pattern: str, timeout: float = 30.0) -> re.Match[str]:
-        """Return the first match in the console output that was not matched before."""
+        """Return the first match in the console output that was received."""
         deadline = time.monotonic() + timeout
-        while (match := re.compile(pattern).search(self.text, self._seen)) is None:
+        while (match := re.search(pattern, self.text)) is None:
             if not self._receive(deadline):
                 raise TimeoutError(f"{pattern!r} was not written within {timeout} s: {self.text[-2000:]}")
-        self._seen = match.end()
         return match
 
 
@@ -224,10 +222,11 @@ class Daemon:
         return done.returncode, done.stdout + done.stderr
 
     def wait_answer(self, timeout: float = START_TIMEOUT_S) -> Status:
-        """Wait until the daemon answers; a request waits in the socket until there is one."""
+        """Wait until the manager has started; a request waits in the socket until there is one."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             try:
+                self.client.call("config_get", timeout=1.0)
                 return self.client.call("status", timeout=1.0)
             except TimeoutError:
                 if self.process is not None and self.process.poll() is not None:

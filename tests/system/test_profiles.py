@@ -377,9 +377,8 @@ def test_output_of_subprocesses_and_of_libraries_is_captured(lab: Lab) -> None:
     with lab.daemon.listen() as listener:
         lab.client.ok("environment_open")
         listener.wait_status(lambda s: s["worker_environment_exists"])
-        listener.wait_text("RE Environment is ready")
-        assert "from a child\n" in listener.text
-        assert "from a library\n" in listener.text
+        for text in ("RE Environment is ready", "from a child\n", "from a library\n"):
+            listener.wait_text(text)
 
 
 # ------------------------------------------------------------------------------------ questions
