@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 import time
@@ -97,6 +98,8 @@ def main() -> None:
     targets = [] if options.peer_only else [OURS]
     if options.peer or options.peer_only:
         targets.append(peer(options.peer_venv))
+    # Leave the blocks in which daemons run, so that none is left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     machine = _machine()
     columns = run(suites, targets, options.repeats)
     print_table(columns)
