@@ -92,9 +92,14 @@ def new_namespace(*, ipython_kernel: bool) -> Namespace:
 
 
 def script_root(config: WorkerConfig) -> Path | None:
-    """Return the directory from which uploaded scripts may import local modules; None for a module."""
+    """Return the directory from which uploaded scripts may import local modules.
+
+    It is None for a module, except in IPython mode: there a profile is always loaded.
+    """
     if config.startup_script is not None:
         return _absolute(config.startup_script).parent
+    if config.use_ipython_kernel:
+        return profile_directory(config.startup_profile, config.ipython_dir)
     return _startup_directory(config)
 
 

@@ -185,6 +185,8 @@ def test_module(tmp_path: Path) -> None:
     settings = config(startup_module="package_rm_d.startup")
     assert load_startup(settings)["x"] == 1
     assert script_root(settings) is None
+    in_kernel = config(startup_module="m", ipython_dir=str(tmp_path), use_ipython_kernel=True)
+    assert script_root(in_kernel) == tmp_path / "profile_default" / "startup"
     with pytest.raises(
         ScriptLoadingError, match=r"loading module 'package_rm_d.bad': division by zero"
     ) as info:
