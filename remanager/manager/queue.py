@@ -15,7 +15,7 @@ from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock
 from remanager.manager.state import RunningItem, State, change_uid, new_uid
 from remanager.model.states import TaskState
-from remanager.store.records import QueueEntryRow
+from remanager.store.records import Lazy, QueueEntryRow
 from remanager.store.store import Store
 from remanager.store.writes import (
     history_clear,
@@ -151,11 +151,11 @@ class QueueService:
 
     async def add_batch(
         self, items: Sequence[PreparedItem], *, pos: object, before_uid: object, after_uid: object
-    ) -> list[dict[str, Any]]:
-        """Add checked items, all or none."""
+    ) -> Fragment:
+        """Add checked items, all or none; return them in the form of the reply."""
         delta = self._queue.add_batch(items, pos=pos, before_uid=before_uid, after_uid=after_uid)
         await self._commit(delta, "queue_items_added")
-        return [e.item for e in delta.entries]
+        return Fragment.of_json_texts(e.text for e in delta.entries)
 
     async def update(self, item: dict[str, Any], *, item_uid: object) -> dict[str, Any]:
         """Replace an item by a checked one."""
@@ -283,7 +283,7 @@ class QueueService:
         for old_uid, entry in delta.replaced:
             batch.write(queue_replace(old_uid, _row_of(entry), now))
         if delta.inserted:
-            batch.write(queue_insert([_row_of(e) for e in delta.inserted], now))
+            batch.write(queue_insert(Lazy(delta.inserted, _row_of), now))
         if len(delta.entries) == 1:
             batch.event(event, delta.entry.uid)
         else:

@@ -50,7 +50,10 @@ class Statistics:
         self.counters[state.value] += 1
         self.windows.add("finished", 1, now, task_type=kind)
         self.windows.add(_WORDS[STATE_CLASS[state]], 1, now, task_type=kind)
-        self.durations.setdefault(kind, Histogram()).add(max(duration, 0.0))
+        histogram = self.durations.get(kind)
+        if histogram is None:
+            histogram = self.durations[kind] = Histogram()
+        histogram.add(max(duration, 0.0))
 
     def learn(self, history: Iterable[tuple[int, str, str | None]]) -> None:
         """Learn from entries of the history how long plans take.

@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar, overload
 
 from remanager.model.states import TaskState
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Lazy(Sequence[R]):
+    """A sequence whose elements are made when they are needed, again each time.
+
+    With it the rows of a large write are made in the writer's thread and not in that of the event loop.
+
+    Parameters
+    ----------
+    items : sequence
+        What the elements are made of; it must not change.
+    make : callable
+        Makes an element of an item.
+    """
+
+    def __init__(self, items: Sequence[T], make: Callable[[T], R]) -> None:
+        self._items = items
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> R: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[R]: ...
+
+    def __getitem__(self, index: int | slice) -> R | Sequence[R]:
+        if isinstance(index, slice):
+            return Lazy(self._items[index], self._make)
+        return self._make(self._items[index])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from remanager.model.states import TaskState, is_terminal
-from remanager.store.records import NewTask, QueueEntryRow, Retention, WorkerRow, Write
+from remanager.store.records import Lazy, NewTask, QueueEntryRow, Retention, WorkerRow, Write
 
 # ------------------------------------------------------------------------------------------ plan queue
 
@@ -31,7 +31,7 @@ def _queue_params(row: QueueEntryRow) -> dict[str, object]:
 
 def queue_insert(entries: Sequence[QueueEntryRow], time: float) -> Write:
     """Insert new tasks in the state ``pending`` into the plan queue."""
-    return Write("queue_insert", [{**_queue_params(row), "time": time} for row in entries])
+    return Write("queue_insert", Lazy(entries, lambda row: {**_queue_params(row), "time": time}))
 
 
 def queue_rank(pairs: Sequence[tuple[str, int]]) -> Write:

@@ -13,7 +13,7 @@ from remanager.manager.items import MISSING, check_form, prepare, user_of
 from remanager.manager.manager import Manager
 from remanager.model.errors import InvalidParams, RemanagerError
 from remanager.verbs.registry import LockParams, LockScope, Params, Refusal, fixed, verb
-from remanager.wire.codec import Reply
+from remanager.wire.codec import Fragment, Reply
 
 SLICE = 25
 """Items of a batch that are checked in one go; other requests are answered in between."""
@@ -121,6 +121,7 @@ def submitted_item(request: Mapping[str, Any], _manager: Manager) -> Mapping[str
 
 
 _ADDING = "Failed to add an item: "
+_ADDED = '{"success": true, "msg": ""}'
 _NO_ITEM = fixed(qsize=None, item={})
 _NO_ITEMS = fixed(qsize=None, items=[])
 
@@ -172,7 +173,8 @@ async def queue_item_add_batch(manager: Manager, params: AddBatchParams) -> Repl
             results = exc.results
         else:
             manager.execution.autostart()
-            return {"qsize": manager.queue.size, "items": added, "results": results}
+            done = Fragment.of_json_texts([_ADDED] * len(items))
+            return {"qsize": manager.queue.size, "items": added, "results": done}
     failed = sum(not r["success"] for r in results)
     return {
         "success": False,
