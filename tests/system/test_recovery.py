@@ -479,6 +479,7 @@ def test_random_kills(make_daemon: Callable[..., Daemon], profile: Path, gate: G
     rng = random.Random(seed)
     daemon = make_daemon("--startup-dir", str(profile))
     daemon.start()
+    daemon.open_environment()
     labels: dict[str, str] = {}
     for number in range(ROUNDS):
         for n in range(3):
