@@ -155,6 +155,19 @@ async def test_task_of_a_worker_that_dies_is_lost(rig: Rig, background: bool) ->
     assert "SIGKILL" in reply["result"]["msg"]
 
 
+async def test_task_of_a_dead_worker_does_not_seem_to_run(rig: Rig) -> None:
+    """The status shows at once that the worker is gone, before that is on disk."""
+    worker = await rig.open_environment()
+    uid = await start(rig)
+    rig.gate.shut()
+    worker.die()
+    await rig.until(lambda: not rig.status["worker_environment_exists"])
+    assert await state(rig, uid) == "lost"
+    asking = asyncio.ensure_future(rig.call("task_result", task_uid=uid))
+    await rig.gate.open()
+    assert "SIGKILL" in (await asking)["result"]["msg"]
+
+
 async def test_worker_that_dies_before_it_answers_ends_the_task_once(rig: Rig) -> None:
     worker = await rig.open_environment()
     worker.silent = True
