@@ -261,6 +261,9 @@ def _flat(content: Any, prefix: str = "") -> list[tuple[str, Any]]:
     """Return nested dictionaries as rows with dotted names."""
     if isinstance(content, Mapping) and content:
         return [row for k, v in content.items() for row in _flat(v, f"{prefix}.{k}" if prefix else str(k))]
+    name = prefix.rpartition(".")[2]
+    if isinstance(content, float) and (name == "time" or name.startswith("time_")):
+        return [(prefix, moment(content))]
     return [(prefix, content)]
 
 
