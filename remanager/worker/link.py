@@ -62,6 +62,8 @@ class Link:
     on_tick : callable
         Called in the link's thread after each round as ``on_tick(contact_age_s)``, at least every
         heartbeat; the age of the last contact with a manager is in seconds.
+    on_fault : callable
+        Called in the link's thread when it ends by a fault of its own.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Link:
         on_message: Callable[[Message], None],
         hello: Callable[[int], Hello],
         on_tick: Callable[[float], None],
+        on_fault: Callable[[], None],
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._address = address
@@ -79,6 +82,7 @@ class Link:
         self._on_message = on_message
         self._hello = hello
         self._on_tick = on_tick
+        self._on_fault = on_fault
         self._heartbeat_s = heartbeat_s
         self._condition = threading.Condition()  # guards everything down to the blank line
         self._outbox = Outbox()
@@ -168,6 +172,11 @@ class Link:
         socket.connect(self._address)
         try:
             self._loop(socket, monitor)
+        except Exception:
+            # Deaf and mute, the worker would be of no use and nobody would know.
+            logger.critical("The connection to the manager failed; the worker ends", exc_info=True)
+            self._on_fault()
+            raise
         finally:
             socket.disable_monitor()
             monitor.close(linger=0)

@@ -81,6 +81,7 @@ class WorkerProcess:
             on_message=self._on_message,
             hello=self._hello,
             on_tick=self._leave_if_orphaned,
+            on_fault=lambda: os._exit(EXIT_FAULT),
         )
         self._main = self._main_thread()
         self._board = StateBoard(self._publish, self._main.refine)
