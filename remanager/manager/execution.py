@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from remanager.engine.disposition import after_plan, next_step
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 AUTOSTART = "autostart"
 STOP_PENDING = "queue_stop_pending"
+KNOWN_RUNS = "known_runs"
+RUNS_KEPT = 100
 _RUNNING = (ManagerState.EXECUTING_QUEUE, ManagerState.PAUSED)
 PAUSE_OPTIONS = ("deferred", "immediate")
 IMMEDIATE = '{"immediate_execution": true}'
@@ -262,7 +264,25 @@ class Execution:
         """Close a plan that the worker would not start; it returns to the queue."""
         self._abandon(running_uid, f"Failed to start the plan: {msg}", TaskState.FAILED)
 
-    def on_worker_lost(self, batch: Batch, msg: str, *, exit_status: ExitStatus, requeue: bool) -> None:
+    def remember_runs(self, worker: WorkerState) -> None:
+        """Keep the runs of the running plan on disk, for a history without its report."""
+        uid = worker.running_item_uid
+        if uid is not None and worker.run_list:
+            batch = self._ledger.batch()
+            batch.setting(KNOWN_RUNS, {"item_uid": uid, "runs": worker.run_list[-RUNS_KEPT:]})
+            batch.event("runs_changed", uid, count=len(worker.run_list))
+            self._ledger.commit(batch)
+
+    def on_worker_lost(
+        self,
+        batch: Batch,
+        msg: str,
+        *,
+        exit_status: ExitStatus,
+        requeue: bool,
+        known_runs: Mapping[str, Any] | None = None,
+        time_stop: float | None = None,
+    ) -> None:
         """Close the plan of a worker that is gone.
 
         Parameters
@@ -275,6 +295,10 @@ class Execution:
             What history says.
         requeue : bool
             Whether the plan returns to the front of the queue.
+        known_runs : mapping, optional
+            What :meth:`remember_runs` kept, where the worker's own account is gone too.
+        time_stop : float, optional
+            The last sign of life, epoch seconds; by default it ended now.
         """
         running = self._state.running
         self._state.pause_pending = False
@@ -282,7 +306,11 @@ class Execution:
             return
         worker = self._state.worker_state
         runs = worker.run_list if worker is not None and worker.running_item_uid == running.uid else []
+        if known_runs and known_runs["item_uid"] == running.uid:
+            runs = known_runs["runs"]
         result = self._result_without_report(running, exit_status, msg)
+        if time_stop is not None:
+            result["time_stop"] = max(time_stop, running.time_start)
         result["run_uids"] = [r["uid"] for r in runs]
         result["scan_ids"] = [r["scan_id"] for r in runs if r["scan_id"] is not None]
         self._close(batch, running, TaskState.LOST, result)

@@ -340,6 +340,7 @@ class Manager:
         self.state.worker_state = new
         if old is None or old.run_list_rev != new.run_list_rev:
             self.state.run_list_uid = change_uid()
+            self.execution.remember_runs(new)
         self.status.touch()
         came_up = (old is None or old.re_state is None) and new.re_state is not None
         freed = old is not None and old.kernel_is_taken and not new.kernel_is_taken

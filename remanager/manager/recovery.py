@@ -8,7 +8,7 @@ import logging
 from typing import Any
 
 from remanager.manager.catalogue import LISTS
-from remanager.manager.execution import AUTOSTART, IMMEDIATE, STOP_PENDING
+from remanager.manager.execution import AUTOSTART, IMMEDIATE, KNOWN_RUNS, STOP_PENDING
 from remanager.manager.manager import Manager
 from remanager.manager.state import RunningItem, WorkerRecord
 from remanager.manager.tasks import RunningTask
@@ -22,7 +22,7 @@ GREETING_TIMEOUT_S = 3.0
 """How long a living worker may take to connect again."""
 
 GONE = "The worker process ended while no manager was there; how is not known"
-LOST = "The plan was interrupted: manager and worker had ended. How far it got is not known."
+LOST = "It was interrupted: manager and worker had ended. How far it got is not known."
 
 
 async def restore(manager: Manager, *, first_start: bool) -> None:
@@ -37,11 +37,12 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
     """
     state, rows = manager.state, manager.store.reads.running()
     _take_over(manager, rows)
+    last_sign_of_life = _last_event_time(manager)
     worker = _find_worker(manager)
     state.autostart = manager.stored_flags[AUTOSTART]
     state.queue_stop_pending = manager.stored_flags[STOP_PENDING] and worker is not None
     if worker is None:
-        await _close_remains(manager)
+        await _close_remains(manager, last_sign_of_life)
         # Reading the lists can take a while: meanwhile the manager already says that it starts.
         manager.background.spawn(_finish(manager, first_start, None), "start")
         return
@@ -109,12 +110,26 @@ def _take_over(manager: Manager, rows: list[TaskRow]) -> None:
                 manager.state.running_task_uid = row.task_uid
 
 
-async def _close_remains(manager: Manager) -> None:
+def _last_event_time(manager: Manager) -> float | None:
+    """Return when the journal was last written to: nobody knows of anything later."""
+    _, newest = manager.store.reads.event_bounds()
+    events = manager.store.reads.events(newest - 1, 1)
+    return events[0].time if events else None
+
+
+async def _close_remains(manager: Manager, last_sign_of_life: float | None) -> None:
     """Close what ran in a worker that did not survive; nothing of it runs again by itself."""
     batch = manager.ledger.batch()
     batch.setting(STOP_PENDING, False)
     manager.tasks.on_worker_lost(batch, LOST)
-    manager.execution.on_worker_lost(batch, LOST, exit_status=ExitStatus.UNKNOWN, requeue=False)
+    manager.execution.on_worker_lost(
+        batch,
+        LOST,
+        exit_status=ExitStatus.UNKNOWN,
+        requeue=False,
+        known_runs=manager.stored_settings.get(KNOWN_RUNS),
+        time_stop=last_sign_of_life,
+    )
     manager.state.running_task_uid = None
     manager.state.manager_state = ManagerState.INITIALIZING
     await manager.ledger.commit(batch)

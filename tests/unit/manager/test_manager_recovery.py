@@ -261,6 +261,23 @@ async def test_everything_was_killed(rig: Rig) -> None:
     assert len(await rig.history()) == 1
 
 
+async def test_what_is_known_of_a_plan_outlives_everything(rig: Rig) -> None:
+    worker = await rig.open_environment()
+    uid = await rig.run_plan()
+    run = {"uid": "run-1", "scan_id": 7, "is_open": True, "exit_status": None}
+    rig.now += 5.0
+    await worker.change(running_item_uid=uid, run_list=[run], run_list_rev=1)
+    await rig.settle()
+    last_sign_of_life = rig.now
+    rig.now += 3600.0
+    rig.processes.alive.clear()
+    await rig.restart()
+    (entry,) = await rig.history()
+    assert entry["result"]["run_uids"] == ["run-1"]
+    assert entry["result"]["scan_ids"] == [7]
+    assert entry["result"]["time_stop"] == last_sign_of_life
+
+
 async def test_immediate_item_is_still_one_after_a_restart(rig: Rig) -> None:
     worker = await rig.open_environment()
     await rig.ok("queue_item_execute", item={"item_type": "plan", "name": "count"}, **user())
