@@ -262,7 +262,18 @@ class Execution:
 
     def on_refused(self, running_uid: str, msg: str) -> None:
         """Close a plan that the worker would not start; it returns to the queue."""
-        self._abandon(running_uid, f"Failed to start the plan: {msg}", TaskState.FAILED)
+        running = self._state.running
+        if running is None or running.uid != running_uid:
+            return
+        msg = f"Failed to start the plan: {msg}"
+        logger.error("%s", msg)
+        batch = self._ledger.batch()
+        result = self._result_without_report(running, ExitStatus.FAILED, msg)
+        self._close(batch, running, TaskState.FAILED, result)
+        if not running.immediate:
+            self._queue.put_back(batch, running, where="front")
+        self._become_idle(batch, "plan refused", autostart_disable=True)
+        self._ledger.commit(batch)
 
     def remember_runs(self, worker: WorkerState) -> None:
         """Keep the runs of the running plan on disk, for a history without its report."""
@@ -452,18 +463,6 @@ class Execution:
         self._ledger.touch()
         if state.uses_kernel:
             self._link.tell(ReleaseKernel())
-
-    def _abandon(self, uid: str, msg: str, task_state: TaskState) -> None:
-        running = self._state.running
-        if running is None or running.uid != uid:
-            return
-        logger.error("%s", msg)
-        batch = self._ledger.batch()
-        self._close(batch, running, task_state, self._result_without_report(running, ExitStatus.FAILED, msg))
-        if not running.immediate:
-            self._queue.put_back(batch, running, where="front")
-        self._become_idle(batch, "plan refused", autostart_disable=True)
-        self._ledger.commit(batch)
 
     def _result_without_report(
         self, running: RunningItem, exit_status: ExitStatus, msg: str
