@@ -9,9 +9,12 @@ nothing is lost while the manager is away. Items travel as JSON text, the form i
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
 
 import msgpack
+
+if TYPE_CHECKING:
+    from remanager.model.pool_messages import PoolToManager, PoolToWorker
 
 # ------------------------------------------------------------------------------------------ state
 
@@ -82,11 +85,23 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """Run a plan; ``body`` is the item as JSON text: name, args, kwargs, meta, user, user_group, item_uid."""
+    """Run a plan.
+
+    Attributes
+    ----------
+    body : str
+        The item as JSON text: name, args, kwargs, meta, user, user_group, item_uid.
+    attempt : int
+        1, and one more for each time that the item returned to the queue unfinished.
+    principal : str or None
+        Who submitted it; None where clients are not identified.
+    """
 
     id: int
     item_uid: str
     body: str
+    attempt: int = 1
+    principal: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +315,7 @@ Command = (
 Event = EnvironmentReady | EnvironmentFailed | ListsChanged | PlanPaused | PlanFinished | TaskFinished
 ToWorker = Command | Welcome | Ack | ReleaseKernel
 ToManager = Event | Hello | Heartbeat | Reply | StateChanged | Progress
-Message = ToWorker | ToManager
+Message: TypeAlias = "ToWorker | ToManager | PoolToWorker | PoolToManager"
 
 
 # ------------------------------------------------------------------------------------------ codec
@@ -319,6 +334,13 @@ class _Registry:
     names: ClassVar[dict[type, tuple[str, ...]]] = {
         c: tuple(f.name for f in fields(c)) for c in (*classes.values(), WorkerState)
     }
+
+
+def register(*kinds: type) -> None:
+    """Add kinds of messages: dataclasses whose fields msgpack can encode."""
+    for kind in kinds:
+        _Registry.classes[kind.__name__] = kind
+        _Registry.names[kind] = tuple(f.name for f in fields(kind))
 
 
 def _plain(value: object) -> object:

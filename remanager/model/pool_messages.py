@@ -1,0 +1,149 @@
+"""Messages between the manager and the workers of the pool, beside those of :mod:`remanager.model.link`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from remanager.model.link import register
+
+# ------------------------------------------------------------------------------------------ manager -> worker
+
+
+@dataclass(frozen=True, slots=True)
+class RunTasks:
+    """Run these tasks one after another.
+
+    ``tasks`` holds for each ``[task_uid, lease_epoch, attempt, body, timeout_s, checkpoint]``: ``body`` is
+    the item as JSON text, ``timeout_s`` a number or None, ``checkpoint`` bytes (msgpack) or None.
+    """
+
+    tasks: list[list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTask:
+    """Stop a task that was handed over: one that has not begun is given back, a running one is told."""
+
+    task_uid: str
+    lease_epoch: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildAnswer:
+    """Answer to :class:`SubmitChild` with the same ``id``: the UID of the child, or why there is none."""
+
+    id: int
+    task_uid: str | None
+    msg: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Finish what runs, give back what has not begun, and leave."""
+
+
+# ------------------------------------------------------------------------------------------ worker -> manager
+
+
+@dataclass(frozen=True, slots=True)
+class PoolHello:
+    """First message after each (re)connection.
+
+    Attributes
+    ----------
+    held : list of [str, int, float or None]
+        UID, lease epoch and time of the begin of each task that has not ended: what is neither here nor in an
+        event that was not acknowledged never reached the worker.
+    """
+
+    worker_uid: str
+    pid: int
+    last_seq: int
+    held: list[list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReady:
+    """The task modules are imported.
+
+    Attributes
+    ----------
+    functions : str
+        JSON text: list of ``{"name", "module", "doc", "parameters": [{"name", "kind", "required"}],
+        "options": {...}}``; ``options`` are the type's default options of a submission.
+    failures : dict
+        Traceback by name of each module that could not be imported.
+    """
+
+    seq: int
+    time: float
+    functions: str
+    failures: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TasksStarted:
+    """Tasks have begun: ``[task_uid, lease_epoch, time]`` each. Never needed for correctness."""
+
+    tasks: list[list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class TasksEnded:
+    """Executions have ended.
+
+    ``outcomes`` holds for each ``[task_uid, lease_epoch, kind, time_start, time_stop, reason, error,
+    retry_after_s, codec, payload]``: ``kind`` is a value of
+    :class:`remanager.engine.task_queue.changes.OutcomeKind`, ``error`` None or ``[type, msg, traceback]``,
+    ``codec`` ``json``, ``msgpack`` or None.
+    """
+
+    seq: int
+    time: float
+    outcomes: list[list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCheckpoint:
+    """A value (msgpack) that the next attempt of the task, or its finishing, gets."""
+
+    seq: int
+    time: float
+    task_uid: str
+    lease_epoch: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TaskProgress:
+    """How far a task is: a dict with some of ``done_count``, ``total_count``, ``done_size``, ``total_size``,
+    ``fraction``, ``message``, and ``io`` (dict of bytes so far).
+    """
+
+    task_uid: str
+    lease_epoch: int
+    time: float
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitChild:
+    """Submit a task as a child of a running one; ``item``, ``options``: JSON texts as of ``task_submit``."""
+
+    id: int
+    task_uid: str
+    lease_epoch: int
+    item: str
+    options: str
+
+
+PoolToWorker = RunTasks | CancelTask | ChildAnswer | Drain
+PoolEvent = PoolReady | TasksEnded | TaskCheckpoint
+PoolToManager = PoolEvent | PoolHello | TasksStarted | TaskProgress | SubmitChild
+
+register(
+    *(RunTasks, CancelTask, ChildAnswer, Drain),
+    *(PoolHello, PoolReady, TasksStarted, TasksEnded, TaskCheckpoint, TaskProgress, SubmitChild),
+)
