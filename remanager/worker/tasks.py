@@ -144,3 +144,4 @@ class TaskRunner:
             lists = self._environment.lists
             events.append(ListsChanged(0, time.time(), lists.plans_text, lists.devices_text))
             self._environment.warm_up()
+        logger.info("The script was executed" if body["script"] else "The environment was updated")

@@ -214,6 +214,13 @@ def test_console_output(worker: Worker, function: str) -> None:
     worker.manager.until(lambda: worker.manager.text().count(text) == wanted)
 
 
+def test_the_end_of_a_script_is_shown(worker: Worker) -> None:
+    worker.manager.console.clear()
+    assert worker.script("print('from the script')").success
+    worker.manager.until(lambda: "The script was executed" in worker.manager.text())
+    assert worker.manager.text().index("from the script") < worker.manager.text().index("The script was executed")
+
+
 def test_each_write_is_one_console_message(worker: Worker) -> None:
     worker.manager.console.clear()
     assert worker.call("redraw").success
