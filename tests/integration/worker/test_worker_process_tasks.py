@@ -218,7 +218,8 @@ def test_the_end_of_a_script_is_shown(worker: Worker) -> None:
     worker.manager.console.clear()
     assert worker.script("print('from the script')").success
     worker.manager.until(lambda: "The script was executed" in worker.manager.text())
-    assert worker.manager.text().index("from the script") < worker.manager.text().index("The script was executed")
+    text = worker.manager.text()
+    assert text.index("from the script") < text.index("The script was executed")
 
 
 def test_each_write_is_one_console_message(worker: Worker) -> None:
