@@ -178,14 +178,6 @@ class PlanQueue:
             raise BatchRejected(errors)
         return self._ranked.insert(index, items)
 
-    def put_front(self, item: PreparedItem) -> QueueDelta:
-        """Put an item to the front: one that returns after a failure."""
-        return self.add(item, pos="front")
-
-    def put_back(self, item: PreparedItem) -> QueueDelta:
-        """Put an item to the back: one that returns in loop mode."""
-        return self.add(item, pos="back")
-
     # ------------------------------------------------------------------------------------- removing
 
     def remove(self, *, pos: object = None, uid: object = None) -> QueueDelta:

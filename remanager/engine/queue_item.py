@@ -19,6 +19,22 @@ ITEM_KEYS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Submission:
+    """What is known of an item beside what it says itself.
+
+    Attributes
+    ----------
+    principal : str or None
+        Name of the principal who submitted it; None where that is not known.
+    attempt : int
+        1, and one more for each time that the item returned to the queue unfinished.
+    """
+
+    principal: str | None = None
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedItem:
     """An item that is ready to be put in the queue.
 
@@ -30,11 +46,14 @@ class PreparedItem:
         The item; equal to what ``text`` decodes to. It must not be changed.
     text : str
         The item as JSON text, for the store and for replies.
+    submission : Submission
+        Where it comes from.
     """
 
     uid: str
     item: dict[str, Any]
     text: str
+    submission: Submission = Submission()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +70,15 @@ class QueueEntry:
         The item; it must not be changed.
     text : str
         The item as JSON text.
+    submission : Submission
+        Where it comes from.
     """
 
     uid: str
     rank: int
     item: dict[str, Any]
     text: str
+    submission: Submission = Submission()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +149,17 @@ def filter_item(item: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in item.items() if key in ITEM_KEYS}
 
 
-def prepare_item(item: object, *, filter_parameters: bool = True) -> PreparedItem:
+def prepare_item(
+    item: object, submission: Submission = Submission(), *, filter_parameters: bool = True
+) -> PreparedItem:
     """Make an item ready for the queue. May run in any thread.
 
     Parameters
     ----------
     item : dict
         The item, with its ``item_uid``.
+    submission : Submission
+        Where it comes from.
     filter_parameters : bool
         Drop the keys that are not in :data:`ITEM_KEYS`. False for an item that the manager itself puts back.
 
@@ -155,4 +181,4 @@ def prepare_item(item: object, *, filter_parameters: bool = True) -> PreparedIte
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidItem(f"The item cannot be written as JSON: {error}") from error
     # Decoded from its text, the item in memory is the one that a restart reads from the store.
-    return PreparedItem(uid, json.loads(text), text)
+    return PreparedItem(uid, json.loads(text), text, submission)

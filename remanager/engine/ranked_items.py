@@ -152,4 +152,4 @@ class RankedItems:
 
 
 def _entry(item: PreparedItem | QueueEntry, rank: int) -> QueueEntry:
-    return QueueEntry(item.uid, rank, item.item, item.text)
+    return QueueEntry(item.uid, rank, item.item, item.text, item.submission)

@@ -8,10 +8,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from remanager.engine.disposition import after_plan, next_step
-from remanager.engine.queue_item import prepare_item
+from remanager.engine.queue_item import PreparedItem, QueueEntry, prepare_item
+from remanager.manager.items import submission
 from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock
-from remanager.manager.queue import QueueService, column
+from remanager.manager.queue import QueueService
+from remanager.manager.rows import new_task
 from remanager.manager.state import RunningItem, State, new_uid
 from remanager.manager.statistics import Statistics
 from remanager.manager.worker_link import WorkerLink
@@ -25,8 +27,8 @@ from remanager.model.link import (
     RunPlan,
     WorkerState,
 )
+from remanager.model.principal import LOCAL
 from remanager.model.states import ExitStatus, ManagerState, TaskState
-from remanager.store.records import NewTask
 from remanager.store.writes import task_finish, task_insert, task_start
 
 logger = logging.getLogger(__name__)
@@ -37,8 +39,6 @@ KNOWN_RUNS = "known_runs"
 RUNS_KEPT = 100
 _RUNNING = (ManagerState.EXECUTING_QUEUE, ManagerState.PAUSED)
 PAUSE_OPTIONS = ("deferred", "immediate")
-IMMEDIATE = '{"immediate_execution": true}'
-"""``properties`` of a task that was executed beside the queue."""
 
 
 class Execution:
@@ -110,14 +110,15 @@ class Execution:
             The item with its uid.
         """
         self._require_free()
-        prepared = prepare_item({**item, "item_uid": new_uid()})
+        prepared = prepare_item({**item, "item_uid": new_uid()}, submission())
         uid, item = prepared.uid, prepared.item
         batch = self._ledger.batch()
         self._set_stop_pending(batch, False)
         self._state.manager_state = ManagerState.STARTING_QUEUE
-        batch.write(task_insert(_immediate_task(item, prepared.text, self._clock())))
+        row = new_task(item, prepared.text, self._clock(), submission=prepared.submission, immediate=True)
+        batch.write(task_insert(row))
         if item["item_type"] == "plan":
-            self._begin(batch, uid, item, prepared.text, immediate=True)
+            self._begin(batch, prepared, immediate=True)
         else:
             self._end_instruction(batch, uid)
             self._become_idle(batch, "instruction", autostart_disable=True)
@@ -212,7 +213,7 @@ class Execution:
         if running is None or running.uid == self._starting:
             return
         if running.uid not in accepted:
-            self.send_plan(running.uid, running.text)
+            self._send(running)
         elif running.uid == worker.running_item_uid and state.manager_state in _RUNNING:
             paused = worker.re_state == "paused"
             state.manager_state = ManagerState.PAUSED if paused else ManagerState.EXECUTING_QUEUE
@@ -233,8 +234,9 @@ class Execution:
         if running is None or running.uid != event.item_uid:
             logger.warning("The plan %s had ended before its report came; it is ignored", event.item_uid)
             return
+        status = _exit_status(event)
         result = {
-            "exit_status": event.exit_status,
+            "exit_status": status.value,
             "run_uids": event.run_uids,
             "scan_ids": event.scan_ids,
             "time_start": event.time_start,
@@ -242,7 +244,6 @@ class Execution:
             "msg": event.msg,
             "traceback": event.traceback,
         }
-        status = ExitStatus(event.exit_status)
         self._close(batch, running, status.task_state, result)
         decision = after_plan(
             status,
@@ -258,7 +259,7 @@ class Execution:
             self._advance(batch, stop_queue=event.stop_queue)
         else:
             disable = decision.autostart_disable or self._state.queue_stop_pending
-            self._become_idle(batch, f"plan {event.exit_status}", autostart_disable=disable)
+            self._become_idle(batch, f"plan {status.value}", autostart_disable=disable)
 
     def on_refused(self, running_uid: str, msg: str) -> None:
         """Close a plan that the worker would not start; it returns to the queue."""
@@ -376,43 +377,48 @@ class Execution:
                 return
             entry = self._queue.take_front()
             if entry.item["item_type"] == "plan":
-                self._begin(batch, entry.uid, entry.item, entry.text, immediate=False)
+                self._begin(batch, entry, immediate=False)
                 return
             self._end_instruction(batch, entry.uid)
             if self._queue.mode.loop:
                 self._queue.put_copy_back(batch, entry)
             stop_queue = autostart_disable = True
 
-    def _begin(self, batch: Batch, uid: str, item: dict[str, Any], text: str, *, immediate: bool) -> None:
-        state = self._state
+    def _begin(self, batch: Batch, plan: PreparedItem | QueueEntry, *, immediate: bool) -> None:
+        state, uid = self._state, plan.uid
         now = self._clock()
         if state.manager_state is not ManagerState.STARTING_QUEUE:  # it may be paused
             state.manager_state = ManagerState.EXECUTING_QUEUE
         state.pause_pending = False
-        state.running = RunningItem(uid, item, text, immediate, now)
+        state.running = running = RunningItem(uid, plan.item, plan.text, immediate, now, plan.submission)
         self._starting = uid
         self._queue.set_running(uid)
         worker = state.worker
         batch.write(task_start(uid, time=now, worker_uid=worker.uid if worker else None))
-        batch.event("plan_started", uid, name=item.get("name"))
-        batch.after(lambda: self._started(uid, text))
+        batch.event("plan_started", uid, name=plan.item.get("name"), submitted_by=plan.submission.principal)
+        batch.after(lambda: self._started(running))
         self._statistics.started("plan", now)
 
-    def _started(self, uid: str, text: str) -> None:
+    def _started(self, plan: RunningItem) -> None:
         """Hand the plan to the worker: its start is on disk."""
-        if self._starting == uid:
+        if self._starting == plan.uid:
             self._starting = None
-        self.send_plan(uid, text)
+        self._send(plan)
 
-    def send_plan(self, uid: str, text: str) -> None:
-        """Hand a plan to the worker."""
+    def _send(self, plan: RunningItem) -> None:
+        """Hand the running plan to the worker, unless it has ended meanwhile."""
         state = self._state
-        if state.running is None or state.running.uid != uid:
+        if state.running is not plan:
             return
         if state.manager_state is ManagerState.STARTING_QUEUE:
             state.manager_state = ManagerState.EXECUTING_QUEUE
             self._ledger.touch()
-        self._link.post(lambda i: RunPlan(i, uid, text), on_refused=lambda msg: self.on_refused(uid, msg))
+        origin = plan.submission
+        principal = None if origin.principal == LOCAL.name else origin.principal
+        self._link.post(
+            lambda i: RunPlan(i, plan.uid, plan.text, origin.attempt, principal),
+            on_refused=lambda msg: self.on_refused(plan.uid, msg),
+        )
 
     def _end_instruction(self, batch: Batch, uid: str) -> None:
         now = self._clock()
@@ -423,6 +429,8 @@ class Execution:
         self, batch: Batch, running: RunningItem, task_state: TaskState, result: dict[str, Any]
     ) -> None:
         """Write the one terminal record of the running plan."""
+        origin = running.submission
+        result |= {"attempt": origin.attempt, "principal": origin.principal}
         batch.write(
             task_finish(
                 running.uid,
@@ -479,15 +487,10 @@ class Execution:
         }
 
 
-def _immediate_task(item: dict[str, Any], text: str, now: float) -> NewTask:
-    return NewTask(
-        task_uid=item["item_uid"],
-        item_type=item["item_type"],
-        name=column(item.get("name")),
-        user=column(item.get("user")),
-        user_group=column(item.get("user_group")),
-        body=text,
-        time_created=now,
-        state=TaskState.PENDING,
-        properties=IMMEDIATE,
-    )
+def _exit_status(event: PlanFinished) -> ExitStatus:
+    """Return how a plan ended; ``unknown`` for a word that this manager does not know."""
+    try:
+        return ExitStatus(event.exit_status)
+    except ValueError:
+        logger.error("The worker reports %r as the end of a plan: that is no exit status", event.exit_status)
+        return ExitStatus.UNKNOWN

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from remanager.engine.queue_item import Submission
 from remanager.manager.catalogue import Catalogue
 from remanager.manager.state import new_uid
 from remanager.model.errors import InvalidItem, InvalidParams, NotPermitted
+from remanager.model.principal import asked_by
 
 QUEUE_ITEMS = ("plan", "instruction")
 FUNCTIONS = ("function",)
@@ -31,6 +33,11 @@ def user_of(catalogue: Catalogue, user: object, user_group: object) -> tuple[str
     if not isinstance(user_group, str) or user_group not in catalogue.groups:
         raise InvalidParams(f"Unknown user group: '{user_group}'")
     return str(user), user_group
+
+
+def submission() -> Submission:
+    """Return where an item of the request that is being worked on comes from."""
+    return Submission(asked_by.get())
 
 
 def check_form(item: object, types: Sequence[str] = QUEUE_ITEMS) -> dict[str, Any]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from remanager.engine.item_forms import returned_item, running_item
 from remanager.engine.plan_queue import PlanQueue
-from remanager.engine.queue_item import PreparedItem, QueueDelta, QueueEntry, prepare_item
+from remanager.engine.queue_item import PreparedItem, QueueDelta, QueueEntry, Submission, prepare_item
 from remanager.engine.queue_mode import QueueMode, updated_mode
+from remanager.manager.items import submission
 from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock
+from remanager.manager.rows import column, queue_entry, queue_row
 from remanager.manager.state import RunningItem, State, change_uid, new_uid
 from remanager.model.states import TaskState
-from remanager.store.records import Lazy, QueueEntryRow
+from remanager.store.records import Lazy
 from remanager.store.store import Store
 from remanager.store.writes import (
     history_clear,
@@ -52,7 +54,7 @@ class QueueService:
         self._ledger = ledger
         self._store = store
         self._clock = clock
-        self._queue = PlanQueue(_entry_of(row) for row in store.reads.queue())
+        self._queue = PlanQueue(map(queue_entry, store.reads.queue()))
         self._reply: CachedReply | None = None
         self._history_reply: CachedReply | None = None
         self._trimming = asyncio.Lock()
@@ -145,7 +147,8 @@ class QueueService:
         self, item: dict[str, Any], *, pos: object, before_uid: object, after_uid: object
     ) -> dict[str, Any]:
         """Add a checked item."""
-        delta = self._queue.add(prepare_item(item), pos=pos, before_uid=before_uid, after_uid=after_uid)
+        prepared = prepare_item(item, submission())
+        delta = self._queue.add(prepared, pos=pos, before_uid=before_uid, after_uid=after_uid)
         await self._commit(delta, "queue_item_added")
         return delta.entry.item
 
@@ -159,7 +162,7 @@ class QueueService:
 
     async def update(self, item: dict[str, Any], *, item_uid: object) -> dict[str, Any]:
         """Replace an item by a checked one."""
-        delta = self._queue.replace(prepare_item(item), item_uid=item_uid)
+        delta = self._queue.replace(prepare_item(item, submission()), item_uid=item_uid)
         await self._commit(delta, "queue_item_updated")
         return delta.entry.item
 
@@ -232,16 +235,21 @@ class QueueService:
 
     def put_back(self, batch: Batch, running: RunningItem, *, where: str) -> None:
         """Put an item that ended into the queue again, under a new uid, at the ``front`` or ``back``."""
-        self._put(batch, running.item, running.uid, where)
+        origin = running.submission
+        if where == "front":  # it is to be tried again; at the back it starts a new round of the loop
+            origin = replace(origin, attempt=origin.attempt + 1)
+        self._put(batch, running.item, origin, running.uid, where)
 
     def put_copy_back(self, batch: Batch, entry: QueueEntry) -> None:
         """Put a copy of an instruction at the back (loop mode)."""
-        self._put(batch, entry.item, entry.uid, "back")
+        self._put(batch, entry.item, entry.submission, entry.uid, "back")
 
-    def _put(self, batch: Batch, item: dict[str, Any], origin_uid: str, where: str) -> None:
-        prepared = prepare_item(returned_item(item, new_uid()), filter_parameters=False)
+    def _put(
+        self, batch: Batch, item: dict[str, Any], origin: Submission, origin_uid: str, where: str
+    ) -> None:
+        prepared = prepare_item(returned_item(item, new_uid()), origin, filter_parameters=False)
         delta = self._queue.add(prepared, pos=where)
-        rows = [_row_of(e, origin_uid) for e in delta.inserted]
+        rows = [queue_row(e, origin_uid) for e in delta.inserted]
         _write_moves(batch, delta)
         batch.write(queue_insert(rows, self._clock()))
         batch.event("queue_item_added", prepared.uid, origin_uid=origin_uid)
@@ -281,9 +289,9 @@ class QueueService:
             batch.write(queue_remove(delta.removed, TaskState.CANCELLED, now))
         _write_moves(batch, delta)
         for old_uid, entry in delta.replaced:
-            batch.write(queue_replace(old_uid, _row_of(entry), now))
+            batch.write(queue_replace(old_uid, queue_row(entry), now))
         if delta.inserted:
-            batch.write(queue_insert(Lazy(delta.inserted, _row_of), now))
+            batch.write(queue_insert(Lazy(delta.inserted, queue_row), now))
         if len(delta.entries) == 1:
             batch.event(event, delta.entry.uid)
         else:
@@ -295,26 +303,3 @@ class QueueService:
 def _write_moves(batch: Batch, delta: QueueDelta) -> None:
     if delta.moved:
         batch.write(queue_rank(list(delta.moved)))
-
-
-def _row_of(entry: QueueEntry, origin_uid: str | None = None) -> QueueEntryRow:
-    item = entry.item
-    return QueueEntryRow(
-        task_uid=entry.uid,
-        queue_rank=entry.rank,
-        item_type=str(item.get("item_type", "")),
-        name=column(item.get("name")),
-        user=column(item.get("user")),
-        user_group=column(item.get("user_group")),
-        body=entry.text,
-        origin_uid=origin_uid,
-    )
-
-
-def column(value: object) -> str:
-    """Return a client's value as text that the store can take (no lone surrogates)."""
-    return "" if value is None else str(value).encode("utf-8", "replace").decode()
-
-
-def _entry_of(row: QueueEntryRow) -> QueueEntry:
-    return QueueEntry(row.task_uid, row.queue_rank, json.loads(row.body), row.body)

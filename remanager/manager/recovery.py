@@ -8,8 +8,9 @@ import logging
 from typing import Any
 
 from remanager.manager.catalogue import LISTS
-from remanager.manager.execution import AUTOSTART, IMMEDIATE, KNOWN_RUNS, STOP_PENDING
+from remanager.manager.execution import AUTOSTART, KNOWN_RUNS, STOP_PENDING
 from remanager.manager.manager import Manager
+from remanager.manager.rows import is_immediate, submission_of
 from remanager.manager.state import RunningItem, WorkerRecord
 from remanager.manager.tasks import RunningTask
 from remanager.model.states import ExitStatus, ManagerState
@@ -96,10 +97,13 @@ def _take_over(manager: Manager, rows: list[TaskRow]) -> None:
     """Put what the store has as running into memory."""
     for row in rows:
         if row.item_type == "plan":
-            immediate = row.properties == IMMEDIATE
-            started = row.time_start or row.time_created
             manager.state.running = RunningItem(
-                row.task_uid, json.loads(row.body), row.body, immediate, started
+                uid=row.task_uid,
+                item=json.loads(row.body),
+                text=row.body,
+                immediate=is_immediate(row.properties),
+                time_start=row.time_start or row.time_created,
+                submission=submission_of(row.properties, row.attempt),
             )
             manager.queue.set_running(row.task_uid)
         else:

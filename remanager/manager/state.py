@@ -7,6 +7,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from remanager.engine.queue_item import Submission
 from remanager.model.link import WorkerState
 from remanager.model.states import ManagerState
 
@@ -41,6 +42,8 @@ class RunningItem:
         Submitted for execution at once: it never returns to the queue.
     time_start : float
         When it was handed to the worker, epoch seconds.
+    submission : Submission
+        Where it comes from.
     """
 
     uid: str
@@ -48,6 +51,7 @@ class RunningItem:
     text: str
     immediate: bool
     time_start: float
+    submission: Submission
 
 
 @dataclass(slots=True)

@@ -8,16 +8,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from remanager.manager.items import submission
 from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock
-from remanager.manager.queue import QueueService, column
+from remanager.manager.queue import QueueService
+from remanager.manager.rows import column, new_task, submission_of
 from remanager.manager.state import State, change_uid, new_uid
 from remanager.manager.statistics import Statistics
 from remanager.manager.worker_link import WorkerLink
 from remanager.model.errors import Busy, EnvironmentClosed, InvalidItem, RemanagerError, RequestTimeout
 from remanager.model.link import RunTask, TaskFinished
 from remanager.model.states import NOT_FOUND, ItemType, ManagerState, TaskState, is_terminal, status_word
-from remanager.store.records import NewTask, TaskRow
+from remanager.store.records import TaskRow
 from remanager.store.store import Store
 from remanager.store.writes import task_finish, task_insert
 from remanager.wire.codec import Fragment
@@ -159,22 +161,9 @@ class TaskService:
             state.running_task_uid = uid
             self._ledger.touch()
         batch = self._ledger.batch()
-        batch.write(
-            task_insert(
-                NewTask(
-                    task_uid=uid,
-                    item_type=item_type,
-                    name=column(item.get("name")),
-                    user=column(item.get("user")),
-                    user_group=column(item.get("user_group")),
-                    body=body,
-                    time_created=now,
-                    time_start=now,
-                    background=background,
-                    worker_uid=state.worker.uid if state.worker else None,
-                )
-            )
-        )
+        worker_uid = state.worker.uid if state.worker else None
+        row = new_task(item, body, now, submission=submission(), background=background, worker_uid=worker_uid)
+        batch.write(task_insert(row))
         batch.event("task_started", uid, item_type=item_type, name=column(item.get("name")))
         batch.after(lambda: self._starting.discard(uid))
         self._statistics.started(item_type, now)
@@ -346,6 +335,7 @@ def _terminal_result(row: TaskRow) -> dict[str, object]:
         "time_start": row.time_start,
         "time_stop": row.time_stop,
         "attempt": row.attempt,
+        "principal": submission_of(row.properties, row.attempt).principal,
     }
     if row.result:
         plan = json.loads(row.result)

@@ -98,6 +98,7 @@ class QueueEntryRow:
     body: str
     origin_uid: str | None = None
     properties: str | None = None
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

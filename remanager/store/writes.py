@@ -26,6 +26,7 @@ def _queue_params(row: QueueEntryRow) -> dict[str, object]:
         "body": row.body,
         "origin_uid": row.origin_uid,
         "properties": row.properties,
+        "attempt": row.attempt,
     }
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from remanager.engine.queue_item import BatchRejected, PreparedItem, prepare_item
-from remanager.manager.items import MISSING, check_form, prepare, user_of
+from remanager.manager.items import MISSING, check_form, prepare, submission, user_of
 from remanager.manager.manager import Manager
 from remanager.model.errors import InvalidParams, RemanagerError
 from remanager.verbs.registry import LockParams, LockScope, Params, Refusal, fixed, verb
@@ -189,11 +189,11 @@ async def queue_item_add_batch(manager: Manager, params: AddBatchParams) -> Repl
 async def _prepare_batch(
     manager: Manager, items: list[Any], user: str, group: str
 ) -> tuple[list[PreparedItem], list[dict[str, Any]]]:
-    prepared, results = [], []
+    prepared, results, origin = [], [], submission()
     for number, item in enumerate(items, 1):
         try:
             checked = prepare(manager.catalogue, check_form(item), user, group)
-            prepared.append(prepare_item(checked))
+            prepared.append(prepare_item(checked, origin))
             results.append({"success": True, "msg": ""})
         except RemanagerError as exc:
             results.append({"success": False, "msg": f"Failed to add a plan: {exc}"})

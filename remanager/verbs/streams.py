@@ -9,7 +9,7 @@ from pydantic import Field
 
 from remanager.manager.journal import EventFilter
 from remanager.manager.manager import Manager
-from remanager.manager.queue import column
+from remanager.manager.rows import column
 from remanager.store.records import EventRow
 from remanager.verbs.registry import NoParams, Params, fixed, verb
 from remanager.wire.codec import Fragment, Reply

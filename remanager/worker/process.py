@@ -185,9 +185,10 @@ class WorkerProcess:
         return True
 
     def _run_plan(self, command: RunPlan) -> None:
+        item = json.loads(command.body)
+
         def start(engine: Any) -> object:
             try:
-                item = json.loads(command.body)
                 call = self._environment.plan_call(item)
             except Exception as exc:
                 raise RuntimeError(
@@ -197,7 +198,7 @@ class WorkerProcess:
             metadata = {"queue_item_uid": command.item_uid, **call["meta"]}
             return engine(call["callable"](*call["args"], **call["kwargs"]), **metadata)
 
-        self._control.run(command.item_uid, start)
+        self._control.run(command.item_uid, start, _run_metadata(command, item))
 
     def _end(self) -> None:
         """End the process at once, without taking modules apart: libraries of devices may hang in that."""
@@ -234,6 +235,15 @@ def _prepare_process() -> None:
     if not any(os.environ.get(name) for name in ("MPLBACKEND", "DISPLAY", "WAYLAND_DISPLAY")):
         os.environ["MPLBACKEND"] = "agg"
     asyncio.set_event_loop(asyncio.new_event_loop())
+
+
+def _run_metadata(command: RunPlan, item: dict[str, Any]) -> dict[str, object]:
+    """Return what the runs of a plan say of the queue's item by themselves."""
+    metadata: dict[str, object] = {key: item[key] for key in ("user", "user_group") if key in item}
+    metadata["attempt"] = command.attempt
+    if command.principal is not None:
+        metadata["principal"] = command.principal
+    return metadata
 
 
 def _configure_logging() -> None:

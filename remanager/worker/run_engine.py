@@ -16,7 +16,7 @@ from remanager.worker.failures import exception_text, traceback_text
 from remanager.worker.runs import DOCUMENTS, RunMonitor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterator
+    from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
@@ -67,15 +67,41 @@ def contained(plan: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         raise RuntimeError(f"The plan raised {type(exc).__name__}({exc})") from exc
 
 
+def labelled(
+    plan: Generator[Any, Any, Any], persistent: Mapping[str, object], metadata: Mapping[str, object]
+) -> Generator[Any, Any, Any]:
+    """Run a plan; its runs get metadata that neither they nor the RunEngine's persistent metadata have."""
+    result, error = None, None
+    while True:
+        try:
+            message = plan.send(result) if error is None else plan.throw(error)
+        except StopIteration as end:
+            return end.value
+        if message.command == "open_run":
+            missing = {key: value for key, value in metadata.items() if key not in persistent}
+            message = message._replace(kwargs={**missing, **message.kwargs})
+        try:
+            result, error = (yield message), None
+        except GeneratorExit:
+            plan.close()
+            raise
+        except BaseException as exc:  # noqa: BLE001 - handed on to the plan
+            error = exc
+
+
 @contextlib.contextmanager
-def _containing(engine: Any) -> Iterator[None]:
-    """Apply :func:`contained`, outermost, to the plans that are started in the context."""
+def _preprocessing(engine: Any, metadata: Mapping[str, object]) -> Iterator[None]:
+    """Apply :func:`labelled` and :func:`contained`, outermost, to the plans started in the context."""
+
+    def preprocess(plan: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        return labelled(contained(plan), getattr(engine, "md", {}), metadata)
+
     preprocessors = getattr(engine, "preprocessors", [])
-    preprocessors.append(contained)
+    preprocessors.append(preprocess)
     try:
         yield
     finally:
-        preprocessors.remove(contained)
+        preprocessors.remove(preprocess)
 
 
 def _subscribe(engine: Any, monitor: RunMonitor) -> Callable[[], None]:
@@ -227,7 +253,7 @@ class RunEngineControl:
 
     # ------------------------------------------------------------------------------------ main thread
 
-    def run(self, item_uid: str, start: StartPlan) -> None:
+    def run(self, item_uid: str, start: StartPlan, metadata: Mapping[str, object]) -> None:
         """Run a plan until it ends or is paused, and report that.
 
         Parameters
@@ -237,6 +263,8 @@ class RunEngineControl:
         start : callable
             Called as ``start(engine)``: calls the RunEngine with the plan. Whatever it raises makes the
             plan fail.
+        metadata : mapping
+            Goes into the start documents of the plan's runs where they do not have these keys.
         """
         monitor = RunMonitor(
             on_runs=lambda runs: self._board.change(run_list=runs),
@@ -250,7 +278,7 @@ class RunEngineControl:
         def call() -> None:
             engine = self._ready_engine()
             plan.unsubscribe = _subscribe(engine, monitor)
-            with _containing(engine):
+            with _preprocessing(engine, metadata):
                 start(engine)
 
         self._execute(call, ExitStatus.COMPLETED)

@@ -314,10 +314,20 @@ def test_metadata(worker: Worker) -> None:
 
 
 def test_the_run_knows_its_item(worker: Worker) -> None:
-    script = "starts = []\nRE.subscribe(lambda name, doc: starts.append(doc['queue_item_uid']), 'start')\n"
-    assert worker.script(script + "def get_starts():\n    return starts\n").success
+    script = """
+        starts = []
+        RE.subscribe(lambda name, doc: starts.append(doc), "start")
+        RE.md["user_group"] = "of the laboratory"
+
+        def get_starts():
+            return [{k: v for k, v in doc.items() if isinstance(v, (str, int))} for doc in starts]
+    """
+    assert worker.script(script).success
     finished = worker.run_plan("steps")
-    assert json.loads(worker.call("get_starts").payload) == [finished.item_uid]
+    (start,) = json.loads(worker.call("get_starts").payload)
+    assert start["queue_item_uid"] == finished.item_uid
+    assert (start["user"], start["attempt"], start["principal"]) == ("u", 2, "ann")
+    assert start["user_group"] == "of the laboratory"
 
 
 def test_the_plan_may_leave_by_system_exit(worker: Worker) -> None:

@@ -221,7 +221,7 @@ class Worker:
         uid = str(uuid.uuid4())
         item = {"name": name, "args": args, "kwargs": kwargs, "user": "u", "user_group": "primary"}
         body = json.dumps({**item, "item_uid": uid, "item_type": "plan", "meta": meta or {}})
-        reply = self.manager.command(lambda i: RunPlan(i, uid, body))
+        reply = self.manager.command(lambda i: RunPlan(i, uid, body, 2, "ann"))
         assert reply.success, reply.msg
         return uid
 

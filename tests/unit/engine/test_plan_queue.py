@@ -157,13 +157,6 @@ def test_uid_is_unique_over_queue_and_running_item() -> None:
     assert names(queue) == "ba"
 
 
-def test_put_front_and_back() -> None:
-    queue = queue_of("ab")
-    queue.put_front(item("c"))
-    queue.put_back(item("d"))
-    assert names(queue) == "cabd"
-
-
 # ------------------------------------------------------------------------------------------ add_batch
 
 
@@ -400,7 +393,7 @@ def test_replace(new_uid: str) -> None:
 
 def test_replace_by_the_same_changes_nothing() -> None:
     queue = queue_of("a")
-    queue.put_front(
+    queue.add(
         prepare_item({"item_uid": "r", "name": "r", "result": {"msg": "m"}}, filter_parameters=False)
     )
     for submitted in ({"item_uid": "r", "name": "r"}, {"name": "r", "result": {"msg": "m"}, "item_uid": "r"}):

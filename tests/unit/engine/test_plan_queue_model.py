@@ -155,7 +155,7 @@ class QueueMachine(RuleBasedStateMachine):
             return multiple()
         self.queue.running_uid = self.running = None
         item, before = self.new_item(), list(self.model)
-        delta = self.queue.put_front(item) if front else self.queue.put_back(item)
+        delta = self.queue.add(item, pos="front" if front else "back")
         self.done(delta, before, [item.uid, *before] if front else [*before, item.uid])
         return item.uid
 

@@ -9,6 +9,7 @@ import pytest
 from manager_rig import TIMEOUT_S, Rig, hop
 
 from remanager.daemon.console import ConsoleHub
+from remanager.engine.queue_item import Submission
 from remanager.manager import journal
 from remanager.manager.autopsy import CONSOLE_LINES, KEPT, MAX_LINE_CHARS, Autopsies
 from remanager.manager.state import RunningItem, State, WorkerRecord
@@ -249,7 +250,7 @@ async def test_the_last_lines_and_the_last_workers_are_kept(rig: Rig) -> None:
         hub.feed(f"{n}:", 1.0)
         hub.feed("\ud800" + "x" * 1000 + "\n", 1.0)
     state = State(worker_state=WorkerState())
-    state.running = RunningItem("u", {"name": "scan"}, "{}", False, 10.0)
+    state.running = RunningItem("u", {"name": "scan"}, "{}", False, 10.0, Submission())
     autopsies = Autopsies(state, lambda: 12.0, hub.since, [{"n": n} for n in range(30)])
     batch = rig.manager.ledger.batch()
     autopsies.record(batch, WorkerRecord("w", 1, 1, rss_bytes=5), None, "why")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from remanager.model.link import Event, PlanFinished, PlanPaused
-from remanager.worker.run_engine import RunEngineControl, contained, is_run_engine
+from remanager.worker.run_engine import RunEngineControl, contained, is_run_engine, labelled
 from remanager.worker.state import StateBoard
 
 
@@ -93,7 +93,7 @@ class Bench:
     def run(self, *plan: object) -> Event:
         self.control.expect_plan()
         self.board.change(environment_state="executing_plan", running_item_uid="a")
-        self.control.run("a", lambda engine: engine(plan))
+        self.control.run("a", lambda engine: engine(plan), {})
         return self.events[-1]
 
     def pause(self) -> None:
@@ -294,3 +294,43 @@ def test_a_plan_is_contained() -> None:
     assert next(generator) == 1
     with pytest.raises(RuntimeError, match=r"SystemExit\(3\)"):
         generator.send("a")
+
+
+class Message(NamedTuple):
+    """Formed as bluesky's."""
+
+    command: str
+    kwargs: dict[str, Any]
+
+
+def test_runs_are_labelled_with_what_they_lack() -> None:
+    def plan() -> Any:
+        received = yield Message("open_run", {"user": "of the plan"})
+        assert received == "uid"
+        with pytest.raises(ValueError, match="thrown"):
+            yield Message("read", {})
+        yield Message("open_run", {})
+        return "result"
+
+    generator = labelled(plan(), {"lab": "here"}, {"user": "Ann", "attempt": 2, "lab": "there"})
+    assert next(generator) == Message("open_run", {"user": "of the plan", "attempt": 2})
+    assert generator.send("uid") == Message("read", {})
+    assert generator.throw(ValueError("thrown")) == Message("open_run", {"user": "Ann", "attempt": 2})
+    with pytest.raises(StopIteration) as end:
+        next(generator)
+    assert end.value.value == "result"
+
+
+def test_closing_a_labelled_plan_closes_the_plan() -> None:
+    closed = []
+
+    def plan() -> Any:
+        try:
+            yield Message("sleep", {})
+        finally:
+            closed.append(True)
+
+    generator = labelled(plan(), {}, {})
+    next(generator)
+    generator.close()
+    assert closed == [True]
