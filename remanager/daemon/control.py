@@ -13,7 +13,16 @@ from typing import NamedTuple
 import zmq
 
 from remanager.daemon.authentication import AuthenticatedReader, Authenticator, Identities
-from remanager.daemon.sockets import SocketReader, ZmqContext, ZmqSocket, bind, check_curve_key, harden
+from remanager.daemon.sockets import (
+    NOBLOCK,
+    NOBLOCK_SNDMORE,
+    SocketReader,
+    ZmqContext,
+    ZmqSocket,
+    bind,
+    check_curve_key,
+    harden,
+)
 from remanager.model.errors import RemanagerError
 from remanager.model.principal import LOCAL, Principal
 from remanager.wire.codec import (
@@ -38,6 +47,8 @@ _LARGE_REPLY_BYTES = 64 << 10
 _MAX_HOPS = 8
 _CANCEL_TIMEOUT_S = 2.0
 _MAX_HOP_BYTES = 255
+# The usual types first: they are found without the slow question to the abstract one.
+_ANSWERS = (CachedReply, dict, NoReply, Mapping)
 _ENCODING_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
 
 
@@ -333,7 +344,7 @@ class ControlServer:
             logger.exception("A request handler failed")
             self._reply(client, self._failure(exc))
             return
-        if isinstance(answer, dict | CachedReply | NoReply | Mapping):
+        if isinstance(answer, _ANSWERS):
             self._reply(client, answer)
             return
         future = asyncio.ensure_future(answer)
@@ -392,12 +403,12 @@ class ControlServer:
         try:
             self._send_identity(socket, envelope[0])
             for hop in envelope[1:]:
-                socket.send(hop, zmq.NOBLOCK | zmq.SNDMORE)
+                socket.send(hop, NOBLOCK_SNDMORE)
             if large:
-                tracker = socket.send(data, zmq.NOBLOCK, copy=False, track=True)
+                tracker = socket.send(data, NOBLOCK, copy=False, track=True)
                 self._unread.setdefault(envelope[0], []).append((tracker, len(data)))
             else:
-                socket.send(data, zmq.NOBLOCK)
+                socket.send(data, NOBLOCK)
             self.counters.replied += 1
         except zmq.ZMQError as exc:
             if exc.errno == errno.EHOSTUNREACH:
@@ -412,11 +423,11 @@ class ControlServer:
     def _send_identity(socket: ZmqSocket, identity: bytes) -> None:
         """Begin a message; libzmq refuses here if the client is gone or its queue is full."""
         try:
-            socket.send(identity, zmq.NOBLOCK | zmq.SNDMORE)
+            socket.send(identity, NOBLOCK_SNDMORE)
         except zmq.Again:
             # Asking for events makes libzmq notice what the client has read meanwhile.
             socket.getsockopt(zmq.EVENTS)
-            socket.send(identity, zmq.NOBLOCK | zmq.SNDMORE)
+            socket.send(identity, NOBLOCK_SNDMORE)
 
     def _may_send_large(self, identity: bytes, size: int) -> bool:
         """Tell whether a client has read enough of its large replies to get another one."""

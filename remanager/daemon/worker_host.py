@@ -17,7 +17,7 @@ from pathlib import Path
 import msgpack
 import zmq
 
-from remanager.daemon.sockets import SocketReader, ZmqContext, ZmqSocket, bind
+from remanager.daemon.sockets import NOBLOCK, NOBLOCK_SNDMORE, SocketReader, ZmqContext, ZmqSocket, bind
 from remanager.manager.ports import NotConnected
 from remanager.model.errors import RemanagerError
 from remanager.model.link import Message, pack, unpack
@@ -191,8 +191,8 @@ class WorkerHost:
             raise NotConnected(worker_uid)
         data = pack(message)
         try:
-            self._link.send(worker_uid.encode(), zmq.NOBLOCK | zmq.SNDMORE)
-            self._link.send(data, zmq.NOBLOCK)
+            self._link.send(worker_uid.encode(), NOBLOCK_SNDMORE)
+            self._link.send(data, NOBLOCK)
         except zmq.ZMQError as exc:
             if exc.errno not in (errno.EHOSTUNREACH, errno.EAGAIN):
                 raise

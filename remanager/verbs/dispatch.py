@@ -30,6 +30,8 @@ MAX_ERRORS = 5
 """How many faults of the parameters a refusal names."""
 
 _REQUEST_KEYS = ("method", "params")
+# The usual types first: they are found without the slow question to the abstract one.
+_REPLIES = (CachedReply, dict, Mapping)
 
 
 class Dispatcher:
@@ -63,7 +65,7 @@ class Dispatcher:
             answer = self._route(verb, params)
         finally:
             asked_by.reset(token)
-        if isinstance(answer, (Mapping, CachedReply)):
+        if isinstance(answer, _REPLIES):
             return answer
         return _on_behalf_of(principal, answer)
 
@@ -94,7 +96,7 @@ class Dispatcher:
         """Answer when the manager has started."""
         await self._manager.started.wait()
         answer = self._answer(verb, params)
-        return answer if isinstance(answer, (Mapping, CachedReply)) else await answer
+        return answer if isinstance(answer, _REPLIES) else await answer
 
     def _answer(self, verb: Verb, params: Mapping[str, Any]) -> Reply | Awaitable[Reply]:
         try:
@@ -102,7 +104,7 @@ class Dispatcher:
             result = verb.handler(self._manager, arguments)
         except Exception as exc:  # noqa: BLE001 - becomes the reply; unexpected ones are logged there
             return self._refusal(verb, params, exc)
-        if isinstance(result, (Mapping, CachedReply)):
+        if isinstance(result, _REPLIES):
             return self._completed(verb, result)
         return self._finish(verb, params, result)
 

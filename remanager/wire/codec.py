@@ -190,7 +190,9 @@ def encode_reply(reply: Reply, encoding: Encoding) -> bytes:
     TypeError, ValueError, OverflowError, RecursionError
         The reply holds something that the encoding can not express.
     """
-    if isinstance(reply, CachedReply | dict):
+    if isinstance(reply, CachedReply):
+        return reply.bytes(encoding)
+    if isinstance(reply, dict):
         return _encode(reply, encoding)
     return _encode(dict(reply), encoding)
 
