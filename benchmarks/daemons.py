@@ -10,14 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import psutil
 import zmq
-from common import USER, Client, client, open_environment
+from common import USER, Client, client, encode, open_environment
 
 PROFILE = Path(__file__).parent / "profile"
 START_TIMEOUT_S = 60.0
@@ -84,19 +84,36 @@ class Daemon:
     ----------
     target : Target
         What is started when the block is entered; everything is gone when it is left.
+    profile : Path
+        Directory of the start-up code; the daemon gets a copy.
+    options : sequence of str
+        Further options.
+    variables : mapping
+        Further environment variables.
 
     Attributes
     ----------
     address : str
         Control address.
+    profile : Path
+        The daemon's copy of the start-up code.
     seconds_to_ping : float
         Time from the start of the process to the first answer (s).
     redis : psutil.Process or None
         The Redis server.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(
+        self,
+        target: Target,
+        profile: Path = PROFILE,
+        options: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._target = target
+        self.profile = profile
+        self._options = options
+        self._variables = variables or {}
         self._stack = contextlib.ExitStack()
         self.redis: psutil.Process | None = None
 
@@ -107,12 +124,13 @@ class Daemon:
             if self._target.redis:
                 self.redis = stack.enter_context(_redis_server(redis))
             self.address = f"tcp://127.0.0.1:{control}"
-            profile = shutil.copytree(PROFILE, Path(directory) / "profile")
+            self.profile = shutil.copytree(self.profile, Path(directory) / "profile")
             command = [word.format(directory=directory, redis=redis) for word in self._target.command]
             command += [
-                f"--startup-dir={profile}",
+                f"--startup-dir={self.profile}",
                 f"--zmq-control-addr={self.address}",
                 f"--zmq-info-addr=tcp://127.0.0.1:{info}",
+                *self._options,
             ]
             # A set-up of the user's own must not reach the benchmarks.
             environment = {
@@ -127,7 +145,7 @@ class Daemon:
                 stdout=log,
                 stderr=log,
                 cwd=directory,
-                env={**environment, "MPLBACKEND": "agg"},
+                env={**environment, "MPLBACKEND": "agg", **self._variables},
             )
             stack.callback(self._stop)
             try:
@@ -232,6 +250,7 @@ def first_ping(address: str, alive: Callable[[], bool], timeout_s: float = START
     start = time.perf_counter()
     while time.perf_counter() - start < timeout_s and alive():
         with contextlib.suppress(zmq.Again), client(address, RETRY_S) as connection:
-            connection.call("ping")
+            connection.send(encode("ping"))
+            connection.receive()  # whatever its encoding
             return time.perf_counter() - start
     raise TimeoutError("no answer to ping")
