@@ -50,15 +50,8 @@ class Histogram:
         self._buckets[_bucket(seconds)] += 1
         self.count += 1
         self.total += seconds
-        self._widen(seconds, seconds)
-
-    def merge(self, other: Histogram) -> None:
-        """Count everything that the other one has counted."""
-        self._buckets = [a + b for a, b in zip(self._buckets, other._buckets, strict=True)]
-        self.count += other.count
-        self.total += other.total
-        if other.minimum is not None and other.maximum is not None:
-            self._widen(other.minimum, other.maximum)
+        self.minimum = seconds if self.minimum is None else min(self.minimum, seconds)
+        self.maximum = seconds if self.maximum is None else max(self.maximum, seconds)
 
     @property
     def average(self) -> float | None:
@@ -93,10 +86,6 @@ class Histogram:
                 middle = _SMALLEST_S * 2 ** ((index + 0.5) / _PER_OCTAVE)
                 return min(max(middle, self.minimum), self.maximum)
         return self.maximum
-
-    def _widen(self, minimum: float, maximum: float) -> None:
-        self.minimum = minimum if self.minimum is None else min(self.minimum, minimum)
-        self.maximum = maximum if self.maximum is None else max(self.maximum, maximum)
 
 
 def _bucket(seconds: float) -> int:

@@ -21,6 +21,7 @@ from remanager.plans.permissions import (
     validate_permissions,
 )
 from remanager.plans.validation import PlanValidator
+from remanager.store.writes import setting_set_text
 from remanager.wire.codec import CachedReply
 
 logger = logging.getLogger(__name__)
@@ -133,9 +134,10 @@ class Catalogue:
             except (OSError, RemanagerError) as exc:
                 logger.error("The file %s cannot be written: %s", self._options.lists_path, exc)
 
-    def remember(self, batch: Batch) -> None:
-        """Keep the lists in the store: a manager that comes back to a living worker needs them at once."""
-        batch.setting(LISTS, {"plans": self.lists.plans, "devices": self.lists.devices})
+    @staticmethod
+    def remember(batch: Batch, plans: str, devices: str) -> None:
+        """Keep lists (JSON texts) in the store: a manager that comes back to a living worker needs them."""
+        batch.write(setting_set_text(LISTS, f'{{"plans": {plans}, "devices": {devices}}}'))
 
     async def restore_lists(self) -> None:
         """Read the lists from their file; they are empty without one."""

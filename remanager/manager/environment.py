@@ -18,7 +18,7 @@ from remanager.manager.state import State, WorkerRecord, new_uid
 from remanager.manager.worker_link import WorkerLink
 from remanager.model.errors import Busy, Conflict, EnvironmentClosed, RequestTimeout
 from remanager.model.link import CloseEnvironment, EnvironmentFailed
-from remanager.model.states import ExitStatus, ManagerState
+from remanager.model.states import ManagerState
 from remanager.model.worker_config import WorkerConfig
 from remanager.store.records import WorkerRow
 from remanager.store.writes import worker_delete, worker_put
@@ -55,15 +55,6 @@ class WorkerCommand:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How the end of a worker is recorded."""
-
-    msg: str
-    exit_status: ExitStatus
-    requeue: bool
-
-
-@dataclass(frozen=True, slots=True)
 class WorkerExit:
     """The end of a worker process.
 
@@ -79,7 +70,7 @@ class WorkerExit:
     why: str = ""
 
 
-WorkerLost = Callable[[Batch, Outcome], None]
+WorkerLost = Callable[[Batch, str], None]
 ReportExit = Callable[[WorkerRecord, WorkerExit], None]
 
 
@@ -99,7 +90,7 @@ class EnvironmentService:
     report_exit : callable
         Takes the end of a worker and hands it to :meth:`on_exit` after what the worker sent before.
     on_lost : callable
-        Closes what ran in a worker that ended.
+        Closes what ran in a worker that ended, given the reason.
     autopsies : Autopsies
         Writes down what is known of a worker that died.
 
@@ -269,20 +260,22 @@ class EnvironmentService:
         opened = state.environment_exists
         # A worker that reported why the environment cannot be opened leaves by itself.
         unexpected = was not in _LEAVING and not state.environment_error
-        outcome = self._outcome(was, exit_)
+        msg = "RE Worker environment was destroyed"
+        if was is not ManagerState.DESTROYING_ENVIRONMENT:
+            msg = exit_.why or describe_exit(exit_.returncode)
         batch = self._ledger.batch()
         batch.write(worker_delete(worker.uid))
-        batch.event("environment_closed", worker_uid=worker.uid, returncode=exit_.returncode, msg=outcome.msg)
+        batch.event("environment_closed", worker_uid=worker.uid, returncode=exit_.returncode, msg=msg)
         if was is ManagerState.CLOSING_ENVIRONMENT:
             logger.info("The environment is closed")
         elif was is not ManagerState.DESTROYING_ENVIRONMENT and opened:
-            logger.error("%s", outcome.msg)
+            logger.error("%s", msg)
         elif was is ManagerState.CREATING_ENVIRONMENT and not state.environment_error:
-            state.environment_error = outcome.msg
-            logger.error("The environment could not be opened: %s", outcome.msg)
+            state.environment_error = msg
+            logger.error("The environment could not be opened: %s", msg)
         if unexpected:
-            self._autopsies.record(batch, worker, exit_.returncode, outcome.msg)
-        self._on_lost(batch, outcome)
+            self._autopsies.record(batch, worker, exit_.returncode, msg)
+        self._on_lost(batch, msg)
         state.worker = state.worker_state = None
         state.environment_exists = False
         state.running_task_uid = None
@@ -341,12 +334,6 @@ class EnvironmentService:
 
     def _remove_config(self, worker_uid: str) -> None:
         (self._make_command().runtime_dir / f"worker-{worker_uid}.json").unlink(missing_ok=True)
-
-    @staticmethod
-    def _outcome(was: ManagerState, exit_: WorkerExit) -> Outcome:
-        if was is ManagerState.DESTROYING_ENVIRONMENT:
-            return Outcome("RE Worker environment was destroyed", ExitStatus.FAILED, requeue=True)
-        return Outcome(exit_.why or describe_exit(exit_.returncode), ExitStatus.FAILED, requeue=True)
 
     def _require_idle(self) -> None:
         if not self._state.idle:

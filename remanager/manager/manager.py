@@ -14,7 +14,7 @@ from remanager.manager.autopsy import SETTING as AUTOPSIES
 from remanager.manager.autopsy import Autopsies
 from remanager.manager.background import Background
 from remanager.manager.catalogue import PERMISSIONS, Catalogue
-from remanager.manager.environment import EnvironmentService, Outcome, WorkerCommand, WorkerExit
+from remanager.manager.environment import EnvironmentService, WorkerCommand, WorkerExit
 from remanager.manager.execution import AUTOSTART, STOP_PENDING, Execution
 from remanager.manager.journal import Journal
 from remanager.manager.ledger import Batch, Ledger
@@ -61,7 +61,7 @@ from remanager.model.link import (
     Welcome,
     WorkerState,
 )
-from remanager.model.states import EnvironmentState, ManagerState
+from remanager.model.states import EnvironmentState, ExitStatus, ManagerState
 from remanager.store.records import Retention
 from remanager.store.store import Store
 from remanager.store.writes import worker_acked
@@ -387,22 +387,20 @@ class Manager:
                 self.tasks.on_finished(batch, event)
             case ListsChanged():
                 await self.catalogue.take_lists(event.plans, event.devices, opening=False)
-                self.catalogue.remember(batch)
+                self.catalogue.remember(batch, event.plans, event.devices)
             case EnvironmentReady():
                 await self.catalogue.take_lists(event.plans, event.devices, opening=True)
-                self.catalogue.remember(batch)
+                self.catalogue.remember(batch, event.plans, event.devices)
                 self.environment.on_ready(batch)
                 batch.after(self.execution.autostart)
             case EnvironmentFailed():
                 self.environment.on_failed(batch, event)
 
-    def _close_all(self, batch: Batch, outcome: Outcome) -> None:
+    def _close_all(self, batch: Batch, msg: str) -> None:
         """Close what ran in a worker that ended."""
         self.state.progress = None
-        self.tasks.on_worker_lost(batch, outcome.msg)
-        self.execution.on_worker_lost(
-            batch, outcome.msg, exit_status=outcome.exit_status, requeue=outcome.requeue
-        )
+        self.tasks.on_worker_lost(batch, msg)
+        self.execution.on_worker_lost(batch, msg, exit_status=ExitStatus.FAILED, requeue=True)
 
     def _worker_command(self) -> WorkerCommand:
         config = replace(

@@ -174,6 +174,8 @@ class TaskService:
             # It may run or not: the worker tells when it answers again, or its end does.
             raise
         except RemanagerError as exc:
+            if uid not in self.running:  # the worker died of it, or with it: that is its result
+                return uid
             self._refused(task, str(exc))
             await self._ledger.flush()
             raise

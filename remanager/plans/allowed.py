@@ -52,27 +52,6 @@ def allowed_lists(
     return lists
 
 
-class AllowedListsCache:
-    """Remembers the last lists: equal inputs give the same objects.
-
-    The inputs must not be changed in place after they were handed over.
-    """
-
-    def __init__(self) -> None:
-        self._inputs: tuple[Descriptions, Descriptions, Mapping[str, Any]] | None = None
-        self._lists: AllowedLists = {}
-
-    def get(
-        self, existing_plans: Descriptions, existing_devices: Descriptions, permissions: Mapping[str, Any]
-    ) -> AllowedLists:
-        """Return :func:`allowed_lists` of the arguments."""
-        inputs = (existing_plans, existing_devices, permissions)
-        if self._inputs != inputs:
-            self._lists = allowed_lists(*inputs)
-            self._inputs = inputs
-        return self._lists
-
-
 def select_plans(plans: Descriptions, allowed: Patterns, forbidden: Patterns) -> Descriptions:
     """Return the plans whose names the patterns allow."""
     return {name: plan for name, plan in plans.items() if name_allowed(name, allowed, forbidden)}

@@ -7,7 +7,7 @@ whole submission fails with :class:`~remanager.store.errors.StaleWrite` and chan
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from remanager.model.states import TaskState, is_terminal
 from remanager.store.records import Lazy, NewTask, QueueEntryRow, Retention, WorkerRow, Write
@@ -97,16 +97,6 @@ def task_start(uid: str, *, time: float, worker_uid: str | None) -> Write:
     return Write("task_start", {"task_uid": uid, "time": time, "worker_uid": worker_uid}, expect=1)
 
 
-def task_unstart(uid: str, *, queue_rank: int) -> Write:
-    """Return a running task to the plan queue under its own uid: for one that its worker never accepted."""
-    return Write("task_unstart", {"task_uid": uid, "queue_rank": queue_rank}, expect=1)
-
-
-def task_body(uid: str, body: str) -> Write:
-    """Replace the item (JSON text) of a task."""
-    return Write("task_body", {"task_uid": uid, "body": body}, expect=1)
-
-
 def task_finish(
     uid: str,
     *,
@@ -190,12 +180,12 @@ def history_trim_uid(uid: str) -> Write:
 
 def setting_set(key: str, value: object) -> Write:
     """Store a setting; the value must be representable in JSON."""
-    return Write("setting_set", {"key": key, "value": json.dumps(value)})
+    return setting_set_text(key, json.dumps(value))
 
 
-def settings_set(values: Mapping[str, object]) -> Write:
-    """Store several settings."""
-    return Write("setting_set", [{"key": key, "value": json.dumps(value)} for key, value in values.items()])
+def setting_set_text(key: str, text: str) -> Write:
+    """Store a setting whose value is given as JSON text."""
+    return Write("setting_set", {"key": key, "value": text})
 
 
 def worker_put(worker: WorkerRow) -> Write:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 MAX_NUMBER = 1 << 63
 COUNTED_STREAM = "primary"
+MOST_LISTED = 1000
+"""Runs of a plan that the list of runs has at most, the newest ones; the report of the plan has all."""
 DOCUMENTS = ("start", "descriptor", "event", "event_page", "stop")
 
 
@@ -23,7 +26,7 @@ class RunMonitor:
     Parameters
     ----------
     on_runs : callable
-        Called with a new list of runs whenever a run opens or closes; each run is
+        Called with a new list of the last runs whenever a run opens or closes; each run is
         ``{"uid": str, "scan_id": int | None, "is_open": bool, "exit_status": str | None}``.
     on_progress : callable
         Called as ``on_progress(done, total)`` in points; ``total`` is None if a run does not tell it.
@@ -76,7 +79,7 @@ class RunMonitor:
         self._runs[doc["uid"]] = run
         points = _as_int(doc.get("num_points"))
         self._total = None if self._total is None or points is None else self._total + points
-        self._on_runs(list(self._runs.values()))
+        self._tell()
 
     def _stop(self, doc: dict[str, Any]) -> None:
         run = self._runs.get(doc["run_start"])
@@ -84,7 +87,11 @@ class RunMonitor:
             return
         # A new dictionary: the old one may be on its way to the manager.
         self._runs[doc["run_start"]] = {**run, "is_open": False, "exit_status": doc.get("exit_status")}
-        self._on_runs(list(self._runs.values()))
+        self._tell()
+
+    def _tell(self) -> None:
+        last = list(itertools.islice(reversed(self._runs.values()), MOST_LISTED))
+        self._on_runs(last[::-1])
 
     def _count(self, descriptor: str, points: int) -> None:
         if self._streams.get(descriptor) == COUNTED_STREAM:

@@ -8,13 +8,6 @@ VALUES (:task_uid, :item_type, :name, :state, :user, :user_group, :background, :
 UPDATE task SET state = 'running', queue_rank = NULL, time_start = :time, worker_uid = :worker_uid
 WHERE task_uid = :task_uid AND state = 'pending';
 
--- name: task_unstart
-UPDATE task SET state = 'pending', queue_rank = :queue_rank, time_start = NULL, worker_uid = NULL
-WHERE task_uid = :task_uid AND state = 'running';
-
--- name: task_body
-UPDATE task SET body = :body WHERE task_uid = :task_uid;
-
 -- Numbers in the history only grow, whatever is removed from it.
 -- name: task_finish
 UPDATE counter SET value = value + :in_history WHERE name = 'history_seq';

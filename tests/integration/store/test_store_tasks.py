@@ -154,25 +154,13 @@ def test_life_of_a_plan(store: Store) -> None:
     finish = writes.task_finish(
         "a", state=TaskState.FAILED, time_stop=4.0, success=False, msg="why", traceback="tb", result="{}"
     )
-    do(store, writes.task_body("a", '{"new": 1}'), finish)
+    do(store, finish)
     assert store.reads.running() == []
     row = store.reads.task_row("a")
     assert row is not None
     assert (row.state, row.success, row.msg) == (TaskState.FAILED, False, "why")
-    assert (row.traceback, row.result, row.body) == ("tb", "{}", '{"new": 1}')
+    assert (row.traceback, row.result) == ("tb", "{}")
     assert (row.time_start, row.time_stop, row.history_seq) == (2.0, 4.0, None)
-
-
-def test_task_that_never_reached_its_worker(store: Store) -> None:
-    do(store, writes.queue_insert([entry("a", 1), entry("b", 2)], 1.0))
-    do(store, writes.task_start("a", time=2.0, worker_uid="w1"))
-    do(store, writes.task_unstart("a", queue_rank=-5))
-    assert order(store) == ["a", "b"]
-    row = store.reads.task_row("a")
-    assert row is not None
-    assert (row.state, row.time_start, row.worker_uid) == (TaskState.PENDING, None, None)
-    with pytest.raises(StaleWrite):
-        do(store, writes.task_unstart("b", queue_rank=7))
 
 
 def test_function_with_a_return_value(store: Store) -> None:
@@ -197,11 +185,7 @@ def test_only_one_terminal_record(store: Store, state: TaskState) -> None:
     ).result(20)
     before = store.reads.task_row("a")
     late = writes.task_finish("a", state=COMPLETED, time_stop=9.0, msg="late", in_history=True)
-    for made in (
-        late,
-        writes.task_start("a", time=9.0, worker_uid="w2"),
-        writes.task_unstart("a", queue_rank=1),
-    ):
+    for made in (late, writes.task_start("a", time=9.0, worker_uid="w2")):
         with pytest.raises(StaleWrite):
             store.submit([writes.setting_set("late", 1), made], [JournalEvent("end", 9.0, "a")]).result(20)
     assert store.reads.task_row("a") == before
@@ -265,8 +249,8 @@ def test_history_numbers_are_never_reused(store: Store) -> None:
 
 
 def test_settings(store: Store) -> None:
-    do(store, writes.setting_set("mode", {"loop": True}), writes.settings_set({"a": None, "b": [1, "x"]}))
-    do(store, writes.setting_set("mode", {"loop": False}))
+    do(store, writes.setting_set("mode", {"loop": True}), writes.setting_set_text("b", '[1, "x"]'))
+    do(store, writes.setting_set("mode", {"loop": False}), writes.setting_set("a", None))
     assert store.reads.settings() == {"mode": {"loop": False}, "a": None, "b": [1, "x"]}
 
 

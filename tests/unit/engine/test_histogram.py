@@ -29,16 +29,6 @@ def test_percentile_is_within_a_bucket_of_the_true_one(values: list[float], perc
     assert true / RATIO <= found <= true * RATIO
 
 
-@given(st.lists(durations, max_size=100), st.lists(durations, max_size=100))
-def test_merge_is_counting_both(first: list[float], second: list[float]) -> None:
-    merged = histogram(first)
-    merged.merge(histogram(second))
-    both = histogram(first + second)
-    assert merged.percentiles([0, 50, 95, 99, 100]) == both.percentiles([0, 50, 95, 99, 100])
-    assert (merged.count, merged.minimum, merged.maximum) == (both.count, both.minimum, both.maximum)
-    assert merged.total == pytest.approx(both.total)
-
-
 def test_summary() -> None:
     result = histogram([0.5, 1.5, 4.0])
     assert (result.count, result.minimum, result.maximum, result.average) == (3, 0.5, 4.0, 2.0)
@@ -51,8 +41,6 @@ def test_empty() -> None:
     result = Histogram()
     assert (result.count, result.minimum, result.maximum, result.average) == (0, None, None, None)
     assert result.percentiles([50, 99]) == [None, None]
-    result.merge(Histogram())
-    assert result.minimum is None
 
 
 def test_extremes_stay_within_minimum_and_maximum() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from manager_rig import Rig, RunTask, function, user
@@ -168,20 +169,25 @@ async def test_task_of_a_dead_worker_does_not_seem_to_run(rig: Rig) -> None:
     assert "SIGKILL" in (await asking)["result"]["msg"]
 
 
-async def test_worker_that_dies_before_it_answers_ends_the_task_once(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [("function_execute", {"item": function(), **user()}), ("script_upload", {"script": "os._exit(1)"})],
+)
+async def test_worker_that_dies_before_it_answers_ends_the_task_once(
+    rig: Rig, method: str, params: dict[str, Any]
+) -> None:
     worker = await rig.open_environment()
     worker.silent = True
-    calling = asyncio.ensure_future(rig.call("function_execute", item=function(), **user()))
+    calling = asyncio.ensure_future(rig.ok(method, **params))
     await rig.until(lambda: worker.commands(RunTask))
     rig.gate.shut()
     worker.die()
     await rig.settle()
     await rig.gate.open()
     reply = await calling
-    assert reply["code"] == "environment_closed"
     await rig.settle()
     assert len(rig.events("task_finished")) == 1
-    assert await state(rig, reply["item"]["item_uid"]) == "lost"
+    assert await state(rig, reply["task_uid"]) == "lost"
 
 
 async def test_end_that_is_not_on_disk_yet_still_says_running(rig: Rig) -> None:

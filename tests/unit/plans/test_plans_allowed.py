@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remanager.plans.allowed import AllowedListsCache, AnnotationLimiter, allowed_lists, select_devices
+from remanager.plans.allowed import AnnotationLimiter, allowed_lists, select_devices
 
 DEVICE: dict[str, Any] = {"classname": "D", "is_readable": True, "is_movable": False, "is_flyable": False}
 DEVICES = {
@@ -64,13 +64,6 @@ def test_limiter_without_lists_allows_all_names() -> None:
 
 def test_no_permissions_give_root_alone() -> None:
     assert allowed_lists(PLANS, DEVICES, {}) == {"root": (PLANS, DEVICES)}
-
-
-def test_cache_gives_the_same_objects_for_equal_inputs() -> None:
-    cache = AllowedListsCache()
-    first = cache.get(PLANS, DEVICES, permissions())
-    assert cache.get(copy.deepcopy(PLANS), copy.deepcopy(DEVICES), permissions()) is first
-    assert cache.get(PLANS, DEVICES, permissions(allowed_plans=[])) != first
 
 
 PATTERNS = st.lists(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from remanager.worker import runs
 from remanager.worker.runs import RunMonitor
 
 
@@ -86,3 +87,13 @@ def test_the_total_is_unknown_if_a_run_does_not_tell_it(seen: Seen) -> None:
 def test_the_stop_of_an_unknown_run_is_ignored(seen: Seen) -> None:
     seen.stop("x")
     assert seen.runs == []
+
+
+def test_the_list_of_a_plan_with_many_runs_has_the_last_ones(
+    seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "MOST_LISTED", 2)
+    for uid in "abc":
+        seen.start(uid)
+    assert [[run["uid"] for run in listed] for listed in seen.runs] == [["a"], ["a", "b"], ["b", "c"]]
+    assert seen.monitor.run_uids == ["a", "b", "c"]
