@@ -31,7 +31,8 @@ _OUT_OF: dict[TaskState | None, tuple[TaskState, ...]] = {
         _S.ABORTED,
         _S.HALTED,
     ),
-    _S.WAITING_CHILDREN: (_S.RUNNING, _S.FAILED),
+    # It is finished, fails with a child, or begins anew because a duplicate asked for it.
+    _S.WAITING_CHILDREN: (_S.RUNNING, _S.FAILED, _S.PENDING, _S.PAUSED),
 }
 # Cancellation, expiry (which reaches the children of an expired task in every state) and a newer task with
 # the same key end whatever is active.

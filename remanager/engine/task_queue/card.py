@@ -26,6 +26,7 @@ class PauseReason(StrEnum):
     DOMAIN = "domain"
     TASK_TYPE = "task_type"
     GROUP = "group"
+    SCHEDULE = "schedule"
     PREEMPTED = "preempted"
 
 
@@ -72,6 +73,10 @@ class Card:
         What it becomes when the stopped execution ends.
     rerun : bool
         A duplicate asked for another run while it ran.
+    finishing : bool
+        Its children have ended: it is handed over, or was, to finish.
+    paused_until : float or None
+        When the hold by an operator ends by itself.
     wait_reason : str
         Why it does not run, in a word of the protocol; empty if nothing is known.
     """
@@ -99,6 +104,8 @@ class Card:
     cancel_reason: str = ""
     cancel_state: TaskState | None = None
     rerun: bool = False
+    finishing: bool = False
+    paused_until: float | None = None
     wait_reason: str = ""
     last_error: TaskError | None = None
 

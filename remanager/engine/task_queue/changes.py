@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from remanager.engine.task_queue.card import Card, TaskError
+from remanager.engine.task_queue.card import Card, Stage, TaskError
 from remanager.model.states import TaskState
 
 
@@ -51,7 +51,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of a task's state (or stage); ``old`` is None where the task begins to exist."""
+    """A change of a task's state; ``old`` is None where the task begins to exist.
+
+    ``stage`` is what a running task does from now on; with ``old`` equal to ``new`` only that has changed.
+    """
 
     task_uid: str
     time: float
@@ -61,6 +64,7 @@ class Transition:
     reason: str = ""
     worker_uid: str | None = None
     error: TaskError | None = None
+    stage: Stage | None = None
 
 
 @dataclass(frozen=True, slots=True)

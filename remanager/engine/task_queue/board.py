@@ -1,0 +1,278 @@
+"""The active tasks, the indexes over them, and the one way to change a task's state."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from remanager.engine.task_queue.card import Card, Stage, TaskError
+from remanager.engine.task_queue.changes import Changes, Ended, Outcome, Transition
+from remanager.engine.task_queue.timers import Timers
+from remanager.engine.transitions import check
+from remanager.model.errors import NotFound
+from remanager.model.states import TaskState
+
+if TYPE_CHECKING:
+    from remanager.engine.task_queue.dispatcher import Dispatcher
+
+# A task that has just ended may not be on disk yet when somebody asks for its state.
+_RECENT = 10_000
+
+FINAL_STOPS = frozenset((TaskState.CANCELLED, TaskState.EXPIRED, TaskState.SUPERSEDED))
+"""What a running task was told to become, and becomes whatever its execution returns."""
+
+QUEUED = frozenset((TaskState.PENDING, TaskState.BLOCKED, TaskState.PAUSED))
+
+
+class Alarm(StrEnum):
+    """What is due for a task."""
+
+    EXPIRY = "expiry"
+    TIMEOUT = "timeout"
+    KILL = "kill"
+    RESUME = "resume"
+
+
+class Board:
+    """Cards and indexes that the modules of the scheduler share.
+
+    Attributes
+    ----------
+    cards : dict
+        Active tasks by UID.
+    running, preempted : dict
+        Those in the state running, and those held because a more urgent one took their place.
+    holders : dict
+        The task that stands for (name, key).
+    leaving : dict
+        UIDs of running tasks by (name, key) that no longer stand for it: the present holder waits for
+        their end.
+    dependents, children : dict
+        By UID of the prerequisite or parent, the active tasks that wait for it or that it waits for.
+    ended : deque of Ended
+        Tasks whose end has not been followed up yet.
+    unsettled : deque of Card
+        Tasks that a change of the switches may concern.
+    """
+
+    def __init__(
+        self, dispatcher: Dispatcher, *, max_active: int, max_depth: int, rng: random.Random
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.max_active = max_active
+        self.max_depth = max_depth
+        self.rng = rng
+        self.next_number = 1
+        self.cards: dict[str, Card] = {}
+        self.running: dict[str, Card] = {}
+        self.preempted: dict[str, Card] = {}
+        self.holders: dict[tuple[str, str], Card] = {}
+        self.leaving: dict[tuple[str, str], set[str]] = {}
+        # Inner dicts serve as ordered sets: what follows from an end has a fixed order.
+        self.dependents: dict[str, dict[str, None]] = {}
+        self.children: dict[str, dict[str, None]] = {}
+        self.ended: deque[Ended] = deque()
+        self.unsettled: deque[Card] = deque()
+        self.timers: Timers[tuple[str, Alarm]] = Timers()
+        self.changes = Changes()
+        self._new: set[str] = set()
+        self._offered: set[str] = set()
+        self._recent: dict[str, TaskState] = {}
+
+    # ----------------------------------------------------------------------------------------------- look up
+
+    def get(self, uid: str) -> Card:
+        """Return an active task.
+
+        Raises
+        ------
+        NotFound
+            No task with this UID is active.
+        """
+        card = self.cards.get(uid)
+        if card is None:
+            raise NotFound(f"No active task has the UID '{uid}'")
+        return card
+
+    def recent_state(self, uid: str) -> TaskState | None:
+        """Return the state of a task that ended a short while ago."""
+        return self._recent.get(uid)
+
+    # ----------------------------------------------------------------------------------------------- changes
+
+    def take_changes(self) -> Changes:
+        """Return what has changed, and begin a new collection."""
+        changes, self.changes = self.changes, Changes()
+        # A hand-over that ended before it left (its worker died) is none.
+        still = {c.uid: c for c in changes.starts if c.state is TaskState.RUNNING}
+        changes.starts = list(still.values())
+        self._new.clear()
+        return changes
+
+    def touch(self, card: Card, now: float) -> None:
+        """Note that the stored state of a task differs now."""
+        card.time_updated = now
+        if card.uid not in self._new and card.uid in self.cards:
+            self.changes.updated[card.uid] = card
+
+    def index(self, card: Card) -> None:
+        """Put an active task into the indexes that do not depend on its state."""
+        uid, spec = card.uid, card.spec
+        self.cards[uid] = card
+        for needed in card.unmet:
+            self.dependents.setdefault(needed, {})[uid] = None
+        parent = self.cards.get(spec.parent_uid) if spec.parent_uid else None
+        if parent is not None:
+            self.children.setdefault(parent.uid, {})[uid] = None
+            parent.open_children += 1
+        if spec.key:
+            key = (spec.name, spec.key)
+            if card.cancel_state in FINAL_STOPS:
+                self.leaving.setdefault(key, set()).add(uid)
+            else:
+                self.holders[key] = card
+
+    def begin(self, card: Card, state: TaskState, now: float, reason: str) -> None:
+        """Insert a new task that is in the indexes already."""
+        check(None, state)
+        card.state = state
+        card.time_updated = now
+        self._new.add(card.uid)
+        self.changes.inserted.append(card)
+        self._record(card, None, now, reason, None)
+        self.enter(card, now)
+
+    def move(
+        self, card: Card, new: TaskState, now: float, reason: str = "", *, error: TaskError | None = None
+    ) -> None:
+        """Change the state of a task.
+
+        Raises
+        ------
+        Conflict
+            The state machine does not know such a change.
+        """
+        old = card.state
+        check(old, new)
+        self._leave(card, new, now)
+        card.state = new
+        if new is not TaskState.RUNNING:
+            card.stage = Stage.FINISHING if card.finishing else None
+        self._record(card, old, now, reason, error)
+        self.enter(card, now)
+        self.touch(card, now)
+
+    def change_stage(self, card: Card, stage: Stage, now: float, reason: str) -> None:
+        """Let a running task be in another stage, and tell so."""
+        card.stage = stage
+        self._record(card, card.state, now, reason, None)
+        self.touch(card, now)
+
+    def end(
+        self,
+        card: Card,
+        state: TaskState,
+        now: float,
+        reason: str,
+        *,
+        outcome: Outcome | None = None,
+        error: TaskError | None = None,
+    ) -> None:
+        """Write the terminal record of a task and forget it; what follows is left to be followed up."""
+        self.move(card, state, now, reason, error=error)
+        uid = card.uid
+        del self.cards[uid]
+        self.changes.updated.pop(uid, None)
+        self.preempted.pop(uid, None)
+        for alarm in Alarm:
+            self.timers.drop((uid, alarm))
+        for needed in card.unmet:
+            waiting = self.dependents.get(needed)
+            if waiting is not None:
+                waiting.pop(uid, None)
+                if not waiting:
+                    del self.dependents[needed]
+        self.give_up_key(card)
+        self._recent[uid] = state
+        if len(self._recent) > _RECENT:
+            del self._recent[next(iter(self._recent))]
+        record = Ended(card, state, reason, outcome.time_stop if outcome else now, outcome)
+        self.changes.ended.append(record)
+        self.ended.append(record)
+
+    def give_up_key(self, card: Card) -> None:
+        """Let a task no longer stand for its key."""
+        key = (card.spec.name, card.spec.key)
+        if self.holders.get(key) is card:
+            del self.holders[key]
+
+    # ------------------------------------------------------------------------------------------- dispatching
+
+    def offer(self, card: Card, now: float) -> None:
+        """Let the dispatcher choose this task."""
+        self._offered.add(card.uid)
+        self.dispatcher.add(card, now)
+
+    def withdraw(self, card: Card) -> None:
+        """Take a task back from the dispatcher, if it is there."""
+        if card.uid in self._offered:
+            self._offered.discard(card.uid)
+            self.dispatcher.discard(card)
+
+    def is_offered(self, card: Card) -> bool:
+        """Tell whether the dispatcher may choose the task."""
+        return card.uid in self._offered
+
+    def picked(self, card: Card) -> None:
+        """Note that the dispatcher has let go of a task by choosing it."""
+        self._offered.discard(card.uid)
+
+    def enter(self, card: Card, now: float) -> None:
+        """Do what a state brings with it (also after a restart)."""
+        match card.state:
+            case TaskState.PENDING:
+                if card.time_ready is None:
+                    card.time_ready = max(now, card.run_after or now)
+                self.offer(card, now)
+            case TaskState.PAUSED:
+                if card.paused_since is None:
+                    card.paused_since = now
+            case TaskState.RUNNING:
+                self.running[card.uid] = card
+        if card.expires_at is not None and card.state in QUEUED:
+            self.timers.set((card.uid, Alarm.EXPIRY), card.expires_at)
+
+    def _leave(self, card: Card, new: TaskState, now: float) -> None:
+        match card.state:
+            case TaskState.PENDING | TaskState.WAITING_CHILDREN:
+                self.withdraw(card)
+            case TaskState.PAUSED:
+                if card.paused_since is not None:
+                    card.paused_s += max(now - card.paused_since, 0.0)
+                    card.paused_since = None
+            case TaskState.RUNNING:
+                del self.running[card.uid]
+                self.timers.drop((card.uid, Alarm.TIMEOUT))
+                self.timers.drop((card.uid, Alarm.KILL))
+        if new is TaskState.RUNNING:
+            self.timers.drop((card.uid, Alarm.EXPIRY))
+
+    def _record(
+        self, card: Card, old: TaskState | None, now: float, reason: str, error: TaskError | None
+    ) -> None:
+        at_work = TaskState.RUNNING in (old, card.state)
+        self.changes.transitions.append(
+            Transition(
+                card.uid,
+                now,
+                old,
+                card.state,
+                card.attempt,
+                reason,
+                card.worker_uid if at_work else None,
+                error,
+                card.stage if card.state is TaskState.RUNNING else None,
+            )
+        )
