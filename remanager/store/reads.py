@@ -13,6 +13,7 @@ from typing import Any
 from remanager.model.states import TaskState
 from remanager.store.records import EventRow, QueueEntryRow, Retention, TaskRow, WorkerRow
 from remanager.store.statements import query
+from remanager.store.task_reads import TaskReads
 
 _LARGEST = 2**63 - 1
 
@@ -24,17 +25,23 @@ class Reads:
     ----------
     connection : sqlite3.Connection
         Used by one thread at a time.
+
+    Attributes
+    ----------
+    tasks : TaskReads
+        Reads of the task queue.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
+        self.tasks = TaskReads(connection)
 
     def queue(self) -> list[QueueEntryRow]:
         """Return the plan queue in order."""
         return [QueueEntryRow(*row) for row in self.connection.execute(query("queue_all"))]
 
     def running(self) -> list[TaskRow]:
-        """Return the tasks in the state ``running``, oldest start first."""
+        """Return what runs outside of the task queue, oldest start first."""
         return [_task_row(row) for row in self.connection.execute(query("task_running"))]
 
     def task_row(self, uid: str) -> TaskRow | None:

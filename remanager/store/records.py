@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, overload
 
-from remanager.model.states import TaskState
+from remanager.model.states import TaskState, is_terminal
+
+_TERMINAL = json.dumps([state.value for state in TaskState if is_terminal(state)])
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -204,4 +207,9 @@ class Retention:
 
     def limits(self, now: float) -> dict[str, object]:
         """Return the parameters of the statements of retention; ``now`` in epoch seconds."""
-        return {"now": now, "records_before": now - self.records_s, "events": self.events}
+        return {
+            "now": now,
+            "states": _TERMINAL,
+            "records_before": now - self.records_s,
+            "events": self.events,
+        }

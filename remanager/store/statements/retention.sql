@@ -10,9 +10,10 @@ WHERE rowid IN (
 DELETE FROM task
 WHERE rowid IN (
     SELECT rowid FROM task
-    WHERE time_stop IS NOT NULL AND history_seq IS NULL AND time_stop <= :records_before
+    WHERE state IN (SELECT value FROM json_each(:states)) AND history_seq IS NULL
+        AND time_stop <= :records_before
         AND (return_value IS NULL OR result_expires IS NULL OR result_expires <= :now)
-    ORDER BY time_stop LIMIT :chunk
+    LIMIT :chunk
 );
 
 -- name: purge_events
@@ -25,7 +26,8 @@ SELECT
     EXISTS (SELECT 1 FROM task WHERE return_value IS NOT NULL AND result_expires <= :now)
     OR EXISTS (
         SELECT 1 FROM task
-        WHERE time_stop IS NOT NULL AND history_seq IS NULL AND time_stop <= :records_before
+        WHERE state IN (SELECT value FROM json_each(:states)) AND history_seq IS NULL
+            AND time_stop <= :records_before
             AND (return_value IS NULL OR result_expires IS NULL OR result_expires <= :now)
     )
     OR COALESCE((SELECT MAX(seq) FROM event) - :events >= (SELECT MIN(seq) FROM event), 0);

@@ -28,7 +28,7 @@ FROM task WHERE task_uid = :task_uid;
 SELECT task_uid, item_type, name, state, user, user_group, queue_rank, history_seq, background, attempt, worker_uid,
        origin_uid, time_created, time_start, time_stop, success, return_codec, result_expires, properties, msg,
        traceback, result, body, return_value
-FROM task WHERE state = 'running' AND time_stop IS NULL ORDER BY time_start, rowid;
+FROM task WHERE state = 'running' AND time_stop IS NULL AND task_number IS NULL ORDER BY time_start, rowid;
 
 -- name: task_states
 SELECT task_uid, state FROM task WHERE task_uid IN (SELECT value FROM json_each(:task_uids));

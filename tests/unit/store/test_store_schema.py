@@ -77,6 +77,7 @@ def test_schema_knows_which_states_are_terminal(connection: sqlite3.Connection, 
         connection.execute(sql, ("b", state.value, wrong))
 
 
+SORTED = {"task_running", "schedule_all", "job_members", "job_errors"}  # few rows, or those of one job
 NAMES = [name for name in STATEMENTS if name not in {"setting_all", "worker_all"}]
 
 
@@ -88,7 +89,7 @@ def test_statements_use_indexes(connection: sqlite3.Connection, name: str) -> No
         params = dict.fromkeys(_parameters(sql))
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", params)]
         assert not [step for step in plan if step in {"SCAN task", "SCAN event"}], plan
-        assert not [step for step in plan if "TEMP B-TREE" in step and name != "task_running"], plan
+        assert not [step for step in plan if "TEMP B-TREE" in step and name not in SORTED], plan
 
 
 def _parameters(sql: str) -> list[str]:

@@ -1,0 +1,117 @@
+-- Statements that change many rows in one transaction. The log is bounded: when it is long, its older half goes.
+
+-- name: tasks_insert
+INSERT INTO task (task_uid, task_number, item_type, name, state, stage, user, user_group, background, domain,
+                  task_group, label, key, priority, attempt, lease_epoch, worker_uid, origin_uid, job_uid,
+                  parent_uid, schedule_uid, time_created, time_ready, time_first_start, time_start, time_updated,
+                  run_after, expires_at, paused_since, pause_reasons, state_reason, depends, options, properties,
+                  log, body)
+VALUES (:task_uid, :task_number, :item_type, :name, :state, :stage, :user, :user_group, 1, :domain,
+        :task_group, :label, :key, :priority, :attempt, :lease_epoch, :worker_uid, :origin_uid, :job_uid,
+        :parent_uid, :schedule_uid, :time_created, :time_ready, :time_first_start, :time_start, :time_updated,
+        :run_after, :expires_at, :paused_since, :pause_reasons, :state_reason, :depends, :options, :properties,
+        :log, :body);
+
+-- name: task_number_reached
+UPDATE counter SET value = MAX(value, :task_number) WHERE name = 'task_number';
+
+-- name: tasks_update
+UPDATE task
+SET state = :state, stage = :stage, priority = :priority, attempt = :attempt, lease_epoch = :lease_epoch,
+    worker_uid = :worker_uid, run_after = :run_after, expires_at = :expires_at, time_ready = :time_ready,
+    time_first_start = :time_first_start, time_start = :time_start, time_updated = :time_updated,
+    paused_since = :paused_since, paused_s = :paused_s, pause_reasons = :pause_reasons,
+    cancel_reason = :cancel_reason, cancel_state = :cancel_state, rerun = :rerun, state_reason = :state_reason,
+    error_type = :error_type, msg = :msg, traceback = :traceback,
+    log = CASE WHEN LENGTH(log) < 65536 THEN log
+               ELSE SUBSTR(log, 32768 + INSTR(SUBSTR(log, 32768), CHAR(10))) END || :log
+WHERE task_uid = :task_uid AND time_stop IS NULL;
+
+-- name: tasks_edit
+UPDATE task
+SET task_group = :task_group, label = :label, options = :options, time_updated = :time_updated
+WHERE task_uid = :task_uid AND time_stop IS NULL;
+
+-- A report of an older hand-over finds no row.
+-- name: tasks_end
+UPDATE task
+SET state = :state, stage = NULL, attempt = :attempt, lease_epoch = :lease_epoch,
+    time_start = COALESCE(:time_start, time_start), time_stop = :time_stop, time_updated = :time_stop,
+    paused_since = NULL, paused_s = :paused_s, pause_reasons = NULL, cancel_reason = :cancel_reason,
+    cancel_state = NULL, rerun = 0, success = :success, state_reason = :state_reason, error_type = :error_type,
+    msg = :msg, traceback = :traceback, return_codec = :return_codec, result_expires = :result_expires,
+    progress = COALESCE(:progress, progress), actual_io = COALESCE(:actual_io, actual_io),
+    log = CASE WHEN LENGTH(log) < 65536 THEN log
+               ELSE SUBSTR(log, 32768 + INSTR(SUBSTR(log, 32768), CHAR(10))) END || :log,
+    checkpoint = NULL, return_value = :return_value
+WHERE task_uid = :task_uid AND time_stop IS NULL AND lease_epoch <= :lease_epoch;
+
+-- name: tasks_progress
+UPDATE task SET progress = :progress, actual_io = COALESCE(:actual_io, actual_io)
+WHERE task_uid = :task_uid AND time_stop IS NULL AND lease_epoch = :lease_epoch;
+
+-- name: tasks_checkpoint
+UPDATE task SET checkpoint = :checkpoint
+WHERE task_uid = :task_uid AND time_stop IS NULL AND lease_epoch = :lease_epoch;
+
+-- name: tags_insert
+INSERT INTO tag (task_id, key, value) SELECT id, :key, :value FROM task WHERE task_uid = :task_uid;
+
+-- name: tags_delete
+DELETE FROM tag WHERE task_id = (SELECT id FROM task WHERE task_uid = :task_uid);
+
+-- name: dependencies_insert
+INSERT OR IGNORE INTO dependency (task_id, needs_uid) SELECT id, :needs_uid FROM task WHERE task_uid = :task_uid;
+
+-- name: task_number_last
+SELECT value FROM counter WHERE name = 'task_number';
+
+-- name: tasks_by_state
+SELECT task_uid, state FROM task
+WHERE time_stop IS NULL AND task_number IS NOT NULL AND state = :state;
+
+-- name: task_log
+SELECT log FROM task WHERE task_uid = :task_uid;
+
+-- name: task_result
+SELECT state, success, return_codec, return_value, result_expires FROM task WHERE task_uid = :task_uid;
+
+-- name: task_bodies
+SELECT task_uid, body FROM task WHERE task_uid IN (SELECT value FROM json_each(:task_uids));
+
+-- name: task_checkpoints
+SELECT task_uid, checkpoint FROM task
+WHERE task_uid IN (SELECT value FROM json_each(:task_uids)) AND checkpoint IS NOT NULL;
+
+-- name: task_children
+SELECT task_uid, state FROM task WHERE parent_uid = :task_uid ORDER BY id LIMIT :limit;
+
+-- name: task_dependents
+SELECT task.task_uid, task.state FROM dependency JOIN task ON task.id = dependency.task_id
+WHERE dependency.needs_uid = :task_uid ORDER BY dependency.task_id LIMIT :limit;
+
+-- name: task_id_of_key
+SELECT id FROM task WHERE key = :key AND key <> '' AND name = :name ORDER BY id DESC LIMIT 1;
+
+-- name: tags_of_tasks
+SELECT task_id, key, value FROM tag
+WHERE task_id IN (SELECT value FROM json_each(:task_ids));
+
+-- name: tags_of_active
+SELECT tag.task_id, tag.key, tag.value
+FROM task CROSS JOIN tag ON tag.task_id = task.id
+WHERE task.state = :state AND task.time_stop IS NULL AND task.task_number IS NOT NULL;
+
+-- name: job_members
+SELECT state, COUNT(*), MIN(time_created), MIN(time_first_start), MAX(time_stop),
+       SUM(json_extract(progress, '$.done_size')), SUM(json_extract(progress, '$.total_size'))
+FROM task WHERE job_uid = :job_uid GROUP BY state;
+
+-- name: job_errors
+SELECT COALESCE(error_type, ''), COALESCE(msg, ''), COUNT(*) AS n FROM task
+WHERE job_uid = :job_uid AND state IN ('failed', 'dead_letter', 'dependency_failed', 'timed_out', 'lost')
+GROUP BY 1, 2 ORDER BY n DESC LIMIT :limit;
+
+-- name: type_sample
+SELECT state, time_created, time_ready, time_first_start, time_start, time_stop, attempt, actual_io FROM task
+WHERE name = :name AND time_stop IS NOT NULL ORDER BY time_stop DESC LIMIT :limit;
