@@ -1,0 +1,401 @@
+"""Which pending task starts next.
+
+The best effective priority goes first; among equals the user, then the group, with the fewest running tasks
+by weight, then the task submitted first. A group below its minimum of slots comes before all others.
+
+The cost of a choice grows with the number of groups that wait and of combinations of limits that cover
+waiting tasks, not with the number of tasks.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+
+from remanager.engine.task_queue.card import Card
+from remanager.engine.task_queue.lanes import Choice, Gate, Lane, LaneKey, Share, Ticket, lane_key
+from remanager.engine.task_queue.limits import Limit, Limits, TokenBucket
+from remanager.engine.task_queue.scopes import Scope, ScopeKey, scope_keys
+from remanager.engine.task_queue.shares import Aging
+from remanager.engine.task_queue.switches import Switches
+from remanager.model.task_spec import Where
+
+DUE_PORTION = 1000
+"""At most so many tasks whose time has come join the queue in one call; the others in the next ones."""
+
+_order = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class _Charge:
+    """What a running task occupies."""
+
+    scopes: tuple[ScopeKey, ...]
+    buckets: tuple[TokenBucket, ...]
+    lock: str | None
+
+
+class Dispatcher:
+    """Chooses among pending tasks. Knows these and, for limits, the running ones.
+
+    Parameters
+    ----------
+    aging : Aging, optional
+        None: tasks keep their priority however long they wait.
+
+    Attributes
+    ----------
+    limits : Limits
+        To be changed at any time; a change counts from the next call of :meth:`pick` on.
+    switches : Switches
+        Likewise.
+    """
+
+    def __init__(self, *, aging: Aging | None = None) -> None:
+        self.limits = Limits()
+        self.switches = Switches()
+        self._aging = aging
+        self._tickets: dict[str, Ticket] = {}
+        self._delayed: list[tuple[float, int, Ticket]] = []
+        self._delayed_size = 0
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._gates: dict[tuple[Where, tuple[Limit, ...], bool], Gate] = {}
+        self._open: dict[Where, set[Gate]] = {where: set() for where in Where}
+        self._closed: dict[Limit, list[Gate]] = {}
+        self._locked: dict[str, dict[LaneKey, Lane]] = {}
+        self._shares_of: dict[str, set[Share]] = {}
+        self._refills: list[tuple[float, int, Limit]] = []
+        self._steps: list[tuple[float, int, Lane]] = []
+        self._running: dict[str, _Charge] = {}
+        self._seen = (0, 0)
+        self._now = 0.0  # as of the last call that told it
+
+    def __len__(self) -> int:
+        """Return the number of pending tasks."""
+        return len(self._tickets)
+
+    # -------------------------------------------------------------------------------------- pending tasks
+
+    def add(self, card: Card, now: float) -> None:
+        """Take a pending task in; it stays aside until its ``run_after``.
+
+        Raises
+        ------
+        ValueError
+            It is there already.
+        """
+        if card.uid in self._tickets:
+            raise ValueError(f"Task '{card.uid}' is pending already")
+        self._now = now
+        ticket = self._tickets[card.uid] = Ticket(card)
+        if card.run_after is not None and card.run_after > now:
+            heappush(self._delayed, (card.run_after, next(_order), ticket))
+            self._delayed_size += 1
+        else:
+            self._enqueue(ticket)
+
+    def discard(self, card: Card) -> None:
+        """Let go of a task that is not pending any longer; nothing happens if it is not here."""
+        ticket = self._tickets.pop(card.uid, None)
+        if ticket is None:
+            return
+        if ticket.lane is None:
+            ticket.alive = False
+            self._delayed_size -= 1
+            if len(self._delayed) > 2 * self._delayed_size + 8:
+                self._delayed = [entry for entry in self._delayed if entry[2].alive]
+                heapify(self._delayed)
+        else:
+            lane = ticket.lane
+            lane.discard(ticket)
+            self._head_changed(lane)
+
+    def changed(self, card: Card, now: float) -> None:
+        """Take notice of a new priority, group or ``run_after`` of a pending task."""
+        if card.uid in self._tickets:
+            self.discard(card)
+            self.add(card, now)
+
+    # ---------------------------------------------------------------------------------------------- choice
+
+    def pick(self, now: float, slots: int, where: Where = Where.POOL) -> list[Card]:
+        """Choose the tasks that start now, and charge their limits and locks.
+
+        Returns
+        -------
+        list of Card
+            At most ``slots``, best first. They are pending no longer.
+        """
+        self._refresh(now)
+        picked: list[Card] = []
+        while len(picked) < slots:
+            lane = self._next(now, where)
+            if lane is None:
+                break
+            picked.append(self._start(lane, now))
+        return picked
+
+    def peek(self, now: float, where: Where = Where.POOL) -> Card | None:
+        """Return the task that would start next if there were a slot for it."""
+        self._refresh(now)
+        lane = self._next(now, where)
+        return lane.first().card if lane else None
+
+    def adopt(self, card: Card) -> None:
+        """Count a task that runs already, as after a restart; it takes no token."""
+        self._occupy(card, _Charge(scope_keys(card.spec), (), card.spec.options.resource_lock))
+
+    def release(self, card: Card, *, refund: bool = False) -> None:
+        """Count a task no longer: its execution has ended, or was given back before it began.
+
+        Nothing happens if it is not counted. With ``refund`` its tokens are returned.
+        """
+        charge = self._running.pop(card.uid, None)
+        if charge is None:
+            return
+        self.limits.count_end(charge.scopes)
+        self._user_changed(card.spec.user)
+        if refund:
+            for bucket in charge.buckets:
+                bucket.give_back()
+        if charge.lock is not None and self.limits.locks.get(charge.lock) == card.uid:
+            del self.limits.locks[charge.lock]
+            for lane in self._locked.pop(charge.lock, {}).values():
+                self._file(lane)
+        for limit in self.limits.over(charge.scopes):
+            if not self.limits.is_full(limit):
+                self._reopen(limit)
+
+    def wait_reason(self, card: Card, now: float) -> str:
+        """Return why a pending task does not run, in a word of the protocol; empty if it is not here.
+
+        ``paused`` is a task whose scope is switched off and whose state will follow.
+        """
+        ticket = self._tickets.get(card.uid)
+        if ticket is None:
+            return ""
+        if ticket.lane is None and card.run_after is not None and card.run_after > now:
+            return "backoff" if card.attempt else "run_after"
+        keys = scope_keys(card.spec)
+        if self.switches.any_of(keys):
+            return "paused"
+        for limit in self.limits.over(keys):
+            refusal = self.limits.refusal(limit, now)
+            if refusal is not None:
+                return refusal
+        lock = card.spec.options.resource_lock
+        if lock is not None and lock in self.limits.locks:
+            return f"resource_lock:{lock}"
+        return "slot"
+
+    def effective_priority(self, card: Card, now: float) -> int:
+        """Return the priority of a task with what it has gained by waiting."""
+        return self._aging.effective(card, now) if self._aging else card.priority
+
+    def next_wakeup(self, now: float) -> float | None:
+        """Return when something may start that could not at the last :meth:`pick`, without any other event.
+
+        Returns
+        -------
+        float or None
+            Epoch seconds: the first ``run_after``, the next token of a limit that holds tasks back, or the
+            end of a timed pause.
+        """
+        while self._delayed and not self._delayed[0][2].alive:
+            heappop(self._delayed)
+        times = [self._delayed[0][0]] if self._delayed else []
+        if self._refills:
+            times.append(self._refills[0][0])
+        until = self.switches.next_until()
+        if until is not None:
+            times.append(until)
+        return max(min(times), now) if times else None
+
+    # ----------------------------------------------------------------------------------- places of tasks
+
+    def _enqueue(self, ticket: Ticket) -> None:
+        key = lane_key(ticket.card)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(key, ticket.card)
+            lane.push(ticket)
+            self._file(lane)
+        else:
+            lane.push(ticket)
+            self._head_changed(lane)
+
+    def _head_changed(self, lane: Lane) -> None:
+        """Put a lane in its right place after its first task may have become another one."""
+        if not lane.size:
+            del self._lanes[lane.key]
+            if lane.holder is None:
+                self._unlist_locked(lane)
+            else:
+                self._take_out(lane)
+        elif self._aging is not None and lane.holder is not None:
+            self._look_at_age(lane)
+
+    def _file(self, lane: Lane) -> None:
+        """Put a lane behind the gate of the limits and switches that cover it."""
+        limits, held = self.limits.over(lane.scopes), self.switches.any_of(lane.scopes)
+        key = lane.key.where, limits, held
+        gate = self._gates.get(key)
+        if gate is None:
+            gate = self._gates[key] = Gate(lane.key.where, limits, held)
+        if self._aging is not None:
+            lane.level = self._aging.effective(lane.first().card, self._now)
+            self._await_step(lane)
+        user = lane.key.user
+        share = gate.add(lane, self.limits.share((Scope.USER, user)))
+        self._shares_of.setdefault(user, set()).add(share)
+        if not gate.closed:
+            self._open[gate.where].add(gate)
+
+    def _take_out(self, lane: Lane) -> None:
+        """Take a lane from behind its gate."""
+        share = lane.holder
+        assert isinstance(share, Share)
+        share.remove(lane)
+        if not share.size:
+            share.gate.drop(share)
+            shares = self._shares_of[share.user]
+            shares.remove(share)
+            if not shares:
+                del self._shares_of[share.user]
+
+    def _unlist_locked(self, lane: Lane) -> None:
+        assert lane.key.lock is not None
+        lanes = self._locked[lane.key.lock]
+        del lanes[lane.key]
+        if not lanes:
+            del self._locked[lane.key.lock]
+
+    def _user_changed(self, user: str) -> None:
+        """Order the tasks of a user anew after one of them started or ended."""
+        user_share = self.limits.share((Scope.USER, user))
+        for share in self._shares_of.get(user, ()):
+            share.gate.refile(share, user_share)
+
+    def _look_at_age(self, lane: Lane) -> None:
+        assert self._aging is not None
+        if self._aging.effective(lane.first().card, self._now) != lane.level:
+            self._take_out(lane)
+            self._file(lane)
+        else:
+            self._await_step(lane)
+
+    def _await_step(self, lane: Lane) -> None:
+        """See to it that the lane is looked at when its first task gains a step."""
+        assert self._aging is not None
+        due = self._aging.next_step(lane.first().card, self._now)
+        if due is not None and (lane.next_step is None or due < lane.next_step):
+            lane.next_step = due
+            heappush(self._steps, (due, next(_order), lane))
+
+    # ---------------------------------------------------------------------------------------------- choice
+
+    def _next(self, now: float, where: Where) -> Lane | None:
+        """Return the lane whose first task starts next; whatever holds back a better one is set aside."""
+        groups = self.limits.starving()
+        lane = self._admitted(now, where, groups) if groups else None
+        return lane or self._admitted(now, where, None)
+
+    def _admitted(self, now: float, where: Where, groups: frozenset[str] | None) -> Lane | None:
+        while True:
+            best: Choice | None = None
+            gate = None
+            for candidate in list(self._open[where]):
+                choice = candidate.best(self._group_share, groups)
+                if choice is None:
+                    if groups is None:
+                        self._open[where].discard(candidate)
+                elif best is None or choice < best:
+                    best, gate = choice, candidate
+            if best is None or gate is None:
+                return None
+            refusing = next((limit for limit in gate.limits if self.limits.refusal(limit, now)), None)
+            lock = best.lane.key.lock
+            if refusing is not None:
+                self._close(refusing, now)
+            elif lock is not None and lock in self.limits.locks:
+                self._take_out(best.lane)
+                self._locked.setdefault(lock, {})[best.lane.key] = best.lane
+            else:
+                return best.lane
+
+    def _start(self, lane: Lane, now: float) -> Card:
+        ticket = lane.first()
+        card = ticket.card
+        del self._tickets[card.uid]
+        lane.discard(ticket)
+        limits = self.limits.over(lane.scopes)
+        buckets = tuple(limit.bucket for limit in limits if limit.bucket is not None)
+        for bucket in buckets:
+            bucket.take(now)
+        self._head_changed(lane)
+        self._occupy(card, _Charge(lane.scopes, buckets, lane.key.lock))
+        return card
+
+    def _occupy(self, card: Card, charge: _Charge) -> None:
+        self._running[card.uid] = charge
+        self.limits.count_start(charge.scopes)
+        if charge.lock is not None:
+            self.limits.locks[charge.lock] = card.uid
+        self._user_changed(card.spec.user)
+
+    def _group_share(self, group: str) -> float:
+        return self.limits.share((Scope.GROUP, group))
+
+    # ---------------------------------------------------------------------------------- gates and the time
+
+    def _close(self, limit: Limit, now: float) -> None:
+        """Set everything aside that a limit covers."""
+        limit.denied += 1
+        aside = self._closed.setdefault(limit, [])
+        for gates in self._open.values():
+            covered = [gate for gate in gates if limit in gate.limits]
+            for gate in covered:
+                gate.closed = True
+                gates.remove(gate)
+            aside += covered
+        if limit.bucket is not None and not self.limits.is_full(limit):
+            heappush(self._refills, (limit.bucket.next_token(now), next(_order), limit))
+
+    def _reopen(self, limit: Limit) -> None:
+        """Let everything come back that a limit has set aside; another one may set it aside again."""
+        for gate in self._closed.pop(limit, ()):
+            gate.closed = False
+            self._open[gate.where].add(gate)
+
+    def _refresh(self, now: float) -> None:
+        """Bring everything up to the present time and the present limits and switches."""
+        self._now = now
+        seen = (self.limits.version, self.switches.version)
+        if seen != self._seen:
+            self._seen = seen
+            self._file_all_anew()
+        for _ in range(DUE_PORTION):
+            if not self._delayed or self._delayed[0][0] > now:
+                break
+            ticket = heappop(self._delayed)[2]
+            if ticket.alive:
+                self._delayed_size -= 1
+                self._enqueue(ticket)
+        while self._refills and self._refills[0][0] <= now:
+            self._reopen(heappop(self._refills)[2])
+        while self._steps and self._steps[0][0] <= now:
+            due, _, lane = heappop(self._steps)
+            if lane.next_step == due:
+                lane.next_step = None
+                if lane.holder is not None:
+                    self._look_at_age(lane)
+
+    def _file_all_anew(self) -> None:
+        for kept in (self._gates, self._closed, self._locked, self._shares_of, self._refills, self._steps):
+            kept.clear()
+        for gates in self._open.values():
+            gates.clear()
+        for lane in self._lanes.values():
+            lane.holder = lane.next_step = None
+            self._file(lane)

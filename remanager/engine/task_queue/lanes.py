@@ -1,0 +1,312 @@
+"""Pending tasks in lanes, and lanes behind gates.
+
+Tasks of one lane are alike to every limit, switch and lock, and have one priority: the one submitted first
+is the next of them. All lanes that the same limits and switches cover stand behind one gate, which is open
+for all of them or for none. So what is held back is passed over at once, however many tasks it is.
+
+Within a gate, lanes of one user and group at one priority form a share. Heaps are corrected when they are
+read: an entry that no longer says the truth is dropped when it comes to the top.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush, heapreplace
+from typing import NamedTuple
+
+from remanager.engine.task_queue.card import Card
+from remanager.engine.task_queue.limits import Limit
+from remanager.engine.task_queue.scopes import scope_keys
+from remanager.model.task_spec import Where
+
+_order = itertools.count()  # tells entries of a heap apart that are equal otherwise
+_SPARE = 8  # outdated entries that a heap may hold beside as many as it has valid ones
+
+
+class Ticket:
+    """A place in the queue of a pending task; ``lane`` is None while the task waits for its time."""
+
+    __slots__ = ("alive", "card", "lane")
+
+    def __init__(self, card: Card) -> None:
+        self.card = card
+        self.alive = True
+        self.lane: Lane | None = None
+
+
+class Node:
+    """Something with a first number that is kept in a :class:`NumberHeap`."""
+
+    __slots__ = ("holder", "listed")
+
+    def __init__(self) -> None:
+        self.holder: NumberHeap | None = None
+        self.listed = 0
+
+    def first_number(self) -> int:
+        """Return the smallest number of a task in it; it must not be empty."""
+        raise NotImplementedError
+
+    def sooner(self) -> None:
+        """Say that the first number may be smaller now."""
+        if self.holder is not None:
+            self.holder.relist(self)
+
+
+class NumberHeap(Node):
+    """Nodes ordered by their first numbers."""
+
+    __slots__ = ("_heap", "size")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._heap: list[tuple[int, int, Node]] = []
+        self.size = 0
+
+    def put(self, node: Node) -> None:
+        """Take a node in; it must not be empty."""
+        node.holder = self
+        self.size += 1
+        self._push(node)
+
+    def remove(self, node: Node) -> None:
+        """Give a node out."""
+        node.holder = None
+        self.size -= 1
+
+    def relist(self, node: Node) -> None:
+        """Order a node anew whose first number may be smaller now."""
+        if node.first_number() < node.listed:
+            self._push(node)
+
+    def first(self) -> Node:
+        """Return the node with the smallest number; there must be one."""
+        while True:
+            listed, _, node = self._heap[0]
+            if node.holder is not self or node.listed != listed:
+                heappop(self._heap)
+                continue
+            number = node.first_number()
+            if number == listed:
+                return node
+            node.listed = number
+            heapreplace(self._heap, (number, next(_order), node))
+
+    def first_number(self) -> int:
+        return self.first().first_number()
+
+    def _push(self, node: Node) -> None:
+        node.listed = node.first_number()
+        heappush(self._heap, (node.listed, next(_order), node))
+        if len(self._heap) > 2 * self.size + _SPARE:
+            self._heap = list(
+                {e[2]: e for e in self._heap if e[2].holder is self and e[2].listed == e[0]}.values()
+            )
+            heapify(self._heap)
+        self.sooner()
+
+
+class LaneKey(NamedTuple):
+    """What the tasks of a lane have in common."""
+
+    where: Where
+    domain: str
+    task_type: str
+    group: str
+    user: str
+    schedule_uid: str | None
+    lock: str | None
+    priority: int
+
+
+def lane_key(card: Card) -> LaneKey:
+    """Return the key of the lane that a task belongs to."""
+    spec = card.spec
+    return LaneKey(
+        spec.options.where,
+        spec.domain,
+        spec.name,
+        spec.group,
+        spec.user,
+        spec.schedule_uid,
+        spec.options.resource_lock,
+        card.priority,
+    )
+
+
+class Lane(Node):
+    """Tasks that are alike, ordered by number.
+
+    Attributes
+    ----------
+    scopes : tuple of ScopeKey
+        Scopes of its tasks.
+    size : int
+        Number of its tasks.
+    level : int
+        Effective priority of the first one, as of the last look.
+    next_step : float or None
+        When to look again, epoch seconds.
+    """
+
+    __slots__ = ("_heap", "key", "level", "next_step", "scopes", "size")
+
+    def __init__(self, key: LaneKey, card: Card) -> None:
+        super().__init__()
+        self.key = key
+        self.scopes = scope_keys(card.spec)
+        self.size = 0
+        self.level = key.priority
+        self.next_step: float | None = None
+        self._heap: list[tuple[int, int, Ticket]] = []
+
+    def push(self, ticket: Ticket) -> None:
+        """Add a task."""
+        ticket.lane = self
+        self.size += 1
+        heappush(self._heap, (ticket.card.number, next(_order), ticket))
+        self.sooner()
+
+    def discard(self, ticket: Ticket) -> None:
+        """Take a task out."""
+        ticket.alive = False
+        ticket.lane = None
+        self.size -= 1
+        if len(self._heap) > 2 * self.size + _SPARE:
+            self._heap = [entry for entry in self._heap if entry[2].alive]
+            heapify(self._heap)
+
+    def first(self) -> Ticket:
+        """Return the next task; there must be one."""
+        while not self._heap[0][2].alive:
+            heappop(self._heap)
+        return self._heap[0][2]
+
+    def first_number(self) -> int:
+        return self.first().card.number
+
+
+class Share(NumberHeap):
+    """Lanes of one user and group at one effective priority, behind one gate."""
+
+    __slots__ = ("gate", "group", "level", "user")
+
+    def __init__(self, gate: Gate, level: int, user: str, group: str) -> None:
+        super().__init__()
+        self.gate = gate
+        self.level = level
+        self.user = user
+        self.group = group
+
+
+class Choice(NamedTuple):
+    """A lane, and what it is compared by with others: smaller is better."""
+
+    level: int
+    user_share: float
+    group_share: float
+    number: int
+    lane: Lane
+
+
+# Groups by share of the user; each holds the shares (user, group) of users with that share.
+_Level = dict[float, dict[str, NumberHeap]]
+
+
+class Gate:
+    """Lanes that the same limits and switches cover.
+
+    Attributes
+    ----------
+    limits : tuple of Limit
+        Limits that can hold its tasks back.
+    closed : bool
+        Whether a switch, or a limit as of the last look, holds its tasks.
+    """
+
+    __slots__ = ("_levels", "_shares", "closed", "limits", "where")
+
+    def __init__(self, where: Where, limits: tuple[Limit, ...], closed: bool) -> None:
+        self.where = where
+        self.limits = limits
+        self.closed = closed
+        self._levels: dict[int, _Level] = {}
+        self._shares: dict[tuple[int, str, str], Share] = {}
+
+    def add(self, lane: Lane, user_share: float) -> Share:
+        """Take a lane in at its level; return the share that it belongs to."""
+        key = lane.level, lane.key.user, lane.key.group
+        share = self._shares.get(key)
+        if share is not None:
+            share.put(lane)
+            return share
+        share = self._shares[key] = Share(self, *key)
+        share.put(lane)
+        self._file(share, user_share)
+        return share
+
+    def drop(self, share: Share) -> None:
+        """Let go of a share that is empty now."""
+        self._unfile(share)
+        del self._shares[share.level, share.user, share.group]
+
+    def refile(self, share: Share, user_share: float) -> None:
+        """Take notice of what the user of a share has now."""
+        self._unfile(share)
+        self._file(share, user_share)
+
+    def best(self, group_share: Callable[[str], float], groups: frozenset[str] | None) -> Choice | None:
+        """Return the lane that is next in turn, of some groups or of all (None)."""
+        for level, user_share, by_group in self._parts(groups is None):
+            found = by_group if groups is None else groups.intersection(by_group)
+            if found:
+                first = min((group_share(g), by_group[g].first_number(), g) for g in found)
+                share = by_group[first[2]].first()
+                assert isinstance(share, Share)
+                lane = share.first()
+                assert isinstance(lane, Lane)
+                return Choice(level, user_share, first[0], first[1], lane)
+        return None
+
+    def _parts(self, first_only: bool) -> Iterator[tuple[int, float, dict[str, NumberHeap]]]:
+        """Yield what is at each level and share of the user, best first; nothing of it is empty."""
+        if first_only:
+            if self._levels:
+                level = min(self._levels)
+                user_share = min(self._levels[level])
+                yield level, user_share, self._levels[level][user_share]
+            return
+        for level, by_user_share in sorted(self._levels.items()):
+            for user_share, by_group in sorted(by_user_share.items()):
+                yield level, user_share, by_group
+
+    def _file(self, share: Share, user_share: float) -> None:
+        by_group = self._levels.setdefault(share.level, {}).setdefault(user_share, {})
+        heap = by_group.get(share.group)
+        if heap is None:
+            heap = by_group[share.group] = _Filed(user_share)
+        heap.put(share)
+
+    def _unfile(self, share: Share) -> None:
+        heap = share.holder
+        assert isinstance(heap, _Filed)
+        heap.remove(share)
+        if not heap.size:
+            by_user_share = self._levels[share.level]
+            by_group = by_user_share[heap.user_share]
+            del by_group[share.group]
+            if not by_group:
+                del by_user_share[heap.user_share]
+                if not by_user_share:
+                    del self._levels[share.level]
+
+
+class _Filed(NumberHeap):
+    """Shares of one group whose users have the same share."""
+
+    __slots__ = ("user_share",)
+
+    def __init__(self, user_share: float) -> None:
+        super().__init__()
+        self.user_share = user_share
