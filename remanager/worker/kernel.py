@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import signal
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +119,8 @@ class KernelMainThread:
         os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
         ns = new_namespace(ipython_kernel=True)
         address = kernel_address(config, Path(jupyter_runtime_dir()))
+        main = sys.modules["__main__"]
+        spec = main.__spec__
         app = KernelApp.instance(user_ns=ns, config=kernel_config(config, address))
         app.keep_connection_file = address.file is not None
         try:
@@ -126,6 +129,7 @@ class KernelMainThread:
             raise RuntimeError(
                 f"IPython cannot use the profile '{app.profile}'; the console output says why"
             ) from exc
+        main.__spec__ = spec  # that of a start-up module would have spawned processes run it
         self._app = app
         app.kernel.on_work = self._on_work
         app.kernel.on_cell = self._on_cell

@@ -121,7 +121,8 @@ class WorkerKernel(IPythonKernel):  # type: ignore[misc]
     shell_class = traitlets.Type(KernelShell)
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Otherwise IPython makes a module that only looks as if it had the namespace.
+        super().__init__(user_module=sys.modules["__main__"], **kwargs)
         self.on_work: Callable[[], None] = lambda: None
         self.on_cell: Callable[[bool], None] = lambda _runs: None
         self.shell_handlers[WORK_REQUEST] = self._work_request

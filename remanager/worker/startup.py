@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 Namespace = dict[str, Any]
 
 _RUN_ENGINE_NAMES = ("RE", "db")
+# What the import system keeps in a module.
+_NAMES_OF_IMPORT = frozenset({*vars(ModuleType("")), "__builtins__", "__cached__", "__file__", "__path__"})
 _MISSING = object()
 
 
@@ -51,7 +53,7 @@ def load_startup(config: WorkerConfig) -> Namespace:
     ----------
     config : WorkerConfig
         ``startup_dir``, or ``startup_profile`` and ``ipython_dir``, or ``startup_script``, or
-        ``startup_module`` is used; with none of them the namespace is empty.
+        ``startup_module`` is used; with none of them nothing is loaded.
 
     Returns
     -------
@@ -82,11 +84,18 @@ def load_startup(config: WorkerConfig) -> Namespace:
 
 
 def new_namespace(*, ipython_kernel: bool) -> Namespace:
-    """Return an empty namespace that start-up code can reach; what was registered before is forgotten."""
+    """Return a namespace that start-up code can reach; what was registered before is forgotten.
+
+    It is that of the module ``__main__``, as in IPython.
+    """
     compat.set_worker_environment(ipython_kernel=ipython_kernel)
     compat.install()
     clear_registered_items()
-    ns: Namespace = {}
+    # Spawned processes import the main module anew: the worker's, which does nothing then.
+    spec = sys.modules["__main__"].__spec__
+    sys.modules["__main__"] = main = ModuleType("__main__")
+    main.__spec__ = spec
+    ns = vars(main)
     compat.set_user_namespace(ns, use_ipython=ipython_kernel)
     return ns
 
@@ -184,7 +193,7 @@ def load_module(name: str, ns: Namespace) -> None:
         module = importlib.import_module(name)
     except BaseException as exc:  # the code may raise anything, SystemExit included
         raise loading_error(f"Error while loading module {name!r}: {exc}", exc) from exc
-    ns.update(vars(module))
+    ns.update({key: value for key, value in vars(module).items() if key not in _NAMES_OF_IMPORT})
 
 
 def load_script_into_namespace(

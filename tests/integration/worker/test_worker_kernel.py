@@ -397,6 +397,29 @@ def test_a_script_comes_after_the_profile(profile: Profile) -> None:
     assert worker.leave() == 0
 
 
+def test_a_module_comes_after_the_profile_and_is_not_run_in_spawned_processes(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (profile.directory / "lab_startup.py").write_text(
+        "import sys\nprint('loading ' + 'the lab')\nsetattr(sys.modules['__main__'], 'added', first + 1)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(profile.directory))
+    worker = profile.launch("__import__('builtins').first = 1\n", startup_module="lab_startup").open()
+    script = """
+        import multiprocessing
+        assert added == 2
+        process = multiprocessing.get_context("spawn").Process(target=print, args=("from a child",))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+    """
+    finished = worker.script(script)
+    assert finished.success, finished.traceback
+    worker.manager.until(said(worker, "from a child"))
+    assert worker.manager.text().count("loading the lab") == 1
+    assert worker.leave() == 0
+
+
 def test_a_missing_script_or_profile_ends_the_start(profile: Profile) -> None:
     worker = profile.launch("x = 1\n", startup_script="/no/such/file.py")
     assert "script was not found" in worker.manager.expect(EnvironmentFailed).msg

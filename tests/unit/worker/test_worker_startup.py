@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def _restored_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("_QSERVER_RE_WORKER_ACTIVE", "_QSERVER_RUNNING_IPYTHON_KERNEL"):
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     before = dict(sys.modules)
     yield
     modules.uninstall()
@@ -41,7 +43,7 @@ def write(directory: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(textwrap.dedent(text))
     return directory
 
 
@@ -62,6 +64,44 @@ def test_files_of_a_directory_share_a_namespace_in_order(tmp_path: Path) -> None
     assert ns["later"]() == "ok"
     assert "__file__" not in ns
     assert ns["__name__"] == "__main__"
+
+
+def test_main_module_is_the_namespace(tmp_path: Path) -> None:
+    """As in IPython: libraries put devices into ``__main__``, and look names of classes up there."""
+    write(
+        tmp_path,
+        {
+            "a.py": """
+                from __future__ import annotations
+                import pickle, sys, typing
+                class Axis: pass
+                class Stage:
+                    x: Axis
+                hints = typing.get_type_hints(Stage)
+                copy = pickle.loads(pickle.dumps(Axis()))
+                setattr(sys.modules["__main__"], "added", 5)
+                seen = added
+            """
+        },
+    )
+    ns = load_startup(config(startup_dir=str(tmp_path)))
+    assert ns["hints"] == {"x": ns["Axis"]}
+    assert isinstance(ns["copy"], ns["Axis"])
+    assert ns["added"] == ns["seen"] == 5
+
+
+def test_main_module_keeps_its_identity_beside_a_start_up_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes that are spawned run the main module again: that must never be the start-up code."""
+    write(tmp_path, {"lab_rm_main.py": "import sys\nsys.modules['__main__'].added = 5\nown = 6"})
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = sys.modules["__main__"].__spec__
+    ns = load_startup(config(startup_module="lab_rm_main"))
+    assert (ns["added"], ns["own"]) == (5, 6)
+    main = sys.modules["__main__"]
+    assert (main.__name__, main.__spec__) == ("__main__", spec)
+    assert not hasattr(main, "__file__")
 
 
 def test_annotations_are_not_postponed_by_the_loader(tmp_path: Path) -> None:
@@ -195,7 +235,7 @@ def test_module(tmp_path: Path) -> None:
 
 
 def test_no_start_up_code_and_too_much_of_it(tmp_path: Path) -> None:
-    assert load_startup(config()) == {}
+    assert all(name.startswith("__") for name in load_startup(config()))
     with pytest.raises(ValueError, match="Multiple sources"):
         load_startup(config(startup_dir=str(tmp_path), startup_module="module"))
 
