@@ -20,7 +20,7 @@ import zmq
 
 from remanager.daemon.keys import KEYS_NAME, read_keys, read_server_key
 from remanager.daemon.settings import Settings
-from remanager.daemon.sockets import check_curve_key
+from remanager.daemon.sockets import AddressError, bind, check_curve_key
 from remanager.model.errors import RemanagerError
 from remanager.model.principal import Role
 from remanager.plans.permissions import load_permissions
@@ -110,7 +110,14 @@ def state_directory(settings: Settings) -> Findings:
 
 
 def holder(settings: Settings) -> dict[str, object] | None:
-    """Return who holds the state directory (``pid``, ``host``); empty if unknown, None if nobody does."""
+    """Return who holds the state directory; None if nobody does.
+
+    Returns
+    -------
+    dict or None
+        ``pid``, ``host``, ``time_started`` and, once requests are answered, ``control_address``; empty if the
+        file does not say.
+    """
     try:
         fd = os.open(settings.state_dir / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -127,13 +134,30 @@ def holder(settings: Settings) -> dict[str, object] | None:
     return None
 
 
+def control_address(settings: Settings) -> str:
+    """Return the address on which a running daemon answers; that of the settings if none is known to run."""
+    return str((holder(settings) or {}).get("control_address", settings.zmq_control_addr))
+
+
+def client_address(address: str) -> str:
+    """Return the address by which a client on this machine reaches a daemon's address."""
+    for wildcard in ("*", "0.0.0.0", "[::]"):
+        address = address.replace(f"tcp://{wildcard}:", "tcp://localhost:")
+    return address
+
+
 def running_manager(settings: Settings) -> Findings:
     """Look who uses the state directory."""
     found = holder(settings)
     if found is None:
         yield Finding(Level.OK, "daemon", "no daemon runs on this state directory")
-    else:
-        yield Finding(Level.OK, "daemon", f"runs as process {found.get('pid', '?')}")
+        return
+    yield Finding(Level.OK, "daemon", f"runs as process {found.get('pid', '?')}")
+    runs, wanted = (client_address(a) for a in (control_address(settings), settings.zmq_control_addr))
+    if runs != wanted and not wanted.endswith(":*"):
+        text = f"the daemon of this state directory answers on {runs}, but these options say {wanted}"
+        remedy = "Give doctor the options of that daemon, or name another --state-dir."
+        yield Finding(Level.WARNING, "daemon", text, remedy)
 
 
 def store(settings: Settings) -> Findings:
@@ -171,10 +195,11 @@ def addresses(settings: Settings) -> Findings:
     for topic, address in wanted:
         with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
             try:
-                socket.bind(address)
-            except zmq.ZMQError as exc:
-                remedy = "Stop the process that uses it (ss -ltnp), or choose another address."
-                yield Finding(Level.FAULT, topic, f"{address} cannot be used: {exc.strerror}", remedy)
+                bind(socket, address, what=topic.partition(" ")[0], remedy="")
+            except AddressError as exc:
+                taken = "in use" in str(exc)
+                remedy = "Stop the process that uses it (ss -ltnp)" if taken else "Correct it"
+                yield Finding(Level.FAULT, topic, str(exc).strip(), f"{remedy}, or choose another address.")
             else:
                 yield Finding(Level.OK, topic, f"{address} is free")
 
@@ -302,7 +327,7 @@ def worker_python(settings: Settings) -> Findings:
 def client_variables(settings: Settings) -> Findings:
     """Look whether clients that are started here would talk to this daemon."""
     for name, address in (
-        ("QSERVER_ZMQ_CONTROL_ADDRESS", settings.zmq_control_addr),
+        ("QSERVER_ZMQ_CONTROL_ADDRESS", control_address(settings)),
         ("QSERVER_ZMQ_INFO_ADDRESS", settings.zmq_info_addr),
     ):
         client = os.environ.get(name)

@@ -10,7 +10,15 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from remanager.cli.checks import CHECKS, Finding, Level, holder, server_public_key
+from remanager.cli.checks import (
+    CHECKS,
+    Finding,
+    Level,
+    client_address,
+    control_address,
+    holder,
+    server_public_key,
+)
 from remanager.cli.send import ExitStatus
 from remanager.cli.start import parse
 from remanager.daemon.settings import Settings, SettingsError
@@ -22,18 +30,11 @@ ANSWER_TIMEOUT_S = 5.0
 _STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
 
 
-def client_address(address: str) -> str:
-    """Return the address by which a client on this machine reaches a daemon's address."""
-    for wildcard in ("*", "0.0.0.0", "[::]"):
-        address = address.replace(f"tcp://{wildcard}:", "tcp://localhost:")
-    return address
-
-
 def answer(settings: Settings) -> Iterator[Finding]:
     """Look whether a running daemon answers, and how it is."""
     if holder(settings) is None:
         return
-    address = client_address(settings.zmq_control_addr)
+    address = client_address(control_address(settings))
     try:
         public = server_public_key(settings)
     except RemanagerError:

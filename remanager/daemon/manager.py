@@ -129,6 +129,7 @@ class ManagerProcess:
                 identities=KeyRing(settings.state_dir / KEYS_NAME) if private_key else None,
             )
             control.start()
+            store.tell(control_address=control.address)
             self._supervisor.start_heartbeats()
             manager.background.spawn(self._repeat_status(manager), "status repeat")
             logger.info("The manager is ready: %s, state in %s", control.address, settings.state_dir)

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     SECONDS = "seconds"
     NAMES = "names"
     CHOICE = "choice"
+    ADDRESS = "address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "zmq_control_addr",
-        Kind.TEXT,
+        Kind.ADDRESS,
         "Address on which requests are answered.",
         ("--zmq-control-addr", "--zmq-addr"),
         ("QSERVER_ZMQ_CONTROL_ADDRESS_FOR_SERVER",),
@@ -120,7 +121,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "zmq_info_addr",
-        Kind.TEXT,
+        Kind.ADDRESS,
         "Address on which console output and status are published.",
         ("--zmq-info-addr", "--zmq-publish-console-addr"),
         ("QSERVER_ZMQ_INFO_ADDRESS_FOR_SERVER",),

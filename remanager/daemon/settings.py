@@ -167,6 +167,7 @@ def _files_of(code: StartupCode, values: dict[str, Any], state_dir: Path) -> tup
     """Find the files with the lists and with the permissions."""
     lists: Path | None = values.pop("existing_plans_and_devices_path", None)
     permissions: Path | None = values.pop("user_group_permissions_path", None)
+    named = permissions is not None
     if lists is None:
         lists = state_dir / LISTS_FILE if code.demo_mode else code.beside
     if permissions is None:
@@ -180,7 +181,17 @@ def _files_of(code: StartupCode, values: dict[str, Any], state_dir: Path) -> tup
     lists, permissions = _file_in(lists, LISTS_FILE), _file_in(permissions, PERMISSIONS_FILE)
     if not lists.parent.is_dir() and lists.parent != state_dir:
         raise SettingsError(f"the directory for the list of plans and devices does not exist: {lists.parent}")
+    # One beside the start-up code may be missing; one that is named must not be passed over in silence.
+    if named and not permissions.exists() and values.get("user_group_permissions_reload") != "NEVER":
+        raise SettingsError(f"the file with the user group permissions does not exist: {permissions}")
     return lists, permissions
+
+
+def _configuration(path: str | None) -> tuple[str, dict[str, object]]:
+    """Read the configuration; return how errors name it, and its content."""
+    if not path:
+        return "", {}
+    return f"configuration file {path}", read_configuration(absolute(path))
 
 
 def resolve(
@@ -216,10 +227,7 @@ def resolve(
         A value is wrong, settings contradict each other, or a file does not exist.
     """
     environ = os.environ if environ is None else environ
-    config_name, config = "", dict[str, object]()
-    if path := config_path or environ.get(CONFIG_VARIABLE):
-        config_name = f"configuration file {path}"
-        config = read_configuration(absolute(path))
+    config_name, config = _configuration(config_path or environ.get(CONFIG_VARIABLE))
     values, old_names = _merge(given, environ, config, config_name)
     state_dir: Path = values.pop("state_dir", None) or default_state_dir(environ, root=os.geteuid() == 0)
     keys = {o.name: o.key for o in OPTIONS if o.name in LOCATION_NAMES}

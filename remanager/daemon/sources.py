@@ -13,6 +13,7 @@ from remanager.daemon.options import OPTIONS, UNNEEDED, Kind, Option
 _ON = frozenset({"on", "yes", "y", "true", "t", "1"})
 _OFF = frozenset({"off", "no", "n", "false", "f", "0", ""})
 _Z85_KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
+_ADDRESS = re.compile(r"tcp://[^\s:][^\s]*:(?P<port>\*|[0-9]+)|ipc://[^\s]+")
 _SECRET_KEYS = frozenset(o.key for o in OPTIONS if o.secret)
 
 
@@ -68,6 +69,17 @@ def _choice(option: Option, value: object, origin: str) -> str:
     raise _refused(origin, f"one of {', '.join(option.choices)}", value)
 
 
+def _address(option: Option, value: object, origin: str) -> str:
+    text = _text(option, value, origin)
+    found = _ADDRESS.fullmatch(text)
+    port = found["port"] if found else None
+    if found is None or not (port in (None, "*") or 1 <= int(port) <= 65535):
+        raise _refused(
+            origin, "an address such as tcp://*:60615, tcp://127.0.0.1:60615 or ipc:///path", value
+        )
+    return text
+
+
 def _names(value: object, origin: str) -> tuple[str, ...]:
     names = value.split(":") if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
@@ -117,6 +129,8 @@ def convert(option: Option, value: object, origin: str) -> object:
             return _names(value, origin)
         case Kind.PATH:
             return absolute(_text(option, value, origin))
+        case Kind.ADDRESS:
+            return _address(option, value, origin)
         case Kind.TEXT:
             return _text(option, value, origin)
 

@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 PERMISSIONS = "user_group_permissions"
 LISTS = "existing_lists"
 
+_NOBODY: dict[str, Any] = {"user_groups": {"root": {}}}
+"""Permissions as long as those in the file cannot be read and none were kept."""
+
 
 class Catalogue:
     """Lists of plans and devices, and the permissions that make the allowed ones of the existing ones.
@@ -41,6 +44,11 @@ class Catalogue:
         Names the files and says when they are used.
     stored_permissions : dict or None
         Permissions as the store has them.
+
+    Attributes
+    ----------
+    problem : str
+        Why nobody may do anything; empty if there are permissions.
     """
 
     def __init__(
@@ -49,6 +57,7 @@ class Catalogue:
         self._ledger = ledger
         self._options = options
         self.permissions: dict[str, Any] = stored_permissions or {}
+        self.problem = ""
         self.lists = ExistingLists()
         self.plans_existing_uid = new_uid()
         self.devices_existing_uid = new_uid()
@@ -188,7 +197,12 @@ class Catalogue:
         """
         from_file = first_start and self._options.permissions_reload == "ON_STARTUP"
         if from_file or not self.permissions:
-            await self._permissions_from_file()
+            try:
+                await self._permissions_from_file()
+            except InvalidParams as exc:
+                logger.error("%s", exc)
+                if not self.permissions:
+                    self.permissions, self.problem = _NOBODY, str(exc)
         if worker_lists is not None:
             await self._use(ExistingLists(worker_lists["plans"], worker_lists["devices"]), always=True)
         else:
@@ -201,6 +215,8 @@ class Catalogue:
         ------
         NotPermitted
             Reloading from the file is switched off.
+        InvalidParams
+            The file cannot be read.
         """
         option = self._options.permissions_reload
         if restore_permissions:
@@ -238,17 +254,15 @@ class Catalogue:
 
     async def _permissions_from_file(self) -> None:
         path = self._options.permissions_path
-        try:
-            permissions = await asyncio.to_thread(load_permissions, path)
-        except (OSError, RemanagerError) as exc:
-            logger.error("User group permissions could not be read from %s: %s", path, exc)
-            if self.permissions:
-                return
-            permissions = default_permissions()
-        await self._keep(permissions)
+        if path.exists():
+            await self._keep(await asyncio.to_thread(load_permissions, path))
+            return
+        logger.warning("There is no file with the user group permissions, %s", path)
+        if not self.permissions or self.problem:
+            await self._keep(default_permissions())
 
     async def _keep(self, permissions: dict[str, Any]) -> None:
-        self.permissions = permissions
+        self.permissions, self.problem = permissions, ""
         batch = self._ledger.batch()
         batch.setting(PERMISSIONS, permissions)
         batch.event("permissions_set")

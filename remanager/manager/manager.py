@@ -451,6 +451,8 @@ class Manager:
     def _readiness(self) -> tuple[bool, str]:
         """Tell whether plans can run, and if not, why."""
         state = self.state
+        if self.catalogue.problem:
+            return False, self.catalogue.problem
         if state.manager_state is ManagerState.CREATING_ENVIRONMENT:
             return False, "the environment is being opened"
         if not state.environment_exists:

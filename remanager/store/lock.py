@@ -63,8 +63,17 @@ class InstanceLock:
                 f"The state directory {str(directory)!r} cannot be locked: {exc.strerror or exc}. "
                 f"Choose a directory on a local disk with --state-dir."
             ) from exc
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "time_started": time.time()}
-        self._write(json.dumps(holder).encode())
+        self._holder: dict[str, object] = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "time_started": time.time(),
+        }
+        self._write(json.dumps(self._holder).encode())
+
+    def tell(self, **facts: str) -> None:
+        """Add to what the file tells people of the holder."""
+        self._holder |= facts
+        self._write(json.dumps(self._holder).encode())
 
     def _write(self, text: bytes) -> None:
         # The text only informs: a full disk is for the database to report.

@@ -49,8 +49,16 @@ class Store:
         Quick reads for the thread of the event loop. They see what is committed, at once.
     """
 
-    def __init__(self, writer: Writer, reads: Reads, pool: ReadPool, cleanup: contextlib.ExitStack) -> None:
+    def __init__(
+        self,
+        lock: InstanceLock,
+        writer: Writer,
+        reads: Reads,
+        pool: ReadPool,
+        cleanup: contextlib.ExitStack,
+    ) -> None:
         self.reads = reads
+        self._lock = lock
         self._writer = writer
         self._pool = pool
         self._cleanup = cleanup
@@ -88,7 +96,8 @@ class Store:
             refuse_network_filesystem(state_dir)
         path = (state_dir / DATABASE_NAME).absolute()
         with contextlib.ExitStack() as stack:
-            stack.callback(InstanceLock(state_dir).release)
+            lock = InstanceLock(state_dir)
+            stack.callback(lock.release)
             try:
                 connection = _connect_writer(path, stack)
                 reads = Reads(_connect_reader(path))
@@ -100,7 +109,11 @@ class Store:
             stack.callback(pool.close)
             writer = Writer(connection, last_seq=row[0] if row else 0, on_failure=on_failure)
             stack.callback(writer.close)
-            return cls(writer, reads, pool, stack.pop_all())
+            return cls(lock, writer, reads, pool, stack.pop_all())
+
+    def tell(self, **facts: str) -> None:
+        """Write into the lock file what people want to know of who uses the state directory."""
+        self._lock.tell(**facts)
 
     def submit(self, writes: Sequence[Write], events: Sequence[JournalEvent] = ()) -> Future[int]:
         """Hand over writes and their journal events: all are stored together, or none.

@@ -8,17 +8,18 @@ import os
 import sqlite3
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
 
-from remanager.cli.checks import Level, worker_python
-from remanager.cli.doctor import answer, client_address, examine
+from remanager.cli.checks import Level, client_address, worker_python
+from remanager.cli.doctor import answer, examine
 from remanager.cli.main import run
 from remanager.cli.start import parse
 from remanager.daemon.keys import ClientKey, change_keys, make_server_key
 from remanager.model.principal import Role
-from remanager.store.lock import LOCK_NAME
+from remanager.store.lock import LOCK_NAME, InstanceLock
 
 Found = dict[str, list[tuple[Level, str]]]
 
@@ -126,6 +127,28 @@ def test_daemon_that_answers(tmp_path: Path, manager: object) -> None:
     assert finding.level is Level.OK
     assert "no environment" in finding.text
     assert client_address("tcp://*:60615") == "tcp://localhost:60615"
+
+
+def test_the_daemon_of_the_state_directory_is_asked(tmp_path: Path, manager: Any) -> None:
+    manager.handlers["status"] = lambda _: {"msg": "the right one", "manager_state": "idle"}
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    lock = InstanceLock(state)
+    try:
+        lock.tell(control_address=manager.address)
+        found = find(tmp_path, "--zmq-control-addr=tcp://127.0.0.1:9")
+    finally:
+        lock.release()
+    assert "the right one" in found["answer"][0][1]
+    assert levels(found, "daemon") == {Level.OK, Level.WARNING}
+
+
+def test_address_that_makes_no_sense(tmp_path: Path) -> None:
+    found = find(tmp_path, "--zmq-control-addr=foo")
+    assert "expected an address" in found["settings"][0][1]
+    found = find(tmp_path, "--zmq-control-addr=tcp://no-such-interface:1234")
+    assert levels(found, "control address") == {Level.FAULT}
+    assert "in use" not in found["control address"][0][1]
 
 
 def test_encryption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -309,8 +310,25 @@ async def test_permissions_reload(rig: Rig) -> None:
 
 async def test_permissions_file_that_cannot_be_read_leaves_them_as_they_are(rig: Rig) -> None:
     (rig.path / "permissions.yaml").write_text("user_groups: [")
+    assert "permissions.yaml" in await rig.refused("permissions_reload")
+    assert (await rig.ok("permissions_get"))["user_group_permissions"] == PERMISSIONS
+    (rig.path / "permissions.yaml").unlink()
     await rig.ok("permissions_reload")
     assert (await rig.ok("permissions_get"))["user_group_permissions"] == PERMISSIONS
+
+
+async def test_nobody_may_do_anything_while_the_first_permissions_cannot_be_read(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    (tmp_path / "permissions.yaml").write_text("user_groups: [")
+    await rig.start()
+    assert "permissions.yaml" in rig.status["not_ready_reason"]
+    assert "Unknown user group" in await rig.refused("queue_item_add", item=plan(), **user())
+    await rig.refused("queue_item_add", item=plan(), user="Jo", user_group="root")
+    (tmp_path / "permissions.yaml").write_text(json.dumps(PERMISSIONS))
+    await rig.ok("permissions_reload")
+    assert "permissions" not in rig.status["not_ready_reason"]
+    await rig.add()
+    await rig.close()
 
 
 @pytest.mark.parametrize(

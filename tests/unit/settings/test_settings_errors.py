@@ -33,6 +33,10 @@ def env(tmp_path: Path) -> Env:
         (["--console-output", "maybe"], "expected ON or OFF, got 'maybe'"),
         (["--task-result-retention=1"], "at least 120"),
         (["--zmq-control-addr="], "non-empty"),
+        (["--zmq-control-addr=foo"], "expected an address such as tcp://*:60615"),
+        (["--zmq-control-addr=tcp://localhost"], "expected an address such as tcp://*:60615"),
+        (["--zmq-info-addr=tcp://*:65536"], "expected an address such as tcp://*:60615"),
+        (["--user-group-permissions=/no/such.yaml"], "permissions does not exist: /no/such.yaml"),
         (["--update-existing-plans-devices", "SOMETIMES"], "NEVER, ENVIRONMENT_OPEN, ALWAYS"),
         (["--config", "/nonexistent.yml"], "configuration file /nonexistent.yml does not exist"),
     ],
@@ -123,7 +127,8 @@ def test_old_names_and_unneeded_options_are_told(tmp_path: Path, env: Env) -> No
         assert word in told
     assert told.count("keep") == 1
     assert len(settings.notices) == 5
-    assert parse(["--zmq-addr=a", "--zmq-control-addr=b"], env)[0].zmq_control_addr == "b"
+    both = ["--zmq-addr=tcp://*:1", "--zmq-control-addr=tcp://*:2"]
+    assert parse(both, env)[0].zmq_control_addr == "tcp://*:2"
 
 
 def test_supervisor_fd(env: Env) -> None:

@@ -12,7 +12,7 @@ import yaml
 from remanager.cli.options_page import page
 from remanager.cli.start import parse
 from remanager.daemon.options import OPTIONS, UNNEEDED, Kind, Option
-from remanager.daemon.settings import DEFAULTS, Settings, SettingsError
+from remanager.daemon.settings import DEFAULTS, PERMISSIONS_FILE, Settings, SettingsError
 from remanager.daemon.startup_code import LOCATION_NAMES
 
 KEYS = tuple(c * 40 for c in "abc")
@@ -22,6 +22,7 @@ SAMPLES: dict[Kind, tuple[str, str, str]] = {
     Kind.COUNT: ("1", "2", "3"),
     Kind.PORT: ("60001", "60002", "60003"),
     Kind.SECONDS: ("121", "122.5", "123"),
+    Kind.ADDRESS: ("tcp://*:1", "tcp://127.0.0.1:*", "ipc:///tmp/x"),
     Kind.NAMES: ("/a", "/b:/c", "/d"),
 }
 PLAIN = [o for o in OPTIONS if o.name not in LOCATION_NAMES]
@@ -34,6 +35,7 @@ def samples(option: Option, tmp_path: Path) -> tuple[str, str, str]:
     if option.kind is Kind.PATH:
         for name in ("x", "y", "z"):
             (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / PERMISSIONS_FILE).touch()
         return str(tmp_path / "x"), str(tmp_path / "y"), str(tmp_path / "z")
     if option.kind is Kind.SWITCH:
         other = "OFF" if DEFAULTS[option.name] else "ON"

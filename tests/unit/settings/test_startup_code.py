@@ -24,6 +24,7 @@ class Lab:
         self.plain.mkdir()
         self.script = root / "script.py"
         self.script.touch()
+        (root / "my.yaml").touch()
         self.files = [f"--existing-plans-devices={root}", f"--user-group-permissions={root / 'my.yaml'}"]
 
     def settings(self, *argv: str, startup: dict[str, str] | None = None) -> Settings:
