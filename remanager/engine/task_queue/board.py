@@ -121,8 +121,7 @@ class Board:
         """Put an active task into the indexes that do not depend on its state."""
         uid, spec = card.uid, card.spec
         self.cards[uid] = card
-        for needed in card.unmet:
-            self.dependents.setdefault(needed, {})[uid] = None
+        self.index_needs(card)
         parent = self.cards.get(spec.parent_uid) if spec.parent_uid else None
         if parent is not None:
             self.children.setdefault(parent.uid, {})[uid] = None
@@ -133,6 +132,11 @@ class Board:
                 self.leaving.setdefault(key, set()).add(uid)
             else:
                 self.holders[key] = card
+
+    def index_needs(self, card: Card) -> None:
+        """Note what a task waits for."""
+        for needed in card.unmet:
+            self.dependents.setdefault(needed, {})[card.uid] = None
 
     def begin(self, card: Card, state: TaskState, now: float, reason: str) -> None:
         """Insert a new task that is in the indexes already."""
@@ -182,6 +186,7 @@ class Board:
     ) -> None:
         """Write the terminal record of a task and forget it; what follows is left to be followed up."""
         self.move(card, state, now, reason, error=error)
+        card.stage = None
         uid = card.uid
         del self.cards[uid]
         self.changes.updated.pop(uid, None)

@@ -1,0 +1,193 @@
+"""Which tasks of a batch can't be accepted, and in which order the others are inserted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from remanager.engine.task_queue.board import Board
+from remanager.engine.task_queue.queueing import is_stopping_for_good
+from remanager.model.errors import Busy, Conflict, InvalidParams, NotFound, RemanagerError
+from remanager.model.states import TaskState, is_terminal
+from remanager.model.task_spec import DuplicatePolicy, TaskSpec
+
+
+class BatchCheck:
+    """Examines a batch without changing anything.
+
+    Attributes
+    ----------
+    errors : dict of int to RemanagerError
+        Why tasks of the batch are refused, by position.
+    order : list of int
+        Positions, prerequisites and parents before what needs them.
+    """
+
+    def __init__(self, board: Board, specs: Sequence[TaskSpec], known: Mapping[str, TaskState]) -> None:
+        self._board = board
+        self._specs = specs
+        self._known = known
+        self.errors: dict[int, RemanagerError] = {}
+        self.order: Sequence[int] = range(len(specs))
+        self._positions: dict[str, int] = {}
+        for position, spec in enumerate(specs):
+            if spec.task_uid in self._positions or spec.task_uid in board.cards:
+                self.errors[position] = Conflict(f"A task with the UID '{spec.task_uid}' exists already")
+            else:
+                self._positions[spec.task_uid] = position
+        self._check_each()
+        if any(s.depends_on or s.parent_uid in self._positions for s in specs):
+            self._check_graph()
+
+    # --------------------------------------------------------------------------------------------- one by one
+
+    def _check_each(self) -> None:
+        size = len(self._board.cards)
+        keys: set[tuple[str, str]] = set()
+        for position, spec in enumerate(self._specs):
+            error = self.errors.get(position) or self._problem(spec)
+            key = (spec.name, spec.key)
+            taken = bool(spec.key) and (key in keys or key in self._board.holders)
+            policy = spec.options.on_duplicate
+            if error is None and taken and policy is DuplicatePolicy.REJECT:
+                holder = self._board.holders.get(key)
+                which = f" ('{holder.uid}')" if holder is not None else " (of the same batch)"
+                error = Conflict(f"An active task '{spec.name}' has the key '{spec.key}' already{which}")
+            inserts = not taken or policy is DuplicatePolicy.SUPERSEDE
+            if error is None and inserts and size >= self._board.max_active:
+                error = Busy(f"The task queue is full: {self._board.max_active} tasks are active")
+            if error is not None:
+                self.errors[position] = error
+                continue
+            size += inserts
+            if spec.key:
+                keys.add(key)
+
+    def _problem(self, spec: TaskSpec) -> RemanagerError | None:
+        for uid in spec.depends_on:
+            if uid == spec.task_uid:
+                return InvalidParams(f"Task '{uid}' can't depend on itself")
+            if uid not in self._positions and not self._is_known(uid):
+                return NotFound(f"Prerequisite '{uid}' is not known")
+        if spec.parent_uid is None:
+            return None
+        return self._problem_of_parent(spec.parent_uid) or self._problem_of_line(spec)
+
+    def _problem_of_parent(self, uid: str) -> RemanagerError | None:
+        parent = self._board.cards.get(uid)
+        if parent is not None:
+            if is_stopping_for_good(parent):
+                return Conflict(f"Parent '{uid}' is being stopped: {parent.cancel_reason}")
+            if parent.failed_child is not None and parent.spec.options.fail_fast:
+                return Conflict(f"Parent '{uid}' fails with its child '{parent.failed_child}'")
+            return None
+        if uid in self._positions:
+            return None
+        if not self._is_known(uid):
+            return NotFound(f"Parent '{uid}' is not known")
+        state = self._board.recent_state(uid) or self._known[uid]
+        return Conflict(f"Parent '{uid}' has ended ('{state}')") if is_terminal(state) else None
+
+    def _problem_of_line(self, spec: TaskSpec) -> RemanagerError | None:
+        holder = self._board.holders.get((spec.name, spec.key)) if spec.key else None
+        for generation, ancestor in enumerate(self._ancestors(spec)):
+            if generation >= self._board.max_depth:
+                return InvalidParams(f"Children can't be nested deeper than {self._board.max_depth} levels")
+            if holder is not None and holder.uid == ancestor.task_uid:
+                return Conflict(f"The task has the key '{spec.key}' of its own ancestor '{holder.uid}'")
+        return None
+
+    def _ancestors(self, spec: TaskSpec) -> Iterable[TaskSpec]:
+        uid = spec.parent_uid
+        while uid is not None:
+            ancestor = self._spec(uid)
+            if ancestor is None:
+                return
+            yield ancestor
+            uid = ancestor.parent_uid
+
+    def _spec(self, uid: str) -> TaskSpec | None:
+        card = self._board.cards.get(uid)
+        if card is not None:
+            return card.spec
+        position = self._positions.get(uid)
+        return None if position is None else self._specs[position]
+
+    def _is_known(self, uid: str) -> bool:
+        board = self._board
+        return uid in board.cards or uid in self._known or board.recent_state(uid) is not None
+
+    # -------------------------------------------------------------------------------------------- as a graph
+
+    def _check_graph(self) -> None:
+        positions = self._positions
+        children: dict[str, list[str]] = {}
+        for spec in self._specs:
+            if spec.parent_uid is not None:
+                children.setdefault(spec.parent_uid, []).append(spec.task_uid)
+
+        def waits_for(uid: str) -> Iterable[str]:
+            if uid in positions:
+                yield from self._specs[positions[uid]].depends_on
+            elif children and uid in self._board.cards:
+                # Only a task with a new child can get to wait for something new.
+                yield from self._board.cards[uid].unmet
+                yield from self._board.children.get(uid, ())
+            yield from children.get(uid, ())
+
+        def comes_after(uid: str) -> Iterable[str]:
+            spec = self._specs[positions[uid]]
+            yield from (needed for needed in spec.depends_on if needed in positions)
+            if spec.parent_uid in positions:
+                assert spec.parent_uid is not None
+                yield spec.parent_uid
+
+        _, waiting_in_circles = depth_first(positions, waits_for)
+        order, inserted_in_circles = depth_first(positions, comes_after)
+        for uid in waiting_in_circles | inserted_in_circles:
+            if uid in positions:
+                text = f"Task '{uid}' would wait for itself: its prerequisites, or a parent's, form a cycle"
+                self.errors.setdefault(positions[uid], InvalidParams(text))
+        self.order = [positions[uid] for uid in order]
+        self._refuse_what_needs_refused(comes_after)
+
+    def _refuse_what_needs_refused(self, comes_after: Callable[[str], Iterable[str]]) -> None:
+        for position in self.order:
+            if position in self.errors:
+                continue
+            for needed in comes_after(self._specs[position].task_uid):
+                if self._positions[needed] in self.errors:
+                    self.errors[position] = NotFound(f"Task '{needed}' of the same batch was refused")
+
+
+def depth_first(
+    roots: Iterable[str], successors: Callable[[str], Iterable[str]]
+) -> tuple[list[str], set[str]]:
+    """Walk a graph.
+
+    Returns
+    -------
+    (list of str, set of str)
+        All nodes that can be reached, successors first; and the nodes on cycles that were met.
+    """
+    done: dict[str, bool] = {}  # False while a node is on the path
+    order: list[str] = []
+    cyclic: set[str] = set()
+    for root in roots:
+        if root in done:
+            continue
+        done[root] = False
+        path = [(root, iter(successors(root)))]
+        while path:
+            node, rest = path[-1]
+            following = next(rest, None)
+            if following is None:
+                path.pop()
+                done[node] = True
+                order.append(node)
+            elif following not in done:
+                done[following] = False
+                path.append((following, iter(successors(following))))
+            elif not done[following]:
+                nodes = [n for n, _ in path]
+                cyclic.update(nodes[nodes.index(following) :])
+    return order, cyclic

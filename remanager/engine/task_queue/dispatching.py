@@ -1,0 +1,82 @@
+"""Handing tasks to workers."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+
+from remanager.engine.task_queue.board import Alarm, Board
+from remanager.engine.task_queue.card import Card, Stage
+from remanager.model.states import TaskState
+from remanager.model.task_spec import Where
+
+BEGIN_GRACE_S = 10.0
+"""An execution that is not known to have begun may take longer by this, s: the report may be late."""
+
+
+def dispatch(board: Board, now: float, free: Mapping[str, int], where: Where) -> dict[str, int]:
+    """Hand over as many tasks as may run and as there are places; return the places that are left."""
+    # The worker with most free places comes first: few tasks spread over many workers.
+    places = [(-count, order, worker) for order, (worker, count) in enumerate(free.items()) if count > 0]
+    heapq.heapify(places)
+    slots = sum(-count for count, _, _ in places)
+    while slots:
+        picked = board.dispatcher.pick(now, slots, where)
+        handed_over = 0
+        for card in picked:
+            board.picked(card)
+            if card.state is TaskState.PENDING and card.expires_at is not None and card.expires_at <= now:
+                board.dispatcher.release(card, refund=True)
+                board.end(card, TaskState.EXPIRED, now, "not started within its time to live")
+                continue
+            count, order, worker = places[0]
+            heapq.heapreplace(places, (count + 1, order, worker))
+            _hand_over(board, card, worker, now)
+            handed_over += 1
+        slots -= handed_over
+        if handed_over == len(picked):  # nothing had expired: that is all there is
+            break
+    return {worker: -count for count, _, worker in places if count}
+
+
+def begun(board: Board, uid: str, epoch: int, time: float) -> bool:
+    """Note that a worker has begun an execution; False for a report of an older hand-over."""
+    card = board.cards.get(uid)
+    if card is None or card.state is not TaskState.RUNNING or card.lease_epoch != epoch:
+        return False
+    card.time_start = time
+    if card.stage is Stage.PREPARING:
+        card.stage = Stage.EXECUTING
+    arm_timeout(board, card, begun=True)
+    board.touch(card, time)
+    return True
+
+
+def arm_timeout(board: Board, card: Card, *, begun: bool) -> None:
+    """Set when a running task is to be interrupted because it takes too long."""
+    limit = card.spec.options.timeout_s
+    if limit is None or card.stage is Stage.CANCELLING:
+        board.timers.drop((card.uid, Alarm.TIMEOUT))
+        return
+    assert card.time_start is not None
+    grace = 0.0 if begun else BEGIN_GRACE_S
+    board.timers.set((card.uid, Alarm.TIMEOUT), card.time_start + limit + grace)
+
+
+def _hand_over(board: Board, card: Card, worker: str, now: float) -> None:
+    # The finishing of a parent belongs to the attempt in which its children were submitted.
+    if card.state is TaskState.PENDING:
+        card.attempt += 1
+    card.lease_epoch += 1
+    card.worker_uid = worker
+    card.time_start = now
+    card.run_after = None
+    card.wait_reason = ""
+    if card.time_first_start is None:
+        card.time_first_start = now
+    if card.expires_at is None and card.spec.options.ttl_s is not None:
+        card.expires_at = now + card.spec.options.ttl_s
+    card.stage = Stage.FINISHING if card.finishing else Stage.PREPARING
+    board.move(card, TaskState.RUNNING, now)
+    arm_timeout(board, card, begun=False)
+    board.changes.starts.append(card)

@@ -1,0 +1,139 @@
+"""What becomes of a task when an execution of it ends."""
+
+from __future__ import annotations
+
+from remanager.engine.task_queue.backoff import retry_delay
+from remanager.engine.task_queue.board import Board
+from remanager.engine.task_queue.card import Card, TaskError
+from remanager.engine.task_queue.changes import Outcome, OutcomeKind
+from remanager.engine.task_queue.consequences import conclude
+from remanager.engine.task_queue.queueing import (
+    enqueue,
+    forget_execution,
+    is_stopping_for_good,
+    offer_to_finish,
+)
+from remanager.engine.task_queue.stopping import abandon_children
+from remanager.model.states import TaskState
+
+_SUCCESS = frozenset((OutcomeKind.COMPLETED, OutcomeKind.SKIPPED, OutcomeKind.PARENT))
+_REASON_LENGTH = 300
+
+# What a task ends as that may not be tried again, by how its last execution ended.
+_LAST = {
+    OutcomeKind.ERROR: TaskState.DEAD_LETTER,
+    OutcomeKind.RETRY: TaskState.DEAD_LETTER,
+    OutcomeKind.LOST: TaskState.LOST,
+}
+
+
+def finish(board: Board, uid: str, epoch: int, outcome: Outcome, now: float) -> bool:
+    """End the execution of a task; False for a report of an older hand-over, which changes nothing."""
+    card = board.cards.get(uid)
+    if card is None or card.state is not TaskState.RUNNING or card.lease_epoch != epoch:
+        return False
+    board.dispatcher.release(card, refund=outcome.kind is OutcomeKind.RETURNED)
+    if outcome.error is not None:
+        card.last_error = outcome.error
+    if is_stopping_for_good(card):
+        assert card.cancel_state is not None
+        board.end(card, card.cancel_state, now, card.cancel_reason, outcome=outcome, error=outcome.error)
+    elif card.cancel_state is TaskState.TIMED_OUT and not _was_in_time(card, outcome):
+        _timed_out(board, card, outcome, now)
+    else:
+        _by_kind(board, card, outcome, now)
+    return True
+
+
+def _by_kind(board: Board, card: Card, outcome: Outcome, now: float) -> None:
+    match outcome.kind:
+        case OutcomeKind.COMPLETED | OutcomeKind.SKIPPED | OutcomeKind.PARENT:
+            _succeeded(board, card, outcome, now)
+        case OutcomeKind.ERROR | OutcomeKind.RETRY | OutcomeKind.LOST:
+            _retry_or_end(board, card, outcome, now)
+        case OutcomeKind.PERMANENT:
+            conclude(board, card, TaskState.FAILED, now, _text(outcome), outcome=outcome)
+        case OutcomeKind.RETURNED:
+            _put_back(board, card, now, outcome.reason or "given back before it began")
+        case OutcomeKind.CANCELLED if card.cancel_state is TaskState.PAUSED:
+            _put_back(board, card, now, card.cancel_reason)
+        case OutcomeKind.CANCELLED:
+            board.end(card, TaskState.CANCELLED, now, outcome.reason or "cancelled itself", outcome=outcome)
+
+
+def _succeeded(board: Board, card: Card, outcome: Outcome, now: float) -> None:
+    if card.failed_child is not None and card.spec.options.fail_fast:
+        reason = f"child {card.failed_child} did not succeed"
+        conclude(board, card, TaskState.FAILED, now, reason, outcome=outcome)
+    elif outcome.kind is OutcomeKind.PARENT or card.open_children:
+        card.finishing = False
+        board.move(card, TaskState.WAITING_CHILDREN, now, f"{card.open_children} children left")
+        forget_execution(card)
+        if not card.open_children:
+            offer_to_finish(board, card, now)
+    elif outcome.kind is OutcomeKind.SKIPPED:
+        conclude(board, card, TaskState.SKIPPED, now, outcome.reason, outcome=outcome)
+    else:
+        conclude(board, card, TaskState.COMPLETED, now, outcome.reason, outcome=outcome)
+
+
+def _put_back(board: Board, card: Card, now: float, reason: str) -> None:
+    """Queue a task whose hand-over does not count as an attempt."""
+    enqueue(board, card, now, reason)
+    card.attempt -= 1
+
+
+def _retry_or_end(board: Board, card: Card, outcome: Outcome, now: float) -> None:
+    retries = card.spec.options.retry.max_retries
+    text = _text(outcome)
+    delay = _delay(board, card, outcome)
+    if card.attempt <= retries:
+        _retry(board, card, delay, now, text, outcome.error)
+    elif outcome.kind is OutcomeKind.ERROR and not retries:
+        conclude(board, card, TaskState.FAILED, now, text, outcome=outcome)
+    else:
+        after = f" (after {card.attempt} attempts)" if card.attempt > 1 else ""
+        last = _LAST[outcome.kind]
+        conclude(board, card, last, now, text + after, outcome=outcome, delay=outcome.retry_after_s)
+
+
+def _timed_out(board: Board, card: Card, outcome: Outcome, now: float) -> None:
+    # The interruption only shows where the execution was stopped; what counts is that it took too long.
+    error = TaskError("TimeoutError", card.cancel_reason, outcome.error.traceback if outcome.error else "")
+    card.last_error = error
+    if outcome.kind is OutcomeKind.RETURNED:
+        _put_back(board, card, now, outcome.reason or "given back before it began")
+    elif card.attempt <= card.spec.options.retry.max_retries:
+        _retry(board, card, _delay(board, card, None), now, card.cancel_reason, error)
+    else:
+        conclude(board, card, TaskState.TIMED_OUT, now, card.cancel_reason, outcome=outcome, error=error)
+
+
+def _retry(board: Board, card: Card, delay: float, now: float, reason: str, error: TaskError | None) -> None:
+    if card.rerun:  # the run that a duplicate asked for begins after this execution: it is this one
+        card.rerun = False
+        card.attempt = 0
+    if card.failed_child is not None and card.spec.options.fail_fast:
+        abandon_children(board, card)  # they are being stopped; the next attempt has its own
+    card.run_after = now + delay
+    card.wait_reason = "backoff"
+    enqueue(board, card, now, f"{reason}; next attempt in {delay:.3g} s", error=error)
+
+
+def _delay(board: Board, card: Card, outcome: Outcome | None) -> float:
+    if outcome is not None and outcome.retry_after_s is not None:
+        return max(outcome.retry_after_s, 0.0)
+    return retry_delay(card.spec.options.retry, card.attempt, board.rng)
+
+
+def _was_in_time(card: Card, outcome: Outcome) -> bool:
+    """Tell whether an execution had succeeded in time, before the order to stop reached it."""
+    limit = card.spec.options.timeout_s
+    took = outcome.time_stop - outcome.time_start
+    return outcome.kind in _SUCCESS and (limit is None or took <= limit)
+
+
+def _text(outcome: Outcome) -> str:
+    if outcome.error is None:
+        return outcome.reason or str(outcome.kind)
+    return f"{outcome.error.type}: {outcome.error.msg}"[:_REASON_LENGTH]
