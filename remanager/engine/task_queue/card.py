@@ -77,8 +77,6 @@ class Card:
         Its children have ended: it is handed over, or was, to finish.
     paused_until : float or None
         When the hold by an operator ends by itself.
-    wait_reason : str
-        Why it does not run, in a word of the protocol; empty if nothing is known.
     """
 
     spec: TaskSpec
@@ -106,7 +104,6 @@ class Card:
     rerun: bool = False
     finishing: bool = False
     paused_until: float | None = None
-    wait_reason: str = ""
     last_error: TaskError | None = None
 
     @property

@@ -71,7 +71,6 @@ def _hand_over(board: Board, card: Card, worker: str, now: float) -> None:
     card.worker_uid = worker
     card.time_start = now
     card.run_after = None
-    card.wait_reason = ""
     if card.time_first_start is None:
         card.time_first_start = now
     if card.expires_at is None and card.spec.options.ttl_s is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from remanager.engine.task_queue.backoff import retry_delay
 from remanager.engine.task_queue.board import Board
-from remanager.engine.task_queue.card import Card, TaskError
+from remanager.engine.task_queue.card import Card, PauseReason, TaskError
 from remanager.engine.task_queue.changes import Outcome, OutcomeKind
 from remanager.engine.task_queue.consequences import conclude
 from remanager.engine.task_queue.queueing import (
@@ -67,6 +67,7 @@ def _succeeded(board: Board, card: Card, outcome: Outcome, now: float) -> None:
         conclude(board, card, TaskState.FAILED, now, reason, outcome=outcome)
     elif outcome.kind is OutcomeKind.PARENT or card.open_children:
         card.finishing = False
+        card.pause_reasons.discard(PauseReason.PREEMPTED)
         board.move(card, TaskState.WAITING_CHILDREN, now, f"{card.open_children} children left")
         forget_execution(card)
         if not card.open_children:
@@ -79,6 +80,7 @@ def _succeeded(board: Board, card: Card, outcome: Outcome, now: float) -> None:
 
 def _put_back(board: Board, card: Card, now: float, reason: str) -> None:
     """Queue a task whose hand-over does not count as an attempt."""
+    card.rerun = False  # the run that a duplicate asked for is yet to begin
     enqueue(board, card, now, reason)
     card.attempt -= 1
 
@@ -116,7 +118,6 @@ def _retry(board: Board, card: Card, delay: float, now: float, reason: str, erro
     if card.failed_child is not None and card.spec.options.fail_fast:
         abandon_children(board, card)  # they are being stopped; the next attempt has its own
     card.run_after = now + delay
-    card.wait_reason = "backoff"
     enqueue(board, card, now, f"{reason}; next attempt in {delay:.3g} s", error=error)
 
 

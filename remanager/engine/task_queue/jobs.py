@@ -17,7 +17,7 @@ class JobFigures:
     Attributes
     ----------
     state : TaskState or None
-        ``pending``, ``running``, ``failed``, ``cancelled``, ``expired`` or ``completed``; None without members.
+        ``pending``, ``running``, ``failed``, ``cancelled``, ``expired``, ``completed``; None if empty.
     total, done, remaining : int
         Members; those that have ended; the others.
     succeeded, failed, cancelled, dropped : int

@@ -26,14 +26,15 @@ def preempt(board: Board, threshold: int, now: float, where: Where) -> None:
         victim.pause_reasons.add(PauseReason.PREEMPTED)
 
 
-def resume_preempted(board: Board, threshold: int, now: float, where: Where) -> bool:
+def resume_preempted(board: Board, threshold: int | None, now: float, where: Where) -> bool:
     """Let preempted tasks go on once no urgent one waits; return whether there were any."""
     waiting = [card for card in board.preempted.values() if card.spec.options.where is where]
     if not waiting:
         return False
-    first = board.dispatcher.peek(now, where)
-    if first is not None and board.dispatcher.effective_priority(first, now) <= threshold:
-        return False
+    if threshold is not None:
+        first = board.dispatcher.peek(now, where)
+        if first is not None and board.dispatcher.effective_priority(first, now) <= threshold:
+            return False
     for card in waiting:
         resume_task(board, card, now, PauseReason.PREEMPTED, "no urgent task waits any more")
     return True

@@ -125,9 +125,9 @@ class TaskScheduler:
         """Hand tasks to workers: ``free`` has the number of free places by worker UID."""
         board, threshold = self._board, self.preempt_at
         left = dispatching.dispatch(board, now, free, where)
+        if preemption.resume_preempted(board, threshold, now, where):
+            dispatching.dispatch(board, now, left, where)
         if threshold is not None:
-            if preemption.resume_preempted(board, threshold, now, where):
-                dispatching.dispatch(board, now, left, where)
             preemption.preempt(board, threshold, now, where)
         follow_up(board, now)
 

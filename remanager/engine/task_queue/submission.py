@@ -117,7 +117,6 @@ def _merge(board: Board, card: Card, spec: TaskSpec, now: float) -> SubmitOutcom
 
 def _insert(board: Board, spec: TaskSpec, number: int, now: float, known: Mapping[str, TaskState]) -> Card:
     card = Card(spec, number, TaskState.PENDING, spec.priority, run_after=spec.run_after)
-    card.wait_reason = "run_after" if spec.run_after is not None else ""
     set_expiry(card)
     failed: tuple[str, TaskState] | None = None
     for uid in spec.depends_on:

@@ -37,7 +37,6 @@ def update(board: Board, card: Card, now: float, changes: Mapping[str, Any]) -> 
         card.priority = changes["priority"]
     if "run_after" in changes:
         card.run_after = changes["run_after"]
-        card.wait_reason = "run_after" if card.run_after is not None else ""
     if "ttl_s" in changes:
         set_expiry(card)
         board.timers.drop((card.uid, Alarm.EXPIRY))
