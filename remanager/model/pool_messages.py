@@ -14,8 +14,9 @@ from remanager.model.link import register
 class RunTasks:
     """Run these tasks one after another.
 
-    ``tasks`` holds for each ``[task_uid, lease_epoch, attempt, body, timeout_s, checkpoint]``: ``body`` is
-    the item as JSON text, ``timeout_s`` a number or None, ``checkpoint`` bytes (msgpack) or None.
+    ``tasks`` holds for each ``[task_uid, lease_epoch, attempt, body, timeout_s, checkpoint, finishing]``:
+    ``body`` is the item as JSON text, ``timeout_s`` a number or None, ``checkpoint`` bytes (msgpack) or None,
+    ``finishing`` whether it runs again as its children have ended (False if it is left out).
     """
 
     tasks: list[list[Any]]
@@ -84,8 +85,23 @@ class PoolReady:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolLeaving:
+    """The worker leaves to be replaced: it takes no more tasks, and gives back what it has not begun.
+
+    It stays until this is acknowledged, so that what was sent to it before is given back, too.
+    """
+
+    seq: int
+    time: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TasksStarted:
-    """Tasks have begun: ``[task_uid, lease_epoch, time]`` each. Never needed for correctness."""
+    """Tasks have begun: ``[task_uid, lease_epoch, time]`` each. Never needed for correctness.
+
+    A task that ends within milliseconds is only told of by :class:`TasksEnded`.
+    """
 
     tasks: list[list[Any]]
 
@@ -130,7 +146,11 @@ class TaskProgress:
 
 @dataclass(frozen=True, slots=True)
 class SubmitChild:
-    """Submit a task as a child of a running one; ``item``, ``options``: JSON texts as of ``task_submit``."""
+    """Submit a task as a child of a running one; ``item``, ``options``: JSON texts as of ``task_submit``.
+
+    The item has an ``item_uid`` that the worker made: the message is repeated after a loss of the connection
+    until it is answered, with the same one.
+    """
 
     id: int
     task_uid: str
@@ -140,10 +160,10 @@ class SubmitChild:
 
 
 PoolToWorker = RunTasks | CancelTask | ChildAnswer | Drain
-PoolEvent = PoolReady | TasksEnded | TaskCheckpoint
+PoolEvent = PoolReady | PoolLeaving | TasksEnded | TaskCheckpoint
 PoolToManager = PoolEvent | PoolHello | TasksStarted | TaskProgress | SubmitChild
 
 register(
     *(RunTasks, CancelTask, ChildAnswer, Drain),
-    *(PoolHello, PoolReady, TasksStarted, TasksEnded, TaskCheckpoint, TaskProgress, SubmitChild),
+    *(PoolHello, PoolReady, PoolLeaving, TasksStarted, TasksEnded, TaskCheckpoint, TaskProgress, SubmitChild),
 )

@@ -12,25 +12,15 @@ from typing import TYPE_CHECKING
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from remanager.model.link import (
-    Ack,
-    Heartbeat,
-    Hello,
-    Progress,
-    StateChanged,
-    ToManager,
-    Welcome,
-    WorkerState,
-    pack,
-    unpack,
-)
+from remanager.model.link import Ack, Heartbeat, StateChanged, Welcome, pack, unpack
 from remanager.worker.outbox import Outbox
 from remanager.worker.wakeup import WakeUp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from remanager.model.link import Event, Message
+    from remanager.model.link import Event, Hello, Message, Progress, ToManager, WorkerState
+    from remanager.model.pool_messages import PoolEvent, PoolHello, PoolToManager, TaskProgress
 
 logger = logging.getLogger(__name__)
 
@@ -58,12 +48,15 @@ class Link:
     on_message : callable
         Called in the link's thread with each message except ``Ack``; it must not block.
     hello : callable
-        Called as ``hello(last_seq)``; returns the ``Hello`` that tells the present state.
+        Called in the link's thread as ``hello(last_seq)``; returns the message that begins a connection.
     on_tick : callable
         Called in the link's thread after each round as ``on_tick(contact_age_s)``, at least every
         heartbeat; the age of the last contact with a manager is in seconds.
     on_fault : callable
         Called in the link's thread when it ends by a fault of its own.
+    on_round : callable
+        Called in the link's thread in each round before messages are sent: it may publish what has gathered.
+        It returns after how long (s) it wants to be called again at the latest, or None.
     """
 
     def __init__(
@@ -72,9 +65,10 @@ class Link:
         worker_uid: str,
         *,
         on_message: Callable[[Message], None],
-        hello: Callable[[int], Hello],
+        hello: Callable[[int], Hello | PoolHello],
         on_tick: Callable[[float], None],
         on_fault: Callable[[], None],
+        on_round: Callable[[], float | None] = lambda: None,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._address = address
@@ -83,16 +77,18 @@ class Link:
         self._hello = hello
         self._on_tick = on_tick
         self._on_fault = on_fault
+        self._on_round = on_round
         self._heartbeat_s = heartbeat_s
         self._condition = threading.Condition()  # guards everything down to the blank line
         self._outbox = Outbox()
-        self._queue: deque[ToManager] = deque()
+        self._queue: deque[ToManager | PoolToManager] = deque()
         self._connected = False
-        self._progress: Progress | None = None
+        self._progress: Progress | TaskProgress | None = None
         self._closing = False
 
         self._progress_due = 0.0
         self._heartbeat_due = 0.0
+        self._round_due = math.inf
         self._last_contact = time.monotonic()
         self._wake = WakeUp()
         self._thread = threading.Thread(target=self._run, name="remanager-link", daemon=True)
@@ -101,16 +97,15 @@ class Link:
         """Connect and start the thread."""
         self._thread.start()
 
-    def publish(self, events: Sequence[Event], state: WorkerState | None = None) -> None:
+    def publish(self, events: Sequence[Event | PoolEvent], state: WorkerState | None = None) -> None:
         """Enqueue events and then the state that goes with them. Never blocks.
 
         Progress that is still held back is sent before the events. A state that follows directly on another
         unsent one replaces it.
         """
         with self._condition:
-            if events and self._progress is not None:
-                self._enqueue(self._progress)
-                self._progress = None
+            if events:
+                self.flush_progress()
             for event in events:
                 self._enqueue(self._outbox.add(event))
             if state is not None:
@@ -119,19 +114,30 @@ class Link:
                 self._enqueue(StateChanged(state))
         self._wake_up()
 
-    def send(self, message: ToManager) -> None:
+    def send(self, message: ToManager | PoolToManager) -> None:
         """Enqueue a message that need not survive a loss of the connection."""
         with self._condition:
             self._enqueue(message)
         self._wake_up()
 
-    def progress(self, progress: Progress) -> None:
-        """Tell how far the plan is; at most two messages per second are sent, the newest always."""
+    def wake(self) -> None:
+        """Let the link's thread make a round soon."""
+        self._wake.set()
+
+    def progress(self, progress: Progress | TaskProgress) -> None:
+        """Tell how far the plan or task is; at most two messages per second are sent, the newest always."""
         with self._condition:
             first = self._progress is None
             self._progress = progress
         if first:
             self._wake.set()
+
+    def flush_progress(self) -> None:
+        """Send progress that is held back with the next messages."""
+        with self._condition:
+            if self._progress is not None:
+                self._enqueue(self._progress)
+                self._progress = None
 
     def close(self, timeout: float) -> bool:
         """Wait until all events are acknowledged, then close the socket and end the thread.
@@ -155,7 +161,7 @@ class Link:
 
     # -------------------------------------------------------------------------- only the link's thread
 
-    def _enqueue(self, message: ToManager) -> None:
+    def _enqueue(self, message: ToManager | PoolToManager) -> None:
         if self._connected:
             self._queue.append(message)
 
@@ -198,6 +204,8 @@ class Link:
             if socket in ready:
                 self._receive(socket)
             self._add_timed_messages()
+            wait_s = self._on_round()
+            self._round_due = math.inf if wait_s is None else time.monotonic() + wait_s
             blocked = self._send_queue(socket)
             poller.register(socket, zmq.POLLIN | zmq.POLLOUT if blocked else zmq.POLLIN)
             self._on_tick(time.monotonic() - self._last_contact)
@@ -207,7 +215,7 @@ class Link:
 
     def _wait_ms(self) -> int:
         now = time.monotonic()
-        wait = self._heartbeat_due - now
+        wait = min(self._heartbeat_due, self._round_due) - now
         if self._progress is not None:
             wait = min(wait, self._progress_due - now)
         # Rounded up: waking too early would only make the loop turn once more.

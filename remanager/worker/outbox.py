@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from remanager.model.link import Event
+    from remanager.model.pool_messages import PoolEvent
 
-E = TypeVar("E", bound="Event")
+E = TypeVar("E", bound="Event | PoolEvent")
 
 
 class Outbox:
@@ -21,7 +22,7 @@ class Outbox:
     def __init__(self) -> None:
         self._last_seq = 0
         self._acked_seq = 0
-        self._pending: deque[Event] = deque()
+        self._pending: deque[Event | PoolEvent] = deque()
 
     @property
     def last_seq(self) -> int:
@@ -46,6 +47,6 @@ class Outbox:
         while self._pending and self._pending[0].seq <= self._acked_seq:
             self._pending.popleft()
 
-    def unacknowledged(self) -> list[Event]:
+    def unacknowledged(self) -> list[Event | PoolEvent]:
         """Return the events that must be sent again after a reconnection, oldest first."""
         return list(self._pending)

@@ -1,0 +1,54 @@
+"""Settings that the manager hands to a worker of the pool, as a JSON file in the runtime directory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class PoolWorkerConfig:
+    """What a worker of the pool must know to start.
+
+    Attributes
+    ----------
+    worker_uid : str
+        Identity of the worker; also its ZeroMQ identity on both sockets.
+    link_address, console_address : str
+        ``ipc://`` addresses of the manager's ``ROUTER`` (messages) and ``PULL`` (console output) sockets.
+    task_modules : list of str
+        Modules whose functions are tasks.
+    module_paths : list of str
+        Directories in which modules are looked for, before the usual ones.
+    max_tasks : int
+        The worker leaves to be replaced after so many tasks; 0: never.
+    max_rss_bytes : int
+        It leaves to be replaced when it uses more memory than this after a task, bytes; 0: never.
+    max_result_bytes, max_checkpoint_bytes : int
+        Largest encoded result and checkpoint of a task, bytes.
+    give_back_after_s : float
+        When a task takes longer than this (s), those that wait behind it are given back.
+    orphan_timeout_s : float
+        An idle worker that hears nothing from a manager for so long (s) leaves.
+    """
+
+    worker_uid: str
+    link_address: str
+    console_address: str
+    task_modules: list[str] = field(default_factory=list)
+    module_paths: list[str] = field(default_factory=list)
+    max_tasks: int = 0
+    max_rss_bytes: int = 0
+    max_result_bytes: int = 16 * 1024 * 1024
+    max_checkpoint_bytes: int = 1024 * 1024
+    give_back_after_s: float = 0.25
+    orphan_timeout_s: float = 600.0
+
+    def to_json(self) -> str:
+        """Return the settings as JSON text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> PoolWorkerConfig:
+        """Read settings written by :meth:`to_json`."""
+        return cls(**json.loads(text))

@@ -1,0 +1,49 @@
+"""What a task raises to say how it ends."""
+
+from __future__ import annotations
+
+
+class TaskSignal(Exception):
+    """Base of the exceptions by which a task says how it ends.
+
+    Attributes
+    ----------
+    reason : str
+        What people shall read.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Retry(TaskSignal):
+    """The attempt did not succeed; another one may.
+
+    Raise it ``from`` the exception that is the cause: that one is then recorded.
+
+    Parameters
+    ----------
+    after_s : float, optional
+        Delay before the next attempt, s; without it the delay of the task's own retry options.
+    reason : str
+        What people shall read.
+    """
+
+    def __init__(self, after_s: float | None = None, reason: str = "") -> None:
+        super().__init__(reason)
+        if after_s is not None and not 0 <= after_s < float("inf"):
+            raise ValueError(f"after_s must be a time in seconds, not {after_s}")
+        self.after_s = after_s
+
+
+class Skip(TaskSignal):
+    """There is nothing to do: the task ends as ``skipped``, which counts as a success."""
+
+
+class Permanent(TaskSignal):
+    """The task has failed and another attempt would fail, too."""
+
+
+class Cancelled(TaskSignal):
+    """The task was told to stop and does; :meth:`~remanager.tasks.Context.check_cancelled` raises it."""
