@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from remanager.demo.work import FUNCTION, SCRIPT, STEPS
+from remanager.demo.work import FUNCTION, FUNCTION_NOTE, SCRIPT, SCRIPT_NOTE, STEPS
 from remanager_api.transport import TOPIC_CONSOLE
 from remanager_api.zmq.aio import REManagerAPI
 
@@ -19,6 +19,26 @@ OPEN_TIMEOUT_S = 60.0
 TASK_TIMEOUT_S = 20.0
 QUEUE_TIMEOUT_S = 120.0
 CONSOLE_LINES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A function or script that has ended.
+
+    Attributes
+    ----------
+    name, note : str
+        What it is, and what it shows.
+    status : str
+        ``completed`` or ``failed``.
+    seconds : float
+        How long it took.
+    """
+
+    name: str
+    note: str
+    status: str
+    seconds: float
 
 
 @dataclass(slots=True)
@@ -35,6 +55,8 @@ class Picture:
         Running item; empty if there is none.
     queue, history : list of dict
         Items that wait and that have ended.
+    tasks : list of Task
+        Functions and scripts that have ended.
     console : deque of str
         Last lines of console output.
     problems : list of str
@@ -46,6 +68,7 @@ class Picture:
     running: dict[str, Any] = field(default_factory=dict)
     queue: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
     console: deque[str] = field(default_factory=lambda: deque(maxlen=CONSOLE_LINES))
     problems: list[str] = field(default_factory=list)
 
@@ -107,15 +130,17 @@ async def _open_environment(api: REManagerAPI, picture: Picture, show: Show) -> 
 
 
 async def _run_task(
-    api: REManagerAPI, picture: Picture, show: Show, phase: str, reply: dict[str, Any]
+    api: REManagerAPI, picture: Picture, show: Show, name: str, note: str, reply: dict[str, Any]
 ) -> None:
-    picture.phase = phase
+    picture.phase = name
     show(picture)
     uid = reply["task_uid"]
     await api.wait_for_completed_task(uid, timeout=TASK_TIMEOUT_S)
     result = (await api.task_result(uid))["result"]
     if not result.get("success"):
-        picture.problems.append(f"{phase}: {result.get('msg')}")
+        picture.problems.append(f"{name}: {result.get('msg')}")
+    status = "completed" if result.get("success") else "failed"
+    picture.tasks.append(Task(name, note, status, result["time_stop"] - result["time_start"]))
     await _until(api, picture, show, _is_idle, TASK_TIMEOUT_S)
 
 
@@ -168,8 +193,9 @@ async def drive(api: REManagerAPI, picture: Picture, show: Show) -> None:
     follower = asyncio.ensure_future(_follow_console(api, picture))
     try:
         await _open_environment(api, picture, show)
-        await _run_task(api, picture, show, "function set_sample", await api.function_execute(FUNCTION))
-        await _run_task(api, picture, show, "script", await api.script_upload(SCRIPT))
+        reply = await api.function_execute(FUNCTION)
+        await _run_task(api, picture, show, FUNCTION.name, FUNCTION_NOTE, reply)
+        await _run_task(api, picture, show, "script", SCRIPT_NOTE, await api.script_upload(SCRIPT))
         await _run_queue(api, picture, show)
         compare(picture)
         picture.phase = "closing the environment"

@@ -6,6 +6,7 @@ from time import time
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from rich.box import SIMPLE
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -135,14 +136,21 @@ def draw(picture: Picture) -> Panel:
 
 
 def history_table(picture: Picture) -> Table:
-    """Return the history: what ran, how it ended, how long it took, and its runs."""
-    table = Table(title="History", title_justify="left")
-    for column in ("", "plan", "what it shows", "status", "time", "run"):
-        table.add_column(column, no_wrap=column != "what it shows")
+    """Return what ran, how it ended, how long it took, and the runs of plans."""
+    table = Table(title="What ran", title_justify="left", box=SIMPLE, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column("what")
+    table.add_column("what it shows, and its runs", min_width=36)  # of a run's uid
+    table.add_column("status", no_wrap=True)
+    table.add_column("time", no_wrap=True)
+    for task in picture.tasks:
+        status = Text(task.status, _STYLES[task.status])
+        table.add_row("", task.name, task.note, status, f"{task.seconds:.2f} s")
     for number, item in enumerate(picture.history, 1):
         result = item["result"]
-        note = STEPS[number - 1].note if number <= len(STEPS) else ""
+        shows = Text(STEPS[number - 1].note if number <= len(STEPS) else "")
+        for uid in result["run_uids"]:
+            shows.append(f"\n{uid}", "dim")
         status = Text(result["exit_status"], _STYLES.get(result["exit_status"], "yellow"))
-        runs = ", ".join(uid[:8] for uid in result["run_uids"])
-        table.add_row(str(number), item["name"], note, status, duration(item), runs)
+        table.add_row(str(number), item["name"], shows, status, duration(item))
     return table

@@ -11,9 +11,10 @@ def count_both(num: int = 3):
     """Count with two detectors at once."""
     yield from count([diode, fluorescence], num=num)
 '''
-"""A script that adds a plan to the environment."""
+SCRIPT_NOTE = "a script that adds a plan"
 
 FUNCTION = BFunc("set_sample", "copper foil")
+FUNCTION_NOTE = "a function in the environment"
 
 
 @dataclass(frozen=True, slots=True)

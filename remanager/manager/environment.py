@@ -239,7 +239,8 @@ class EnvironmentService:
         """Remember why the environment could not be opened; the worker's exit follows."""
         self._state.environment_error = event.msg
         batch.event("environment_failed", msg=event.msg, traceback=event.traceback[-4000:])
-        logger.error("The environment could not be opened: %s\n%s", event.msg, event.traceback)
+        # The worker has shown the traceback on the console.
+        logger.error("The environment could not be opened: %s", event.msg)
 
     def watch(self, worker: WorkerRecord) -> None:
         """Watch the process of a worker."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from remanager.demo.drive import Picture, compare
+from remanager.demo.drive import Picture, Task, compare
 from remanager.demo.view import LiveView, PlainView, describe, draw, history_table
 from remanager.demo.work import STEPS
 
@@ -91,6 +91,9 @@ def test_plain_lines() -> None:
 
 
 def test_history() -> None:
-    text = text_of(history_table(Picture(history=[ended(step) for step in STEPS])))
+    tasks = [Task("function set_sample", "calls a function", "completed", 0.25)]
+    text = text_of(history_table(Picture(history=[ended(step) for step in STEPS], tasks=tasks)))
     assert "fails on purpose" in text
-    assert "aaaaaaaa" in text
+    assert "a" * 36 in text
+    assert "function set_sample" in text
+    assert "0.25 s" in text
