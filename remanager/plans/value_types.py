@@ -9,10 +9,10 @@ from __future__ import annotations
 import enum
 import json
 import types
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, WrapValidator
 from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaValidator
 
@@ -58,7 +58,7 @@ def _make_validator(annotation: Mapping[str, Any], wrapper: str) -> SchemaValida
     if value_type is Any or value_type is object:
         return None
     if wrapper == "list":
-        value_type = types.GenericAlias(list, (value_type,))
+        value_type = _positional(value_type)
     elif wrapper == "dict":
         value_type = types.GenericAlias(dict, (str, value_type))
     try:
@@ -68,6 +68,27 @@ def _make_validator(annotation: Mapping[str, Any], wrapper: str) -> SchemaValida
         raise TypeError(f"Values of type '{annotation['type']}' can not be checked: {reason}") from exc
     assert isinstance(validator, SchemaValidator)
     return validator
+
+
+def _positional(value_type: Any) -> Any:
+    """Return the type of ``*args``.
+
+    Tuples of a fixed size may also be given as their values, one after the other: ``list_scan`` of bluesky
+    declares ``*args: tuple[Movable, list]`` and is called with a motor, its positions, the next motor, ...
+    """
+    listed = types.GenericAlias(list, (value_type,))
+    elements = get_args(value_type)
+    if get_origin(value_type) is not tuple or not elements or ... in elements:
+        return listed
+    size = len(elements)
+
+    def validate(values: Sequence[Any], validate_list: Callable[[Any], list[Any]]) -> list[Any]:
+        if len(values) % size or all(isinstance(value, list | tuple) for value in values):
+            return validate_list(values)
+        groups = [tuple(values[start : start + size]) for start in range(0, len(values), size)]
+        return [value for group in validate_list(groups) for value in group]
+
+    return Annotated[listed, WrapValidator(validate)]
 
 
 def check_types(

@@ -31,6 +31,8 @@ PLANS = {
     },
     "plain": {"parameters": [parameter("a"), parameter("b", default="None")]},
     "many": {"parameters": [parameter("args", "float", "args"), parameter("kwargs", "int", "kwargs")]},
+    "pairs": {"parameters": [parameter("args", "tuple[__MOVABLE__ | typing.Any, list[typing.Any]]", "args")]},
+    "numbers": {"parameters": [parameter("args", "tuple[str, int]", "args")]},
     "limited": {"parameters": [parameter("x", min="1", max="2.5"), parameter("y", min="0", default="0")]},
     "odd_names": {"parameters": [parameter("_x", "int"), parameter("copy", "int"), parameter("self", "int")]},
     "damaged": {"parameters": [parameter("x", "no.such.type")]},
@@ -107,6 +109,32 @@ def test_refused(validator: PlanValidator, item: dict[str, Any], text: str) -> N
     with pytest.raises(InvalidItem, match=text) as refusal:
         validator.validate(item)
     assert str(refusal.value).startswith("Plan validation failed: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "accepted"),
+    [
+        ("pairs", ["m1", [1, 2], "m2", [3, 4]], True),
+        ("pairs", [["m1", [1, 2]], ["m2", [3, 4]]], True),
+        ("pairs", [], True),
+        ("pairs", ["m1", [1, 2], "m2"], False),
+        ("pairs", ["m1", 5], False),
+        ("numbers", ["m1", 1, "m2", 2], True),
+        ("numbers", ["m1", 1, "m2", 2.0], False),
+        ("numbers", ["m1", 1, 2, "m2"], False),
+        ("numbers", [["m1", 1], "m2", 2], False),
+    ],
+)
+def test_positional_tuples_may_be_given_one_value_after_the_other(
+    validator: PlanValidator, name: str, args: list[Any], accepted: bool
+) -> None:
+    """``list_scan`` of bluesky declares its motors and positions so, and takes them one after the other."""
+    item = {"name": name, "args": args}
+    if accepted:
+        validator.validate(item)
+    else:
+        with pytest.raises(InvalidItem):
+            validator.validate(item)
 
 
 def test_refusals_are_short(validator: PlanValidator) -> None:
