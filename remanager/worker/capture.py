@@ -31,13 +31,22 @@ class ConsoleCapture:
 
     ``sys.stdout`` and ``sys.stderr`` become :class:`~remanager.worker.console.ConsoleStream` objects. File
     descriptors 1 and 2 become the write end of a pipe, so that output of C code and of subprocesses takes
-    the same way. A thread owns the socket; it sends each message as one msgpack frame ``[time, text]``.
+    the same way. A thread owns the socket; it sends each message as one msgpack frame ``[time, text]``, or
+    ``[time, text, tag]`` where a tag is given.
 
     Code that holds the interpreter's lock while it prints more than the pipe takes (1 MiB) would block.
+
+    Parameters
+    ----------
+    address : str
+        Address of the manager's socket.
+    tag : str, optional
+        Goes with each message and tells which process it comes from.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, tag: str | None = None) -> None:
         self._address = address
+        self._tag = () if tag is None else (tag,)
         self._wake = WakeUp()
         self._buffer = ConsoleBuffer(self._wake.set)
         self._closing = threading.Event()
@@ -122,7 +131,7 @@ class ConsoleCapture:
         """Send what is buffered; return True if the socket takes no more for now."""
         while (message := self._buffer.pop()) is not None:
             try:
-                socket.send(msgpack.packb(message, unicode_errors="replace"), zmq.NOBLOCK)
+                socket.send(msgpack.packb((*message, *self._tag), unicode_errors="replace"), zmq.NOBLOCK)
             except zmq.Again:
                 self._buffer.push_back(message)
                 return True

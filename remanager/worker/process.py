@@ -31,6 +31,7 @@ from remanager.worker.environment import Environment
 from remanager.worker.failures import exception_text, traceback_text
 from remanager.worker.interrupt import UserCode
 from remanager.worker.link import Link
+from remanager.worker.logs import configure_logging
 from remanager.worker.main_thread import EndedOutside, PlainMainThread
 from remanager.worker.run_engine import RunEngineControl
 from remanager.worker.state import AcceptedUids, StateBoard, is_busy
@@ -132,7 +133,7 @@ class WorkerProcess:
         self._user_code.install()
         self._console.start()
         faulthandler.enable(self._console.original_stderr)
-        _configure_logging()
+        configure_logging()
         self._link.start()
         opened = self._open()
         if opened:
@@ -244,16 +245,3 @@ def _run_metadata(command: RunPlan, item: dict[str, Any]) -> dict[str, object]:
     if command.principal is not None:
         metadata["principal"] = command.principal
     return metadata
-
-
-def _configure_logging() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        logging.Formatter(
-            "[%(levelname)1.1s %(asctime)s.%(msecs)03d %(name)s] %(message)s", "%Y-%m-%d %H:%M:%S"
-        )
-    )
-    root = logging.getLogger("remanager")
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    root.propagate = False

@@ -1,0 +1,22 @@
+"""Entry point of a worker of the pool: ``python -m remanager.worker.pool --config FILE``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from remanager.model.pool_worker_config import PoolWorkerConfig
+from remanager.worker.pool.process import PoolWorkerProcess
+
+
+def main() -> None:
+    """Read the settings and run the worker; the interpreter exits after that."""
+    parser = argparse.ArgumentParser(prog="python -m remanager.worker.pool", description=__doc__)
+    parser.add_argument("--config", required=True, metavar="FILE", help="settings as JSON")
+    arguments = parser.parse_args()
+    config = PoolWorkerConfig.from_json(Path(arguments.config).read_text(encoding="utf-8"))
+    PoolWorkerProcess(config).run()
+
+
+if __name__ == "__main__":
+    main()

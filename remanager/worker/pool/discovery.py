@@ -1,0 +1,138 @@
+"""Finding the tasks in the modules that the configuration names."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from remanager.tasks.declaration import CONTEXT, declaration_of, why_no_task
+from remanager.worker.failures import shorten, traceback_text
+
+MAX_DOC_CHARS = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFunction:
+    """A function that can be run as a task.
+
+    Attributes
+    ----------
+    name : str
+        Name under which it is submitted.
+    takes_context : bool
+        It has a parameter for the context.
+    options : dict
+        Default options of its submissions.
+    """
+
+    name: str
+    module: str
+    call: Callable[..., Any]
+    takes_context: bool
+    options: dict[str, Any]
+
+    def describe(self) -> dict[str, Any]:
+        """Return its description as :class:`remanager.model.pool_messages.PoolReady` tells it."""
+        parameters = inspect.signature(self.call).parameters.values()
+        return {
+            "name": self.name,
+            "module": self.module,
+            "doc": shorten(inspect.getdoc(self.call) or "", MAX_DOC_CHARS),
+            "parameters": [
+                {"name": p.name, "kind": p.kind.name, "required": _is_required(p)}
+                for p in parameters
+                if p.name != CONTEXT or not self.takes_context
+            ],
+            "options": self.options,
+        }
+
+
+@dataclass(slots=True)
+class Found:
+    """What the modules hold.
+
+    Attributes
+    ----------
+    functions : dict
+        By name.
+    failures : dict
+        By name of the module, why it or a part of it cannot be used: a traceback or a sentence.
+    """
+
+    functions: dict[str, TaskFunction] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def describe(self) -> str:
+        """Return the descriptions of the functions as JSON text."""
+        return json.dumps([function.describe() for function in self.functions.values()])
+
+
+def find_tasks(modules: Sequence[str], paths: Sequence[str]) -> Found:
+    """Import modules and collect their tasks.
+
+    A module that cannot be imported does not spoil the others. Of tasks with the same name the first one is
+    used.
+
+    Parameters
+    ----------
+    modules : sequence of str
+        Names of modules.
+    paths : sequence of str
+        Directories in which they are looked for before the usual ones.
+    """
+    sys.path[:0] = [path for path in paths if path not in sys.path]
+    found = Found()
+    for name in modules:
+        try:
+            module = importlib.import_module(name)
+        except BaseException as exc:  # noqa: BLE001 - a module may raise anything
+            found.failures[name] = traceback_text(exc)
+            continue
+        for function in tasks_of(module):
+            first = found.functions.setdefault(function.name, function)
+            if first.call is not function.call:
+                found.failures[name] = (
+                    f"Its task '{function.name}' is not used: the module {first.module} has one of this name"
+                )
+    return found
+
+
+def tasks_of(module: ModuleType) -> Iterator[TaskFunction]:
+    """Return the tasks of a module.
+
+    They are the functions that it declares with :func:`remanager.tasks.task`; if there are none, those that
+    its ``__all__`` names; without that all public ones that are defined in it.
+    """
+    listed: Sequence[str] | None = getattr(module, "__all__", None)
+    own = {
+        name: value
+        for name, value in vars(module).items()
+        if (name in listed if listed is not None else getattr(value, "__module__", None) == module.__name__)
+        or (declaration_of(value) is not None and value.__module__ == module.__name__)
+    }
+    declared = {value: declaration for value in own.values() if (declaration := declaration_of(value))}
+    if declared:
+        for function, declaration in declared.items():
+            yield _task_function(module, function, declaration.name, declaration.options)
+        return
+    for name, value in own.items():
+        if not why_no_task(value) and (listed is not None or not name.startswith("_")):
+            yield _task_function(module, value, name, {})
+
+
+def _task_function(
+    module: ModuleType, function: Callable[..., Any], name: str, options: dict[str, Any]
+) -> TaskFunction:
+    takes_context = CONTEXT in inspect.signature(function).parameters
+    return TaskFunction(name, module.__name__, function, takes_context, options)
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    variable = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return parameter.default is parameter.empty and not variable
