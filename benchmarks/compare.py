@@ -21,7 +21,7 @@ import psutil
 from common import Figures, awake
 from daemons import OURS, Target, peer
 
-SUITES = {"rpc": 0, "queue_ops": 1, "responsiveness": 1, "tasks": 1, "plans": 1, "life": 1}
+SUITES = {"rpc": 0, "queue_ops": 1, "responsiveness": 1, "tasks": 1, "plans": 1, "lists": 1, "life": 1}
 """The suites, and how many cores may halt meanwhile (see :func:`common.awake`)."""
 
 PEER_ENVIRONMENT = Path(__file__).parent.parent / "build" / "bench-peer"

@@ -198,6 +198,20 @@ def _item(reply: Reply) -> RenderableType:
     return _pairs([("item", describe(item)), *((k, v) for k, v in item.items() if k != "name")])
 
 
+def _check(reply: Reply) -> RenderableType:
+    """Show what an item would take, and what looks wrong with it."""
+    item, estimate = reply.get("item") or {}, reply.get("estimate") or {}
+    seconds, devices = estimate.get("duration_s"), ", ".join(estimate.get("devices") or ())
+    rows: list[tuple[str, Any]] = [
+        ("item", describe(item)),
+        ("points", estimate.get("points")),
+        ("time", f"about {seconds:.4g} s" if seconds is not None else None),
+        ("devices", devices),
+    ]
+    rows += [("warning", Text(text, "yellow")) for text in reply.get("warnings", ())]
+    return _pairs(rows, "The item would be accepted.")
+
+
 def _plans(key: str) -> Callable[[Reply], RenderableType]:
     def render_plans(reply: Reply) -> RenderableType:
         table = _columns("plan", "parameters", "description")
@@ -344,7 +358,7 @@ _RENDERERS: dict[str, Callable[[Reply], RenderableType]] = {
     "re_runs": _runs,
     "event_list": _events,
     "worker_autopsy_list": _autopsies,
-    "item_check": _tree,
+    "item_check": _check,
     "re_metadata": _tree,
     "task_status": _tree,
     "task_result": _task_result,

@@ -89,6 +89,10 @@ class Catalogue:
             self._validators[group] = PlanValidator(*self._allowed[group])
         return self._validators[group]
 
+    def allowed_plans(self, group: str) -> dict[str, Any]:
+        """Return the descriptions of plans that a known group may use; they must not be changed."""
+        return self._allowed[group][0]
+
     def allowed_devices(self, group: str) -> dict[str, Any]:
         """Return the tree of devices that a known group may use; it must not be changed."""
         return self._allowed[group][1]

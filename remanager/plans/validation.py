@@ -70,6 +70,11 @@ class PlanValidator:
         except (TypeError, ValueError) as exc:
             raise InvalidItem(f"Plan validation failed: {exc}") from exc
 
+    def arguments(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the arguments of a valid plan item by name of parameter; empty without plans."""
+        check = self._checks.get(item["name"])
+        return bind_arguments(check.signature, item).arguments if isinstance(check, _PlanCheck) else {}
+
     def _validate_call(self, item: Mapping[str, Any], plans: Mapping[str, Any]) -> None:
         if "name" not in item:
             raise ValueError("Plan name is not specified")

@@ -14,6 +14,7 @@ from remanager.manager.items import FUNCTIONS, MISSING, QUEUE_ITEMS, check_form,
 from remanager.manager.manager import Manager
 from remanager.model.errors import InvalidParams, RemanagerError
 from remanager.plans.patterns import is_object_name_in_list
+from remanager.plans.unknown_names import unknown_names
 from remanager.verbs.queue import SLICE
 from remanager.verbs.registry import Params, verb
 from remanager.wire.codec import Reply
@@ -33,7 +34,7 @@ class CheckParams(Params):
 def _checked(request: Mapping[str, Any], _manager: Manager) -> Mapping[str, object]:
     if "items" in request:
         return {"items": request["items"], "results": [], "estimate": None}
-    return {"item": request.get("item"), "estimate": None}
+    return {"item": request.get("item"), "estimate": None, "warnings": []}
 
 
 @verb("item_check", CheckParams, prefix="Failed to add an item: ", fillers=_checked)
@@ -42,23 +43,25 @@ async def item_check(manager: Manager, params: CheckParams) -> Reply:
 
     The answer has an ``estimate``: ``points`` (number of points), ``duration_s`` (from the completed plans of
     that name, in seconds) and ``devices`` (allowed devices among the arguments). A number is null where it is
-    not known. For ``items`` each of the ``results`` has one, too, and the whole is for all items together.
+    not known. Its ``warnings`` name texts that are no known names where the plan takes devices or plans.
+    For ``items`` each of the ``results`` has both, and the whole ``estimate`` is for all items together.
     """
     if len(params.model_fields_set & {"item", "items"}) != 1:
         raise InvalidParams("Exactly one of the parameters 'item' and 'items' is required")
     user, group = user_of(manager.catalogue, params.user, params.user_group)
     if "item" in params.model_fields_set:
-        item, estimate = _check(manager, params.item, user, group)
-        return {"item": item, "estimate": estimate}
+        item = _check(manager, params.item, user, group)
+        return {"item": item, **_findings(manager, item, group)}
     if not isinstance(params.items, list):
         raise InvalidParams(f"Incorrect type of 'items': {type(params.items)}. List is expected")
     results = []
     for number, item in enumerate(params.items, 1):
         try:
-            _, estimate = _check(manager, item, user, group)
-            results.append({"success": True, "msg": "", "estimate": estimate})
+            checked = _check(manager, item, user, group)
+            results.append({"success": True, "msg": "", **_findings(manager, checked, group)})
         except RemanagerError as exc:
-            results.append({"success": False, "msg": f"Failed to add a plan: {exc}", "estimate": None})
+            refused = {"success": False, "msg": f"Failed to add a plan: {exc}"}
+            results.append({**refused, "estimate": None, "warnings": []})
         if number % SLICE == 0:
             await asyncio.sleep(0)
     return _batch_reply(params.items, results)
@@ -73,8 +76,8 @@ def _batch_reply(items: list[Any], results: list[dict[str, Any]]) -> Reply:
     return {"success": False, "msg": msg, "code": "invalid_item", **reply}
 
 
-def _check(manager: Manager, item: object, user: str, group: str) -> tuple[dict[str, Any], Estimate]:
-    """Return the item as it would be submitted, without a uid, and what it would take.
+def _check(manager: Manager, item: object, user: str, group: str) -> dict[str, Any]:
+    """Return the item as it would be submitted, without a uid.
 
     Raises
     ------
@@ -85,7 +88,22 @@ def _check(manager: Manager, item: object, user: str, group: str) -> tuple[dict[
     form = check_form(item, FUNCTIONS if is_function else QUEUE_ITEMS)
     checked = prepare_item(prepare(manager.catalogue, form, user, group)).item
     del checked["item_uid"]
-    return checked, _estimate(manager, checked, group)
+    return checked
+
+
+def _findings(manager: Manager, item: Mapping[str, Any], group: str) -> dict[str, object]:
+    """Return what a valid item would take, and what looks wrong with it."""
+    return {"estimate": _estimate(manager, item, group), "warnings": _warnings(manager, item, group)}
+
+
+def _warnings(manager: Manager, item: Mapping[str, Any], group: str) -> list[str]:
+    if item["item_type"] != "plan":
+        return []
+    catalogue = manager.catalogue
+    plans, devices = catalogue.allowed_plans(group), catalogue.allowed_devices(group)
+    arguments = catalogue.validator(group).arguments(item)
+    parameters = plans[item["name"]].get("parameters", ())
+    return list(unknown_names(arguments, parameters, plans, devices))
 
 
 def _estimate(manager: Manager, item: Mapping[str, Any], group: str) -> Estimate:

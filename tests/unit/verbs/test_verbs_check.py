@@ -23,6 +23,12 @@ PLANS = {
         "scan", parameter("detectors"), parameter("args", 2), parameter("num", 3, default="None")
     ),
     "mine": described("mine", parameter("thing", default="None")),
+    "typed": described(
+        "typed",
+        parameter("detectors", annotation={"type": "list[__READABLE__]"}, convert_device_names=True),
+        parameter("inner", default="''", convert_plan_names=True, convert_device_names=True),
+        parameter("sample", default="''", annotation={"type": "str"}),
+    ),
 }
 DEVICES = {
     name: {"classname": "Det", "is_readable": True, "is_movable": False, "is_flyable": False}
@@ -76,6 +82,17 @@ async def test_what_submission_refuses_is_refused_with_its_words(lab: Rig, item:
     assert not checked["success"]
     assert {k: checked[k] for k in ("msg", "code", "item")} == {k: added[k] for k in ("msg", "code", "item")}
     assert checked["estimate"] is None
+
+
+async def test_names_that_nobody_knows_are_warned_of(lab: Rig) -> None:
+    item = plan("typed", args=[["det1.val", "detx", "det2"], "count"], kwargs={"sample": "copper foil"})
+    reply = await lab.ok("item_check", item=item, **user())
+    text = "Parameter 'detectors': 'detx' is not the name of a device of the list"
+    assert reply["warnings"] == [text]
+    items = [item, plan("typed", args=[["det1"], "scam"]), count(1, "anything"), QUEUE_STOP]
+    results = (await lab.ok("item_check", items=items, **user()))["results"]
+    assert [len(r["warnings"]) for r in results] == [1, 1, 0, 0]
+    assert "'scam' is not the name of a device or plan" in results[1]["warnings"][0]
 
 
 async def test_items_are_checked_together(lab: Rig) -> None:
