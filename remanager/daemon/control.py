@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
@@ -182,7 +181,7 @@ class ControlServer:
         self._socket: ZmqSocket | None = None
         self._reader: SocketReader | None = None
         self._futures: set[asyncio.Future[Answer]] = set()
-        self._in_flight: Counter[bytes] = Counter()
+        self._in_flight: dict[bytes, int] = {}
         self._unread: dict[bytes, list[tuple[zmq.MessageTracker, int]]] = {}
         self._closing = False
 
@@ -327,7 +326,7 @@ class ControlServer:
         limits = self._limits
         if len(self._futures) >= limits.in_flight:
             return f"Too many requests are in progress (limit {limits.in_flight}). Try again later."
-        if self._in_flight[identity] >= limits.in_flight_per_client:
+        if self._in_flight.get(identity, 0) >= limits.in_flight_per_client:
             limit = limits.in_flight_per_client
             return (
                 f"Too many requests of this client are in progress (limit {limit}). Read the replies first."
@@ -349,7 +348,7 @@ class ControlServer:
             return
         future = asyncio.ensure_future(answer)
         self._futures.add(future)
-        self._in_flight[client.identity] += 1
+        self._in_flight[client.identity] = self._in_flight.get(client.identity, 0) + 1
         future.add_done_callback(lambda done: self._finish(done, client))
 
     def _finish(self, future: asyncio.Future[Answer], client: _Client) -> None:

@@ -227,9 +227,9 @@ class SocketReader:
         receive_first = self._receive_first
         get: Any = self._socket.getsockopt
         deadline = time.monotonic() + self._max_time_s
-        for _ in range(self._max_messages):
-            # Asking costs less than the exception of a socket that has nothing.
-            if not get(_EVENTS) & _POLLIN:
+        for handled in range(self._max_messages):
+            # A wake-up mostly brings a message; asking for another one costs less than the exception.
+            if handled and not get(_EVENTS) & _POLLIN:
                 return True
             try:
                 frames = [receive_first()]
