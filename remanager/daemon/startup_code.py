@@ -112,7 +112,8 @@ def _in_python(options: Source, config: Source, ipython_dir_default: Path) -> St
         beside = profile_directory(profile, ipython_dir or ipython_dir_default)
     if directory is not None:
         _checked_directory(directory)
-    return StartupCode(directory, module, script, beside=beside, demo_mode=directory == PROFILE_DIR)
+        profile = ipython_dir = None
+    return StartupCode(directory, module, script, profile, ipython_dir, beside, directory == PROFILE_DIR)
 
 
 def _in_kernel(

@@ -100,16 +100,11 @@ def new_namespace(*, ipython_kernel: bool) -> Namespace:
     return ns
 
 
-def script_root(config: WorkerConfig) -> Path | None:
-    """Return the directory from which uploaded scripts may import local modules.
-
-    It is None for a module, except in IPython mode: there a profile is always loaded.
-    """
+def script_root(config: WorkerConfig) -> Path:
+    """Return the directory from which uploaded scripts may import local modules; it may not exist."""
     if config.startup_script is not None:
         return _absolute(config.startup_script).parent
-    if config.use_ipython_kernel:
-        return profile_directory(config.startup_profile, config.ipython_dir)
-    return _startup_directory(config)
+    return _startup_directory(config) or profile_directory(config.startup_profile, config.ipython_dir)
 
 
 def profile_directory(profile: str | None, ipython_dir: str | None) -> Path:
@@ -244,10 +239,10 @@ def load_script_into_namespace(
 def _startup_directory(config: WorkerConfig) -> Path | None:
     if config.startup_dir is not None:
         return _absolute(config.startup_dir)
-    if config.startup_profile is not None:
+    if config.startup_script is not None or config.startup_module is not None:
+        return None
+    if config.startup_profile is not None or config.ipython_dir is not None:
         return profile_directory(config.startup_profile, config.ipython_dir)
-    if config.ipython_dir is not None and config.startup_script is None and config.startup_module is None:
-        return profile_directory(None, config.ipython_dir)
     return None
 
 

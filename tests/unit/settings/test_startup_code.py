@@ -76,6 +76,7 @@ def test_script_and_module_need_paths_of_the_files(lab: Lab, argv: list[str]) ->
     with_profile = lab.settings(*argv, "--startup-profile=lab", f"--ipython-dir={lab.ipython}")
     assert with_profile.user_group_permissions_path == lab.startup / PERMISSIONS_FILE
     assert with_profile.startup_dir is None
+    assert (with_profile.startup_profile, with_profile.ipython_dir) == ("lab", lab.ipython)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +225,8 @@ def test_module(tmp_path: Path) -> None:
     sys.path.insert(0, str(tmp_path))
     settings = config(startup_module="package_rm_d.startup")
     assert load_startup(settings)["x"] == 1
-    assert script_root(settings) is None
+    beside = replace(settings, ipython_dir=str(tmp_path))
+    assert script_root(beside) == tmp_path / "profile_default" / "startup"
     in_kernel = config(startup_module="m", ipython_dir=str(tmp_path), use_ipython_kernel=True)
     assert script_root(in_kernel) == tmp_path / "profile_default" / "startup"
     with pytest.raises(
