@@ -254,6 +254,8 @@ class Execution:
         )
         if decision.requeue is not None:
             self._queue.put_back(batch, running, where=decision.requeue)
+        # A manager that was away does not remember that it asked for a pause; the worker does.
+        self._state.pause_pending |= event.pause_pending
         leaving = self._state.manager_state is ManagerState.DESTROYING_ENVIRONMENT
         if decision.continue_queue and not leaving:
             self._advance(batch, stop_queue=event.stop_queue)

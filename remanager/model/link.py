@@ -270,7 +270,11 @@ class PlanPaused:
 
 @dataclass(frozen=True, slots=True)
 class PlanFinished:
-    """The running plan ended. ``exit_status``: a value of :class:`remanager.model.states.ExitStatus`."""
+    """The running plan ended.
+
+    ``exit_status`` is a value of :class:`remanager.model.states.ExitStatus`; ``pause_pending`` tells that a
+    pause was asked for and the plan ended before it came.
+    """
 
     seq: int
     time: float
@@ -283,6 +287,7 @@ class PlanFinished:
     time_start: float
     time_stop: float
     stop_queue: bool = False
+    pause_pending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

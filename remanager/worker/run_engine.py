@@ -365,7 +365,7 @@ class RunEngineControl:
             plan, self._plan = self._plan, None
             self._executing = self._continuing = False
             self._pause_wanted = None
-            self._pause_pending = False
+            pause_pending, self._pause_pending = self._pause_pending, False
         if plan is None:
             return
         log = logger.error if status is ExitStatus.FAILED else logger.info
@@ -384,6 +384,7 @@ class RunEngineControl:
             time_start=plan.time_start,
             time_stop=time_stop,
             stop_queue=stop_queue,
+            pause_pending=pause_pending,
         )
         self._board.change(
             events=[event],

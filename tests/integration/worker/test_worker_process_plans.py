@@ -195,7 +195,8 @@ def test_a_deferred_pause_may_never_take_effect(worker: Worker) -> None:
     assert worker.manager.command(lambda i: PausePlan(i, "deferred")).success
     worker.manager.expect_state(deferred_pause=True)
     worker.start_function("set_release", background=True)
-    assert worker.manager.expect(PlanFinished, item_uid=uid).exit_status == "completed"
+    finished = worker.manager.expect(PlanFinished, item_uid=uid)
+    assert (finished.exit_status, finished.pause_pending) == ("completed", True)
     assert worker.manager.expect_state(environment_state="idle").state.deferred_pause is False
 
 

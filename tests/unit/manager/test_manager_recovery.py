@@ -130,6 +130,18 @@ async def test_pause_that_is_pending_stays_pending(rig: Rig) -> None:
     assert rig.state == "idle"
 
 
+async def test_plan_that_ended_meanwhile_with_a_pause_pending_stops_the_queue(rig: Rig) -> None:
+    worker = await rig.open_environment()
+    first = await rig.run_plan()
+    second = await rig.add()
+    await rig.ok("re_pause")
+    await rig.crash()
+    worker.event(PlanFinished, **worker.plan_finished(first, pause_pending=True))
+    await rig.restart_after_crash()
+    assert rig.state == "idle"
+    assert await rig.queue() == [second]
+
+
 async def test_worker_that_greets_late_tells_that_its_plan_is_paused(rig: Rig) -> None:
     worker = await rig.open_environment()
     await rig.run_plan()
