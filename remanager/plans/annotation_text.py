@@ -28,6 +28,15 @@ _PROTOCOLS = {
     "Stoppable": "__DEVICE__",
     "Subscribable": "__DEVICE__",
     "Checkable": "__DEVICE__",
+    "Preparable": "__DEVICE__",
+    "Collectable": "__DEVICE__",
+    "EventCollectable": "__DEVICE__",
+    "EventPageCollectable": "__DEVICE__",
+    "WritesExternalAssets": "__DEVICE__",
+    "WritesStreamAssets": "__DEVICE__",
+    "HasName": "__DEVICE__",
+    "HasParent": "__DEVICE__",
+    "HasHints": "__DEVICE__",
 }
 _NAMED_TYPE = re.compile(
     r"(?<![\w.])(?:(?:typing|collections\.abc)\.(?P<callable>Callable)"

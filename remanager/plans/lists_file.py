@@ -11,7 +11,6 @@ from remanager.plans.yaml_io import read_yaml, write_yaml
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_FILE_NAME = "existing_plans_and_devices.yaml"
 _COMMENT = "Written by the run manager when the lists change. Edits are lost at the next change."
 
 
@@ -77,7 +76,7 @@ def update_lists(path: str | Path, lists: ExistingLists, known: ExistingLists | 
     Parameters
     ----------
     known : ExistingLists, optional
-        What the file is known to hold; read from the file by default.
+        What the file is known to hold; read from the file by default, where there is one.
 
     Returns
     -------
@@ -89,7 +88,9 @@ def update_lists(path: str | Path, lists: ExistingLists, known: ExistingLists | 
     OSError, ValueError
         As :func:`write_lists`.
     """
-    if same_content(lists, read_lists(path) if known is None else known):
+    if known is None:
+        known = read_lists(path) if Path(path).exists() else ExistingLists()
+    if same_content(lists, known):
         return False
     write_lists(path, lists)
     return True

@@ -153,7 +153,7 @@ ANNOTATIONS = [
     *(list[Custom], typing.Optional[Custom], typing.TypeVar("T"), typing.Sequence[int], typing.Iterable),  # noqa: UP045
     *(collections.abc.Iterable, collections.abc.Sequence[int], collections.abc.Mapping, typing.Generator),
     *(collections.abc.Iterable | None, list[collections.abc.Iterable[int]], bluesky.utils.Msg),
-    *(bp.Readable, bp.Movable, bp.NamedMovable, bp.Flyable, bp.Locatable, bp.Stageable, bp.HasName),
+    *(bp.Readable, bp.Movable, bp.NamedMovable, bp.Flyable, bp.Locatable, bp.Stageable, bp.Status),
     *(list[bp.Readable], typing.Optional[bp.Movable], dict[str, bp.Flyable], bp.Movable[float]),  # noqa: UP045
     *(bp.Readable | bp.Movable, typing.Sequence[bp.Readable], typing.Mapping[bp.Movable, float]),
     *(

@@ -34,9 +34,10 @@ def test_damaged_file_gives_empty_lists_and_a_warning(
     assert str(path) in caplog.text
 
 
-def test_file_is_written_only_when_content_changes(tmp_path: Path) -> None:
+def test_file_is_written_only_when_content_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "lists.yaml"
     assert update_lists(path, LISTS)
+    assert not caplog.text  # there is no file before the environment is opened first
     before = path.stat().st_ino
     assert not update_lists(path, LISTS)
     assert not update_lists(path, LISTS, known=LISTS)
