@@ -105,9 +105,11 @@ class Board:
     def take_changes(self) -> Changes:
         """Return what has changed, and begin a new collection."""
         changes, self.changes = self.changes, Changes()
-        # A hand-over that ended before it left (its worker died) is none.
+        # A hand-over that ended before it left (its worker died) is none; an execution that has ended in
+        # the meantime must not be stopped: its worker would be killed for nothing.
         still = {c.uid: c for c in changes.starts if c.state is TaskState.RUNNING}
         changes.starts = list(still.values())
+        changes.interrupts = [i for i in changes.interrupts if self._runs(i.task_uid, i.lease_epoch)]
         self._new.clear()
         return changes
 
@@ -116,6 +118,10 @@ class Board:
         card.time_updated = now
         if card.uid not in self._new and card.uid in self.cards:
             self.changes.updated[card.uid] = card
+
+    def _runs(self, uid: str, epoch: int) -> bool:
+        card = self.running.get(uid)
+        return card is not None and card.lease_epoch == epoch
 
     def index(self, card: Card) -> None:
         """Put an active task into the indexes that do not depend on its state."""

@@ -7,7 +7,7 @@ from collections import deque
 from remanager.engine.task_queue.board import Alarm, Board
 from remanager.engine.task_queue.card import Card, PauseReason
 from remanager.engine.task_queue.queueing import destination, offer_to_finish
-from remanager.engine.task_queue.scopes import Scope
+from remanager.engine.task_queue.scopes import Scope, scope_keys
 from remanager.engine.task_queue.stopping import interrupt
 from remanager.model.states import TaskState
 
@@ -63,13 +63,12 @@ def pause_scope(
 
     It takes effect at once; the state of the tasks follows with :func:`settle`.
     """
-    switches = board.dispatcher.switches
-    switches.set(scope, name, now=now, until=until, reason=reason)
+    board.dispatcher.switches.set(scope, name, now=now, until=until, reason=reason)
     look_at_all(board)
     if not interrupt_them:
         return []
     text = reason or "paused"
-    covered = [card for card in board.running.values() if switches.covering(card)]
+    covered = [card for card in board.running.values() if (scope, name) in scope_keys(card.spec)]
     return [card.uid for card in covered if interrupt(board, card, TaskState.PAUSED, text, now)]
 
 
