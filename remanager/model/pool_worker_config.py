@@ -20,6 +20,9 @@ class PoolWorkerConfig:
         Modules whose functions are tasks.
     module_paths : list of str
         Directories in which modules are looked for, before the usual ones.
+    begun_path : str
+        File for the serial number of the last task that was begun, readable when the worker is gone; empty:
+        none.
     max_tasks : int
         The worker leaves to be replaced after so many tasks; 0: never.
     max_rss_bytes : int
@@ -37,6 +40,7 @@ class PoolWorkerConfig:
     console_address: str
     task_modules: list[str] = field(default_factory=list)
     module_paths: list[str] = field(default_factory=list)
+    begun_path: str = ""
     max_tasks: int = 0
     max_rss_bytes: int = 0
     max_result_bytes: int = 16 * 1024 * 1024

@@ -39,6 +39,8 @@ class Assignment:
         The packed value that an earlier execution kept.
     finishing : bool
         It runs again as its children have ended.
+    serial : int
+        Grows with each hand-over.
     time_start : float or None
         When it began, epoch seconds.
     began : float
@@ -56,6 +58,7 @@ class Assignment:
     timeout_s: float | None = None
     checkpoint: bytes | None = None
     finishing: bool = False
+    serial: int = 0
     time_start: float | None = None
     began: float = 0.0
     announced: bool = False
@@ -95,11 +98,16 @@ class Assignments:
         When a task takes longer than this (s), those behind it are given back.
     wake : callable
         Called without arguments when there is something to collect; it must not block.
+    note_begin : callable
+        Called with the serial number of each task before it begins.
     """
 
-    def __init__(self, give_back_after_s: float, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, give_back_after_s: float, wake: Callable[[], None], note_begin: Callable[[int], None]
+    ) -> None:
         self._give_back_after_s = give_back_after_s
         self._wake = wake
+        self._note_begin = note_begin
         self._condition = threading.Condition()  # guards everything
         self._queue: deque[Assignment] = deque()
         self._held: dict[tuple[str, int], Assignment] = {}
@@ -161,6 +169,7 @@ class Assignments:
                     return None
                 self._condition.wait()
             self._running = assignment = self._queue.popleft()
+            self._note_begin(assignment.serial)
             assignment.time_start = time.time()
             assignment.began = time.monotonic()
             return assignment

@@ -110,18 +110,14 @@ def tasks_of(module: ModuleType) -> Iterator[TaskFunction]:
     its ``__all__`` names; without that all public ones that are defined in it.
     """
     listed: Sequence[str] | None = getattr(module, "__all__", None)
-    own = {
-        name: value
-        for name, value in vars(module).items()
-        if (name in listed if listed is not None else getattr(value, "__module__", None) == module.__name__)
-        or (declaration_of(value) is not None and value.__module__ == module.__name__)
-    }
-    declared = {value: declaration for value in own.values() if (declaration := declaration_of(value))}
+    here = {n: v for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__}
+    offered = here if listed is None else {n: v for n, v in vars(module).items() if n in listed}
+    declared = {v: found for v in [*offered.values(), *here.values()] if (found := declaration_of(v))}
     if declared:
         for function, declaration in declared.items():
             yield _task_function(module, function, declaration.name, declaration.options)
         return
-    for name, value in own.items():
+    for name, value in offered.items():
         if not why_no_task(value) and (listed is not None or not name.startswith("_")):
             yield _task_function(module, value, name, {})
 

@@ -31,6 +31,7 @@ from remanager.worker.capture import ConsoleCapture
 from remanager.worker.link import Link
 from remanager.worker.logs import configure_logging
 from remanager.worker.pool.assignments import Assignments
+from remanager.worker.pool.begun import BegunNote
 from remanager.worker.pool.context import Children, WorkerContext
 from remanager.worker.pool.discovery import Found, find_tasks
 from remanager.worker.pool.execution import Executor
@@ -78,7 +79,9 @@ class PoolWorkerProcess:
             on_fault=lambda: os._exit(EXIT_FAULT),
             on_round=self._tell,
         )
-        self._assignments = Assignments(config.give_back_after_s, self._link.wake)
+        self._assignments = Assignments(
+            config.give_back_after_s, self._link.wake, BegunNote(config.begun_path).put
+        )
         self._children = Children(self._link.send)
         self._memory = _Memory(config.max_rss_bytes)
 

@@ -77,6 +77,7 @@ class PoolWorker:
                 "console_address": self.manager.console_address,
                 "task_modules": ["lab_tasks"],
                 "module_paths": [str(directory)],
+                "begun_path": str(directory / "begun"),
                 **settings,
             }
         )
@@ -108,9 +109,10 @@ class PoolWorker:
         **kwargs: Any,
     ) -> list[Any]:
         """Return a row of ``RunTasks``."""
-        uid = f"task-{next(self._numbers)}"
+        number = next(self._numbers)
+        uid = f"task-{number}"
         item = {"item_type": "function", "name": name, "args": args, "kwargs": kwargs, "item_uid": uid}
-        return [uid, epoch, attempt, json.dumps(item), timeout_s, checkpoint, finishing]
+        return [uid, epoch, attempt, json.dumps(item), timeout_s, checkpoint, finishing, number]
 
     def start(self, name: str, *args: Any, **options: Any) -> str:
         """Hand one task over; return its UID."""
@@ -129,6 +131,11 @@ class PoolWorker:
     def cancel(self, uid: str, reason: str = "stop it", epoch: int = 1) -> None:
         """Tell the worker to stop a task."""
         self.manager.send(CancelTask(uid, epoch, reason))
+
+    @property
+    def begun(self) -> int:
+        """Serial number of the last task that was begun."""
+        return int.from_bytes((self.directory / "begun").read_bytes(), "little")
 
     def wait_exit(self) -> int:
         """Wait for the end of the process, receiving meanwhile; return its exit code."""

@@ -487,8 +487,10 @@ def test_a_busy_worker_gives_back(launch: Launch) -> None:
 def test_crash_and_kill_are_seen(launch: Launch) -> None:
     worker = launch()
     worker.ready()
-    worker.start("crash")
+    assert worker.begun == 0
+    worker.hand_over(worker.row("nothing"), worker.row("crash"), worker.row("nothing"))
     assert worker.wait_exit() == 9
+    assert worker.begun == 2
     worker = launch()
     worker.ready()
     worker.start("wait")
