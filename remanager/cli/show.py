@@ -173,7 +173,7 @@ def _queue(reply: Reply) -> RenderableType:
 
 def history_rows(items: Sequence[Reply]) -> Table:
     """Return items of the history as a table, in the order given."""
-    table = _columns("ended", "status", "item", "time", "runs", "item_uid")
+    table = _columns("ended", "status", "item", "user", "time", "runs", "item_uid")
     for item in items:
         result = item.get("result") or {}
         status = str(result.get("exit_status", "?"))
@@ -181,11 +181,18 @@ def history_rows(items: Sequence[Reply]) -> Table:
             moment(result.get("time_stop")),
             Text(status, STYLES.get(status, "")),
             Text(describe(item) + (f"\n{result['msg']}" if result.get("msg") else "")),
+            Text(_who(item, result)),
             duration(result),
             " ".join(str(uid)[:8] for uid in result.get("run_uids", [])),
             item.get("item_uid"),
         )
     return table
+
+
+def _who(item: Reply, result: Reply) -> str:
+    """Return the user of an item, and the principal who submitted it where clients are identified."""
+    user, principal = str(item.get("user", "")), result.get("principal")
+    return f"{user} ({principal})" if principal and principal not in {"local", user} else user
 
 
 def _history(reply: Reply) -> RenderableType:
@@ -209,7 +216,7 @@ def _check(reply: Reply) -> RenderableType:
         ("devices", devices),
     ]
     rows += [("warning", Text(text, "yellow")) for text in reply.get("warnings", ())]
-    return _pairs(rows, "The item would be accepted.")
+    return Group(Text("The item would be accepted."), _pairs(rows))
 
 
 def _plans(key: str) -> Callable[[Reply], RenderableType]:
@@ -337,6 +344,7 @@ def _task_result(reply: Reply) -> RenderableType:
         good = bool(result["success"])
         rows.append(("outcome", Text("success" if good else "failure", "green" if good else "red")))
         rows += [("time", duration(result)), ("return value", result.get("return_value"))]
+        rows.append(("asked by", result.get("principal")))
         rows += [(k, result[k]) for k in ("msg", "traceback") if result.get(k)]
     return _pairs(rows)
 

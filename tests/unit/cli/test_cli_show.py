@@ -22,3 +22,21 @@ def test_times_of_day_are_dates_and_durations_are_numbers(method: str) -> None:
     rows = dict(line.strip().split(maxsplit=1) for line in out.getvalue().splitlines())
     assert rows["time"].strip() == rows["workers.time_started"].strip() == moment(TIME)
     assert rows["workers.run_time_s"].strip() == "47.12"
+
+
+@pytest.mark.parametrize(("principal", "shown"), [(None, "Ann"), ("local", "Ann"), ("gui", "Ann (gui)")])
+def test_history_says_who(principal: str | None, shown: str) -> None:
+    out = StringIO()
+    result = {"exit_status": "completed", "time_start": TIME, "time_stop": TIME + 1, "principal": principal}
+    item = {"name": "count", "user": "Ann", "item_uid": "u", "result": result}
+    Console(file=out, width=120).print(render("history_get", {"items": [item]}))
+    assert f" {shown}  " in out.getvalue()
+
+
+def test_a_check_shows_warnings() -> None:
+    out = StringIO()
+    estimate = {"points": 5, "duration_s": 2.5, "devices": ["det"]}
+    reply = {"success": True, "item": {"name": "count"}, "estimate": estimate, "warnings": ["'dett' is odd"]}
+    Console(file=out, width=100).print(render("item_check", reply))
+    for part in ("would be accepted", "count()", "about 2.5 s", "det", "'dett' is odd"):
+        assert part in out.getvalue()
