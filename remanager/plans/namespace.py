@@ -29,7 +29,7 @@ def devices_from_namespace(ns: Mapping[str, Any]) -> dict[str, Any]:
 
 def existing_plans_and_devices(
     ns: Mapping[str, Any], max_depth: int = 0, ignore_invalid_plans: bool = False
-) -> tuple[dict[str, PlanDescription], dict[str, DeviceDescription]]:
+) -> tuple[dict[str, PlanDescription], dict[str, DeviceDescription], dict[str, Plan], dict[str, Any]]:
     """Describe all plans and devices of a namespace.
 
     Parameters
@@ -45,15 +45,18 @@ def existing_plans_and_devices(
     -------
     plans, devices : dict
         Descriptions by name.
+    plans_ns, devices_ns : dict
+        The objects by name, excluded ones included.
 
     Raises
     ------
     PlanDescriptionError
         Plans cannot be described and must not be left out.
     """
-    devices = describe_devices(devices_from_namespace(ns), max_depth)
-    plans = describe_plans(plans_from_namespace(ns), devices, ignore_invalid_plans=ignore_invalid_plans)
-    return plans, devices
+    plans_ns, devices_ns = plans_from_namespace(ns), devices_from_namespace(ns)
+    devices = describe_devices(devices_ns, max_depth)
+    plans = describe_plans(plans_ns, devices, ignore_invalid_plans=ignore_invalid_plans)
+    return plans, devices, plans_ns, devices_ns
 
 
 def _select(ns: Mapping[str, Any], accepts: Callable[[object], bool], kind: str) -> dict[str, Any]:

@@ -9,11 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from remanager.plans.allowed import allowed_lists
-from remanager.plans.namespace import (
-    devices_from_namespace,
-    existing_plans_and_devices,
-    plans_from_namespace,
-)
+from remanager.plans.namespace import existing_plans_and_devices
 from remanager.plans.prepare import prepare_function, prepare_plan
 from remanager.worker.startup import load_script_into_namespace, load_startup, script_root
 
@@ -96,7 +92,7 @@ class Environment:
         """
         with self._lock:
             old = self.lists
-            plans, devices = existing_plans_and_devices(
+            plans, devices, plans_ns, devices_ns = existing_plans_and_devices(
                 self.ns, self._config.device_max_depth, self._config.ignore_invalid_plans
             )
             plans_changed, devices_changed = plans != old.plans, devices != old.devices
@@ -105,8 +101,8 @@ class Environment:
                 devices=devices if devices_changed else old.devices,
                 plans_text=json.dumps(plans) if plans_changed else old.plans_text,
                 devices_text=json.dumps(devices) if devices_changed else old.devices_text,
-                plans_ns=plans_from_namespace(self.ns),
-                devices_ns=devices_from_namespace(self.ns),
+                plans_ns=plans_ns,
+                devices_ns=devices_ns,
             )
             return plans_changed or devices_changed
 

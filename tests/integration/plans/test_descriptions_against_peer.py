@@ -6,6 +6,7 @@ import collections.abc
 import copy
 import re
 import shutil
+import sys
 import typing
 import warnings
 from collections.abc import Iterator
@@ -79,6 +80,7 @@ def ns(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Namespace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("_QSERVER_RE_WORKER_ACTIVE", "")
         patch.setenv("_QSERVER_RUNNING_IPYTHON_KERNEL", "")
+        patch.setitem(sys.modules, "__main__", sys.modules["__main__"])
         yield load_startup(settings)
     modules.uninstall()
 
@@ -92,7 +94,7 @@ def _clean_registry() -> Iterator[None]:
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])
 def test_profile(ns: Namespace, depth: int) -> None:
-    plans, devices = existing_plans_and_devices(ns, depth)
+    plans, devices, *_ = existing_plans_and_devices(ns, depth)
     peer_plans, peer_devices, in_ns, devices_in_ns = peer.existing_plans_and_devices_from_nspace(
         nspace=ns, max_depth=depth
     )
@@ -113,7 +115,7 @@ def test_registered_items(ns: Namespace) -> None:
         register_a_device("sim_bundle_A", depth=2)
         register_a_device("camera", depth=2)
         register_a_device("det1", exclude=True)
-        plans, devices = existing_plans_and_devices(ns, 1)
+        plans, devices, *_ = existing_plans_and_devices(ns, 1)
         # Both packages know the registrations only if the peer's functions made them.
         if register_a_plan is peer.register_plan:
             peer_plans, peer_devices, *_ = peer.existing_plans_and_devices_from_nspace(nspace=ns, max_depth=1)
@@ -127,7 +129,7 @@ def test_registered_items(ns: Namespace) -> None:
 
 def test_bluesky_plans() -> None:
     space = {name: getattr(bluesky.plans, name) for name in dir(bluesky.plans)}
-    plans, _ = existing_plans_and_devices(space, ignore_invalid_plans=True)
+    plans, *_ = existing_plans_and_devices(space, ignore_invalid_plans=True)
     peer_plans, *_ = peer.existing_plans_and_devices_from_nspace(nspace=space, ignore_invalid_plans=True)
     assert len(plans) > 20
     assert plans == peer_plans
@@ -265,7 +267,7 @@ ITEMS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("item", ITEMS, ids=str)
 @pytest.mark.parametrize("group", ["root", "primary", "test_user"])
 def test_prepared_plans(ns: Namespace, item: dict[str, Any], group: str) -> None:
-    plans, devices = existing_plans_and_devices(ns)
+    plans, devices, *_ = existing_plans_and_devices(ns)
     lists = allowed_lists(plans, devices, default_permissions())
     allowed_plans = {name: entry[0] for name, entry in lists.items()}
     allowed_devices = {name: entry[1] for name, entry in lists.items()}

@@ -148,7 +148,7 @@ def test_plans_and_devices_are_found(caplog: pytest.LogCaptureFixture) -> None:
     register_plan("number")
     register_device("missing")
     with caplog.at_level(logging.WARNING):
-        plans, devices = existing_plans_and_devices(ns)
+        plans, devices, *_ = existing_plans_and_devices(ns)
     assert list(plans) == ["plan"]
     assert list(devices) == ["motor"]
     assert "'broken'" in caplog.text

@@ -81,7 +81,7 @@ class Instrument:
             "listed": listed,
             "built_in": built_in,
         }
-        self.plans, self.devices = existing_plans_and_devices(self.ns)
+        self.plans, self.devices, *_ = existing_plans_and_devices(self.ns)
 
     def prepare(self, name: str, *args: Any, **kwargs: Any) -> tuple[list[Any], dict[str, Any]]:
         prepared = self.prepare_item({"name": name, "args": args, "kwargs": kwargs, "user_group": GROUP})
