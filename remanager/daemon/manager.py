@@ -18,12 +18,14 @@ from remanager.daemon.keys import KEYS_NAME, KeyRing, KeysError, read_server_key
 from remanager.daemon.processes import Processes, resident_bytes
 from remanager.daemon.settings import Settings
 from remanager.daemon.sockets import AddressError, raise_descriptor_limit
+from remanager.daemon.sources import absolute
 from remanager.daemon.supervisor_link import SupervisorLink
 from remanager.daemon.worker_host import WorkerHost, runtime_dir
 from remanager.demo import copy_profile
 from remanager.manager.manager import Manager
 from remanager.manager.options import ManagerOptions
 from remanager.manager.recovery import restore
+from remanager.manager.task_queue.options import TaskQueueOptions
 from remanager.model.errors import StorageError
 from remanager.model.link import Message
 from remanager.model.worker_config import WorkerConfig
@@ -239,6 +241,16 @@ def _options(settings: Settings, runtime: Path) -> ManagerOptions:
         retention_s=settings.task_result_retention,
         emergency_lock_key=settings.emergency_lock_key,
         allow_kill=settings.allow_manager_kill,
+        task_queue=TaskQueueOptions(
+            modules=tuple(settings.task_modules),
+            paths=tuple(str(absolute(path)) for path in settings.task_paths),
+            workers=settings.task_workers,
+            idle_s=settings.task_worker_idle,
+            max_tasks=settings.task_worker_max_tasks,
+            max_rss_bytes=settings.task_worker_max_memory * 1024 * 1024,
+            max_active=settings.task_max_active,
+            preempt_at=settings.task_preempt_at,
+        ),
     )
 
 

@@ -90,6 +90,41 @@ _STARTUP = "Start-up code, lists and permissions"
 _KERNEL = "IPython kernel"
 _CONSOLE = "Console output and logging"
 _STORE = "State"
+_TASKS = "Task queue"
+
+
+def _task_option(name: str, kind: Kind, text: str) -> Option:
+    """Return an option of the task queue; option, variable and key follow from its name."""
+    flag = "--" + name.replace("_", "-")
+    return Option(name, kind, text, (flag,), (f"REMANAGER_{name.upper()}",), f"tasks/{name}", group=_TASKS)
+
+
+TASK_OPTIONS: tuple[Option, ...] = (
+    _task_option(
+        "task_modules",
+        Kind.NAMES,
+        "Modules whose functions are the tasks of the task queue, such as 'remanager.data_movement'.",
+    ),
+    _task_option(
+        "task_paths", Kind.NAMES, "Directories in which task modules are looked for, before the usual ones."
+    ),
+    _task_option("task_workers", Kind.COUNT, "Most processes that run tasks at the same time. Default: 2."),
+    _task_option(
+        "task_worker_idle", Kind.SECONDS, "A task worker without work for so long leaves; one always stays."
+    ),
+    _task_option("task_worker_max_tasks", Kind.COUNT, "A task worker leaves after so many tasks; 0: never."),
+    _task_option(
+        "task_worker_max_memory",
+        Kind.COUNT,
+        "A task worker leaves when it uses more memory, MiB; 0: never.",
+    ),
+    _task_option("task_max_active", Kind.COUNT, "Most tasks that have not ended; more are refused."),
+    _task_option(
+        "task_preempt_at",
+        Kind.COUNT,
+        "A waiting task of this or a more urgent priority may interrupt others. Default: none may.",
+    ),
+)
 
 OPTIONS: tuple[Option, ...] = (
     Option(
@@ -365,6 +400,7 @@ OPTIONS: tuple[Option, ...] = (
         ("REMANAGER_ALLOW_MANAGER_KILL",),
         "remanager/allow_manager_kill",
     ),
+    *TASK_OPTIONS,
 )
 
 _REDIS = "not needed: the queue and the history are kept in a file of the state directory (--state-dir)"

@@ -78,6 +78,14 @@ class Settings:
     emergency_lock_key: str | None = field(default=None, repr=False)
     report_version: str | None = None
     allow_manager_kill: bool = False
+    task_modules: tuple[str, ...] = ()
+    task_paths: tuple[str, ...] = ()
+    task_workers: int = 2
+    task_worker_idle: float = 300.0
+    task_worker_max_tasks: int = 0
+    task_worker_max_memory: int = 0
+    task_max_active: int = 200_000
+    task_preempt_at: int | None = None
     demo_mode: bool = False
     notices: tuple[str, ...] = ()
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from remanager.engine.queue_mode import DEFAULT_MODE, QueueMode
+from remanager.engine.task_queue.dispatcher import Dispatcher
+from remanager.engine.task_queue.scheduler import TaskScheduler
 from remanager.manager.autopsy import SETTING as AUTOPSIES
 from remanager.manager.autopsy import Autopsies
 from remanager.manager.background import Background
@@ -35,6 +38,10 @@ from remanager.manager.state import State, WorkerRecord, change_uid, new_uid
 from remanager.manager.statistics import Statistics
 from remanager.manager.stats_view import StatsView
 from remanager.manager.status import StatusBoard
+from remanager.manager.task_queue.children import ChildDesk
+from remanager.manager.task_queue.pool import Pool
+from remanager.manager.task_queue.reports import PoolReports
+from remanager.manager.task_queue.service import TaskQueue
 from remanager.manager.tasks import TaskService
 from remanager.manager.worker_link import WorkerLink
 from remanager.model.errors import Conflict, EnvironmentClosed
@@ -61,6 +68,7 @@ from remanager.model.link import (
     Welcome,
     WorkerState,
 )
+from remanager.model.pool_messages import Drain, PoolHello
 from remanager.model.states import EnvironmentState, ExitStatus, ManagerState
 from remanager.store.records import Retention
 from remanager.store.store import Store
@@ -127,6 +135,7 @@ class Manager:
     ) -> None:
         settings: dict[str, Any] = store.reads.settings()
         self.uid = new_uid()
+        self._workers = workers
         self.options = options
         self.store = store
         self.clock = clock
@@ -146,13 +155,13 @@ class Manager:
         self.tasks = self._make_tasks()
         self.environment = self._make_environment()
         self.catalogue = Catalogue(self.ledger, options, settings.get(PERMISSIONS))
+        self.task_queue = self._make_task_queue(read_memory)
         self.lock = LockService(self.ledger, clock, options.emergency_lock_key, settings.get(LOCK))
         self.statistics_view = StatsView(self)
         self.stored_flags = {k: bool(settings.get(k)) for k in (AUTOSTART, STOP_PENDING)}
         self.stored_settings = settings
         self.greeted = asyncio.Event()
         self.started = asyncio.Event()
-        self._workers = workers
         self._events: asyncio.Queue[tuple[WorkerRecord, Event | WorkerExit]] = asyncio.Queue()
         self._ids = itertools.count(1)
         self._on_stop = on_stop
@@ -190,12 +199,47 @@ class Manager:
         environment.on_idle = self.execution.autostart
         return environment
 
+    def _make_task_queue(self, read_memory: ReadMemory) -> TaskQueue:
+        options = self.options.task_queue
+        pool = Pool(
+            options,
+            python=self.options.worker_python,
+            runtime_dir=self.options.runtime_dir,
+            config=options.worker_config(self._workers.link_address, self._workers.console_address),
+            port=self._workers,
+            processes=self.processes,
+            ledger=self.ledger,
+            clock=self.clock,
+            background=self.background,
+            read_memory=read_memory,
+            manager_uid=self.uid,
+        )
+        scheduler = TaskScheduler(
+            Dispatcher(), max_active=options.max_active, rng=random.Random(), preempt_at=options.preempt_at
+        )
+        queue = TaskQueue(
+            scheduler=scheduler,
+            pool=pool,
+            state=self.state,
+            ledger=self.ledger,
+            store=self.store,
+            clock=self.clock,
+            background=self.background,
+            options=options,
+            retention_s=self.options.retention_s,
+        )
+        children = ChildDesk(queue, self.catalogue, self.clock)
+        self.tasks.other_states = queue.told_state
+        pool.owner = PoolReports(queue, children, lambda *_report: None, self.clock, self.background)
+        return queue
+
     # -------------------------------------------------------------------------------- life
 
     def run_background(self) -> None:
         """Start the loops of the manager."""
         self.background.spawn(self._consume_events(), "worker events")
         self.background.spawn(self._purge(), "retention")
+        self.task_queue.start()
 
     def request_stop(self) -> None:
         """Stop the daemon soon; the reply leaves first."""
@@ -210,6 +254,7 @@ class Manager:
                 state.manager_state = ManagerState.CLOSING_ENVIRONMENT
             if not closing or not await self.environment.leave():
                 await self.environment.kill()
+        await self.task_queue.stop()
         batch = self.ledger.batch()
         batch.setting(AUTOSTART, False)
         batch.setting(STOP_PENDING, False)
@@ -280,6 +325,10 @@ class Manager:
 
     def on_worker_message(self, worker_uid: str, message: Message) -> None:
         """Handle a message of a worker; events wait in line, the rest is handled at once."""
+        pool_worker = self.task_queue.pool.workers.get(worker_uid)
+        if pool_worker is not None:
+            self.task_queue.pool.on_message(pool_worker, message)
+            return
         worker = self.state.worker
         if worker is None or worker.uid != worker_uid:
             self._dismiss(worker_uid, message)
@@ -317,12 +366,18 @@ class Manager:
             # Its manager ended before it could record the worker; loading start-up code, it would not listen.
             logger.warning("An unknown worker (%s) that is being opened is killed", worker_uid)
             self.processes.kill(message.pid)
+        elif isinstance(message, PoolHello):
+            logger.warning("An unknown worker of the pool (%s) is told to leave", worker_uid)
+            self._send_away(worker_uid, Drain())
         elif isinstance(message, (Hello, Heartbeat)):  # again and again: it refuses while it is busy
             logger.warning("An unknown worker (%s) is told to leave", worker_uid)
-            try:
-                self._workers.send(worker_uid, CloseEnvironment(next(self._ids)))
-            except NotConnected:
-                logger.debug("The unknown worker is gone")
+            self._send_away(worker_uid, CloseEnvironment(next(self._ids)))
+
+    def _send_away(self, worker_uid: str, message: Message) -> None:
+        try:
+            self._workers.send(worker_uid, message)
+        except NotConnected:
+            logger.debug("The unknown worker is gone")
 
     def _on_hello(self, hello: Hello) -> None:
         worker = self.state.worker

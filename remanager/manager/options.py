@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from remanager.manager.task_queue.options import TaskQueueOptions
 from remanager.model.worker_config import WorkerConfig
 
 
@@ -34,6 +35,8 @@ class ManagerOptions:
         Opens any lock.
     allow_kill : bool
         Whether ``manager_kill`` is answered (tests only).
+    task_queue : TaskQueueOptions
+        Settings of the task queue.
     """
 
     version: str
@@ -47,3 +50,4 @@ class ManagerOptions:
     retention_s: float
     emergency_lock_key: str | None
     allow_kill: bool
+    task_queue: TaskQueueOptions = field(default_factory=TaskQueueOptions)

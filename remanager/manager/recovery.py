@@ -12,6 +12,8 @@ from remanager.manager.execution import AUTOSTART, KNOWN_RUNS, STOP_PENDING
 from remanager.manager.manager import Manager
 from remanager.manager.rows import is_immediate, submission_of
 from remanager.manager.state import RunningItem, WorkerRecord
+from remanager.manager.task_queue import restoring as task_queue
+from remanager.manager.task_queue.pool import KIND as POOL
 from remanager.manager.tasks import RunningTask
 from remanager.model.states import ExitStatus, ManagerState
 from remanager.store.records import TaskRow, WorkerRow
@@ -39,7 +41,8 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
     state, rows = manager.state, manager.store.reads.running()
     _take_over(manager, rows)
     last_sign_of_life = _last_event_time(manager)
-    worker = _find_worker(manager)
+    worker, pool = _find_workers(manager)
+    task_queue.restore(manager.task_queue, manager.store, pool, manager.clock())
     state.autostart = manager.stored_flags[AUTOSTART]
     state.queue_stop_pending = manager.stored_flags[STOP_PENDING] and worker is not None
     if worker is None:
@@ -76,21 +79,25 @@ async def _finish(manager: Manager, first_start: bool, worker_lists: dict[str, A
     manager.execution.autostart()
 
 
-def _find_worker(manager: Manager) -> WorkerRow | None:
-    """Return the recorded worker whose process is still there."""
-    found = None
+def _find_workers(manager: Manager) -> tuple[WorkerRow | None, list[WorkerRow]]:
+    """Return the recorded workers whose processes are still there: of the environment, and of the pool."""
+    found: WorkerRow | None = None
+    pool: list[WorkerRow] = []
     for row in manager.store.reads.workers():
         if row.pid and manager.processes.is_alive(row.pid, row.start_ticks):
-            found = row
+            if row.kind == POOL:
+                pool.append(row)
+            else:
+                found = row
         else:
             batch = manager.ledger.batch()
             batch.write(worker_delete(row.worker_uid))
             batch.event("worker_gone", worker_uid=row.worker_uid)
-            if row.pid:
+            if row.pid and row.kind != POOL:
                 gone = WorkerRecord(row.worker_uid, row.pid, row.start_ticks)
                 manager.autopsies.record(batch, gone, None, GONE)
             manager.ledger.commit(batch)
-    return found
+    return found, pool
 
 
 def _take_over(manager: Manager, rows: list[TaskRow]) -> None:

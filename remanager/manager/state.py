@@ -95,6 +95,7 @@ class State:
     plan_queue_uid: str = field(default_factory=change_uid)
     plan_history_uid: str = field(default_factory=change_uid)
     task_results_uid: str = field(default_factory=change_uid)
+    task_list_uid: str = field(default_factory=change_uid)
 
     @property
     def re_state(self) -> str | None:

@@ -71,6 +71,8 @@ class TaskService:
         Tasks that have not ended, by uid.
     on_idle : callable
         Called when a foreground task has made room for something else.
+    other_states : callable
+        Returns the state of an active task of the task queue by its uid; None if there is none.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class TaskService:
         self._starting: set[str] = set()  # their start is not on disk yet
         self._ending: dict[str, TaskState] = {}  # their end is not on disk yet; what is said meanwhile
         self.on_idle: Callable[[], None] = lambda: None
+        self.other_states: Callable[[str], TaskState | None] = lambda _uid: None
 
     # -------------------------------------------------------------------------------- starting
 
@@ -285,6 +288,8 @@ class TaskService:
                 found[uid] = TaskState.RUNNING
             elif uid in self._ending:
                 found[uid] = self._ending[uid]
+            elif (told := self.other_states(uid)) is not None:
+                found[uid] = told
             elif uid in self._queue:
                 found[uid] = TaskState.PENDING
             elif uid in self._closing:

@@ -14,6 +14,7 @@ FAMILIES = (
     "environment",
     "execution",
     "tasks",
+    "task_submission",
     "lock",
     "streams",
     "control",

@@ -1,0 +1,1 @@
+"""The task queue at work: scheduler, store and pool of workers joined."""

@@ -1,0 +1,103 @@
+"""The functions that the task modules offer, as a worker reported them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from remanager.model.errors import InvalidItem
+
+SETTING = "task_functions"
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of a task module.
+
+    Attributes
+    ----------
+    signature : inspect.Signature
+        Its parameters without the context.
+    options : dict
+        Default options of its tasks, as ``task_submit`` takes them.
+    description : dict
+        What is told about it.
+    """
+
+    name: str
+    signature: inspect.Signature
+    options: Mapping[str, Any]
+    description: Mapping[str, Any]
+
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Refuse arguments that do not fit.
+
+        Raises
+        ------
+        InvalidItem
+            Too many, missing or unknown arguments.
+        """
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as exc:
+            raise InvalidItem(f"The arguments do not fit the function '{self.name}': {exc}") from exc
+
+
+class Functions:
+    """All functions by name.
+
+    Attributes
+    ----------
+    failures : dict
+        Traceback by name of each module that could not be imported.
+    """
+
+    def __init__(self) -> None:
+        self._all: dict[str, Function] = {}
+        self.failures: Mapping[str, str] = {}
+        self.known = False
+
+    def take(self, text: str, failures: Mapping[str, str]) -> bool:
+        """Take a worker's report (JSON text); return whether something differs."""
+        found = {f["name"]: _function(f) for f in json.loads(text)}
+        changed = [f.description for f in found.values()] != self.describe() or failures != self.failures
+        self._all, self.failures, self.known = found, failures, True
+        return changed
+
+    def describe(self) -> list[Mapping[str, Any]]:
+        """Return what is told about each function."""
+        return [f.description for f in self._all.values()]
+
+    def get(self, name: str) -> Function:
+        """Return a function.
+
+        Raises
+        ------
+        InvalidItem
+            There is none with this name.
+        """
+        function = self._all.get(name)
+        if function is not None:
+            return function
+        broken = f" These modules could not be imported: {', '.join(self.failures)}." if self.failures else ""
+        if not self._all:
+            raise InvalidItem(
+                f"There is no function '{name}': the task modules offer none. Name modules with "
+                f"'--task-modules'.{broken}"
+            )
+        raise InvalidItem(f"There is no function '{name}' in the task modules.{broken}")
+
+
+def _function(data: Mapping[str, Any]) -> Function:
+    parameters = [
+        inspect.Parameter(
+            p["name"],
+            getattr(inspect.Parameter, p["kind"]),
+            default=inspect.Parameter.empty if p["required"] else None,
+        )
+        for p in data["parameters"]
+    ]
+    return Function(data["name"], inspect.Signature(parameters), data["options"], data)

@@ -1,0 +1,170 @@
+"""What workers of the pool report, and what follows from it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from remanager.engine.task_queue.card import TaskError
+from remanager.engine.task_queue.changes import Outcome, OutcomeKind
+from remanager.manager.background import Background
+from remanager.manager.ledger import Batch
+from remanager.manager.ports import Clock
+from remanager.manager.task_queue.children import ChildDesk
+from remanager.manager.task_queue.functions import SETTING as FUNCTIONS
+from remanager.manager.task_queue.service import TaskQueue
+from remanager.manager.task_queue.worker_process import PoolWorker
+from remanager.model.pool_messages import (
+    PoolReady,
+    SubmitChild,
+    TaskCheckpoint,
+    TaskProgress,
+    TasksEnded,
+    TasksStarted,
+)
+from remanager.store.task_writes import checkpoint_put
+
+logger = logging.getLogger(__name__)
+
+MAX_TEXT_CHARS = 20_000
+"""Of a message or traceback of a task, the last so many characters are kept."""
+
+_FAILED = (OutcomeKind.ERROR, OutcomeKind.PERMANENT, OutcomeKind.RETRY)
+
+
+class PoolReports:
+    """Implements :class:`remanager.manager.task_queue.pool.PoolOwner` for a task queue.
+
+    Parameters
+    ----------
+    queue : TaskQueue
+        Whose workers they are.
+    children : ChildDesk
+        Takes the tasks that tasks submit.
+    on_progress : callable
+        Takes ``(task_uid, lease_epoch, time, report)``.
+    clock, background
+        As elsewhere in this room.
+    """
+
+    def __init__(
+        self,
+        queue: TaskQueue,
+        children: ChildDesk,
+        on_progress: Callable[[str, int, float, dict[str, Any]], None],
+        clock: Clock,
+        background: Background,
+    ) -> None:
+        self._queue = queue
+        self._children = children
+        self._on_progress = on_progress
+        self._clock = clock
+        self._background = background
+
+    def on_ready(self, worker: PoolWorker, batch: Batch, message: PoolReady) -> None:
+        """Take the functions that a worker found."""
+        queue = self._queue
+        if queue.functions.take(message.functions, message.failures):
+            batch.setting(FUNCTIONS, {"functions": message.functions, "failures": message.failures})
+            batch.event("task_functions_changed", worker_uid=worker.uid, failed_modules=[*message.failures])
+            for name, text in message.failures.items():
+                logger.error("The task module %s could not be imported:\n%s", name, text)
+        queue.functions_known.set()
+        queue.advance(batch)
+
+    def on_ended(self, worker: PoolWorker, batch: Batch, message: TasksEnded) -> None:
+        """Take the ends of executions."""
+        queue, now = self._queue, self._clock()
+        for uid, epoch, *rest in message.outcomes:
+            outcome = _outcome(*rest)
+            if worker.held.get(uid) == epoch:
+                _forget(worker, uid)
+            if outcome.kind is OutcomeKind.RETURNED:
+                worker.gave_back = True
+            else:
+                queue.pace.observe(outcome.time_stop - outcome.time_start)
+                worker.tasks_done += 1
+                worker.tasks_failed += outcome.kind in _FAILED
+            if not queue.scheduler.finish(uid, epoch, outcome, now):
+                batch.event("task_late_report", uid, lease_epoch=epoch, outcome=outcome.kind.value)
+        if not worker.held:
+            worker.gave_back = False
+            worker.idle_since = now
+        queue.advance(batch)
+
+    def on_started(self, worker: PoolWorker, message: TasksStarted) -> None:
+        """Take note of executions that began."""
+        for uid, epoch, time in message.tasks:
+            if worker.held.get(uid) == epoch:
+                worker.began[uid] = time
+                self._queue.scheduler.started(uid, epoch, time)
+        self._queue.arm()
+
+    def on_checkpoint(self, worker: PoolWorker, batch: Batch, message: TaskCheckpoint) -> None:
+        """Keep a value for the next attempt."""
+        if worker.held.get(message.task_uid) == message.lease_epoch:
+            batch.write(checkpoint_put(message.task_uid, message.lease_epoch, message.payload))
+
+    def on_progress(self, worker: PoolWorker, message: TaskProgress) -> None:
+        """Take a report of progress."""
+        if worker.held.get(message.task_uid) == message.lease_epoch:
+            self._on_progress(message.task_uid, message.lease_epoch, message.time, message.report)
+
+    def on_child(self, worker: PoolWorker, message: SubmitChild) -> None:
+        """Submit a child of a running task."""
+        self._background.spawn(self._children.submit(worker, message), "child task")
+
+    def on_never_reached(self, worker: PoolWorker, batch: Batch, uids: Iterable[str]) -> None:
+        """Take back tasks that a worker was handed and never got."""
+        queue, now = self._queue, self._clock()
+        for uid in uids:
+            epoch = worker.held[uid]
+            _forget(worker, uid)
+            reason = "it never reached its worker"
+            queue.scheduler.finish(uid, epoch, Outcome(OutcomeKind.RETURNED, now, now, reason), now)
+        queue.advance(batch)
+
+    def on_worker_lost(self, worker: PoolWorker, batch: Batch, why: str) -> None:
+        """Close or repeat what a worker held that is gone."""
+        queue, now = self._queue, self._clock()
+        for uid, epoch in list(worker.held.items()):
+            begun = uid in worker.sent and queue.pool.may_have_begun(worker, uid)
+            start = worker.began.get(uid, now)
+            _forget(worker, uid)
+            if begun:
+                outcome = Outcome(OutcomeKind.LOST, start, now, why, TaskError("WorkerLost", why))
+            else:
+                outcome = Outcome(OutcomeKind.RETURNED, now, now, why)
+            queue.scheduler.finish(uid, epoch, outcome, now)
+        queue.advance(batch)
+
+    def on_places(self) -> None:
+        """A worker can take tasks."""
+        self._queue.commit()
+
+
+def _forget(worker: PoolWorker, uid: str) -> None:
+    worker.held.pop(uid, None)
+    worker.began.pop(uid, None)
+    worker.sent.discard(uid)
+    worker.serials.pop(uid, None)
+
+
+def _outcome(
+    kind: str,
+    time_start: float,
+    time_stop: float,
+    reason: str,
+    error: list[str] | None,
+    retry_after_s: float | None,
+    codec: str | None,
+    payload: bytes | None,
+) -> Outcome:
+    failure = None
+    if error is not None:
+        name, msg, traceback = error
+        failure = TaskError(name[:200], msg[-MAX_TEXT_CHARS:], traceback[-MAX_TEXT_CHARS:])
+    return Outcome(
+        OutcomeKind(kind), time_start, time_stop, reason[:1000], failure, retry_after_s, codec, payload
+    )

@@ -1,0 +1,132 @@
+"""Taking up the tasks of the store at the start of the manager."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+
+from remanager.engine.task_queue.card import Card, PauseReason, Stage, TaskError
+from remanager.engine.task_queue.changes import Outcome, OutcomeKind
+from remanager.manager.task_queue.functions import SETTING as FUNCTIONS
+from remanager.manager.task_queue.pool import KIND
+from remanager.manager.task_queue.service import KEPT_BODIES, TaskQueue
+from remanager.model.states import TaskState
+from remanager.model.task_spec import TaskOptions, TaskSpec
+from remanager.store.records import WorkerRow
+from remanager.store.store import Store
+from remanager.store.task_reads import Tags
+from remanager.store.task_rows import TaskRecord
+
+SWITCHES = "task_switches"
+LIMITS = "task_limits"
+GONE = "The worker process was gone when the manager came back"
+
+
+def card_of(record: TaskRecord, tags: Tags) -> Card:
+    """Return the card of a stored active task."""
+    assert record.task_number is not None
+    error = (
+        TaskError(record.error_type, record.msg or "", record.traceback or "") if record.error_type else None
+    )
+    reasons = json.loads(record.pause_reasons) if record.pause_reasons else ()
+    return Card(
+        spec=spec_of(record, tags),
+        number=record.task_number,
+        state=record.state,
+        priority=record.priority,
+        run_after=record.run_after,
+        stage=Stage(record.stage) if record.stage else None,
+        attempt=record.attempt,
+        lease_epoch=record.lease_epoch,
+        worker_uid=record.worker_uid,
+        time_ready=record.time_ready,
+        time_first_start=record.time_first_start,
+        time_start=record.time_start,
+        time_updated=record.time_updated or 0.0,
+        paused_since=record.paused_since,
+        paused_s=record.paused_s,
+        expires_at=record.expires_at,
+        pause_reasons={PauseReason(r) for r in reasons},
+        cancel_reason=record.cancel_reason,
+        cancel_state=TaskState(record.cancel_state) if record.cancel_state else None,
+        rerun=bool(record.rerun),
+        last_error=error,
+    )
+
+
+def spec_of(record: TaskRecord, tags: Tags) -> TaskSpec:
+    """Return what was asked for, as far as it still holds."""
+    return TaskSpec(
+        task_uid=record.task_uid,
+        name=record.name,
+        user=record.user,
+        user_group=record.user_group,
+        body=record.body,
+        time_created=record.time_created,
+        item_type=record.item_type,
+        domain=record.domain,
+        group=record.task_group,
+        label=record.label,
+        key=record.key,
+        priority=record.priority,
+        tags=tuple(sorted(tags.items())),
+        job_uid=record.job_uid,
+        parent_uid=record.parent_uid,
+        schedule_uid=record.schedule_uid,
+        origin_uid=record.origin_uid,
+        depends_on=tuple(json.loads(record.depends)) if record.depends else (),
+        run_after=record.run_after,
+        options=TaskOptions.from_json(record.options),
+    )
+
+
+def restore(queue: TaskQueue, store: Store, workers: Iterable[WorkerRow], now: float) -> None:
+    """Fill the scheduler from the store, and take over the workers of the pool that are still there.
+
+    Parameters
+    ----------
+    workers : iterable of WorkerRow
+        Workers whose processes are alive.
+    now : float
+        Epoch seconds.
+    """
+    reads, settings = store.reads.tasks, store.reads.settings()
+    functions = settings.get(FUNCTIONS)
+    if isinstance(functions, dict) and queue.options.modules:
+        queue.functions.take(functions["functions"], functions["failures"])
+        queue.functions_known.set()
+    dispatcher = queue.scheduler.dispatcher
+    if isinstance(text := settings.get(SWITCHES), str):
+        dispatcher.switches.load(text)
+    if isinstance(text := settings.get(LIMITS), str):
+        dispatcher.limits.load(text, now)
+    cards = [card_of(record, tags) for record, tags in reads.active(bodies=True)]
+    if len(cards) > KEPT_BODIES:
+        queue.drop_bodies(cards)
+    needed = _prerequisites(cards)
+    known = store.reads.task_states(list(needed))
+    queue.scheduler.restore(
+        cards, {uid: known.get(uid) for uid in needed}, now, next_number=reads.last_number() + 1
+    )
+    for row in workers:
+        if row.kind == KIND:
+            queue.pool.adopt(row)
+    _hand_back(queue, now)
+
+
+def _prerequisites(cards: Collection[Card]) -> set[str]:
+    active = {c.uid for c in cards}
+    return {uid for c in cards for uid in c.spec.depends_on} - active
+
+
+def _hand_back(queue: TaskQueue, now: float) -> None:
+    """Give running tasks back to their workers; those of workers that are gone are lost."""
+    for card in list(queue.scheduler.running.values()):
+        worker = queue.pool.workers.get(card.worker_uid or "")
+        if worker is not None:
+            worker.held[card.uid] = card.lease_epoch
+            worker.sent.add(card.uid)
+            continue
+        error = TaskError("WorkerLost", GONE)
+        outcome = Outcome(OutcomeKind.LOST, card.time_start or now, now, GONE, error)
+        queue.scheduler.finish(card.uid, card.lease_epoch, outcome, now)

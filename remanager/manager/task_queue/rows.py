@@ -1,0 +1,187 @@
+"""What the scheduler changed, as writes and journal events of a transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+from remanager.engine.task_queue.card import Card
+from remanager.engine.task_queue.changes import Changes, Ended, Transition
+from remanager.manager.ledger import Batch
+from remanager.model.states import STATE_CLASS, StateClass, TaskState, is_terminal
+from remanager.model.task_spec import DEFAULT_OPTIONS
+from remanager.store.task_rows import TaskEnd, TaskInsert, TaskUpdate, log_line
+from remanager.store.task_writes import tasks_end, tasks_insert, tasks_update
+
+
+def write(batch: Batch, changes: Changes, retention_s: float) -> None:
+    """Add everything that changed to a transaction.
+
+    Parameters
+    ----------
+    retention_s : float
+        How long return values are kept, s.
+    """
+    logs, reasons = _logs(changes.transitions)
+    cards = (
+        {c.uid: c for c in changes.inserted} | changes.updated | {e.card.uid: e.card for e in changes.ended}
+    )
+    batch.write(*tasks_insert([_insert(c, logs, reasons) for c in changes.inserted]))
+    if changes.updated:
+        batch.write(tasks_update([_update(c, logs, reasons) for c in changes.updated.values()]))
+    if changes.ended:
+        new = {c.uid for c in changes.inserted}
+        batch.write(
+            tasks_end(
+                [
+                    _end(e, "" if e.card.uid in new else logs.get(e.card.uid, ""), retention_s)
+                    for e in changes.ended
+                ]
+            )
+        )
+    for change in changes.transitions:
+        _event(batch, change, cards.get(change.task_uid))
+
+
+def _logs(transitions: Iterable[Transition]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the new lines of the logs, and the last reasons, by UID."""
+    logs: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    for t in transitions:
+        error = (t.error.type, t.error.msg) if t.error else None
+        line = log_line(
+            t.time, t.old.value if t.old else None, t.new.value, t.attempt, t.reason, t.worker_uid, error
+        )
+        logs[t.task_uid] = logs.get(t.task_uid, "") + line
+        reasons[t.task_uid] = t.reason
+    return logs, reasons
+
+
+def _event(batch: Batch, change: Transition, card: Card | None) -> None:
+    old, new = change.old, change.new
+    if old is None:
+        kind = "task_submitted"
+    elif is_terminal(new):
+        kind = "task_finished"
+    else:
+        kind = "task_started" if new is TaskState.RUNNING and old is not new else "task_changed"
+    data: dict[str, object] = {"from": old, "to": new, "attempt": change.attempt}
+    if card is not None:
+        data |= {"task_type": card.spec.name, "user": card.spec.user}
+        if card.spec.label:
+            data["label"] = card.spec.label
+        if card.spec.tags:
+            data["tags"] = dict(card.spec.tags)
+    if change.reason:
+        data["reason"] = change.reason[:500]
+    if change.worker_uid:
+        data["worker_uid"] = change.worker_uid
+    if change.stage is not None and old is new:
+        data["stage"] = change.stage.value
+    batch.event(kind, change.task_uid, **data)
+
+
+def _reasons(card: Card) -> str | None:
+    return json.dumps(sorted(r.value for r in card.pause_reasons)) if card.pause_reasons else None
+
+
+def _insert(card: Card, logs: Mapping[str, str], reasons: Mapping[str, str]) -> TaskInsert:
+    spec, uid = card.spec, card.uid
+    ended = STATE_CLASS[card.state] is not StateClass.ACTIVE
+    return {
+        "task_uid": uid,
+        "task_number": card.number,
+        "item_type": spec.item_type,
+        "name": spec.name,
+        # What ended within the same command gets its terminal record next.
+        "state": TaskState.PENDING.value if ended else card.state.value,
+        "stage": card.stage.value if card.stage else None,
+        "user": spec.user,
+        "user_group": spec.user_group,
+        "domain": spec.domain,
+        "task_group": spec.group,
+        "label": spec.label,
+        "key": spec.key,
+        "priority": card.priority,
+        "attempt": card.attempt,
+        "lease_epoch": card.lease_epoch,
+        "worker_uid": card.worker_uid,
+        "origin_uid": spec.origin_uid,
+        "job_uid": spec.job_uid,
+        "parent_uid": spec.parent_uid,
+        "schedule_uid": spec.schedule_uid,
+        "time_created": spec.time_created,
+        "time_ready": card.time_ready,
+        "time_first_start": card.time_first_start,
+        "time_start": card.time_start,
+        "time_updated": card.time_updated,
+        "run_after": card.run_after,
+        "expires_at": card.expires_at,
+        "paused_since": card.paused_since,
+        "pause_reasons": _reasons(card),
+        "state_reason": reasons.get(uid, ""),
+        "tags": spec.tags,
+        "depends_on": spec.depends_on,
+        "options": None if spec.options is DEFAULT_OPTIONS else spec.options.to_json(),
+        "properties": None,
+        "log": logs.get(uid, ""),
+        "body": spec.body,
+    }
+
+
+def _update(card: Card, logs: Mapping[str, str], reasons: Mapping[str, str]) -> TaskUpdate:
+    uid, error = card.uid, card.last_error
+    return {
+        "task_uid": uid,
+        "state": card.state.value,
+        "stage": card.stage.value if card.stage else None,
+        "priority": card.priority,
+        "attempt": card.attempt,
+        "lease_epoch": card.lease_epoch,
+        "worker_uid": card.worker_uid,
+        "run_after": card.run_after,
+        "expires_at": card.expires_at,
+        "time_ready": card.time_ready,
+        "time_first_start": card.time_first_start,
+        "time_start": card.time_start,
+        "time_updated": card.time_updated,
+        "paused_since": card.paused_since,
+        "paused_s": card.paused_s,
+        "pause_reasons": _reasons(card),
+        "cancel_reason": card.cancel_reason,
+        "cancel_state": card.cancel_state.value if card.cancel_state else None,
+        "rerun": int(card.rerun),
+        "state_reason": reasons.get(uid, ""),
+        "error_type": error.type if error else None,
+        "msg": error.msg if error else None,
+        "traceback": error.traceback if error else None,
+        "log": logs.get(uid, ""),
+    }
+
+
+def _end(ended: Ended, log: str, retention_s: float) -> TaskEnd:
+    card, outcome = ended.card, ended.outcome
+    success = STATE_CLASS[ended.state] is StateClass.SUCCESS
+    error = None if success else card.last_error
+    payload = outcome.payload if outcome is not None and success else None
+    return {
+        "task_uid": card.uid,
+        "lease_epoch": card.lease_epoch,
+        "state": ended.state.value,
+        "attempt": card.attempt,
+        "time_start": outcome.time_start if outcome is not None else card.time_start,
+        "time_stop": ended.time_stop,
+        "paused_s": card.paused_s,
+        "cancel_reason": card.cancel_reason,
+        "success": int(success),
+        "state_reason": ended.reason,
+        "error_type": error.type if error else None,
+        "msg": error.msg if error else ("" if success else ended.reason),
+        "traceback": error.traceback if error else None,
+        "return_codec": outcome.codec if payload is not None and outcome is not None else None,
+        "return_value": payload,
+        "result_expires": None if payload is None else ended.time_stop + retention_s,
+        "progress": None,
+        "actual_io": None,
+        "log": log,
+    }

@@ -1,0 +1,341 @@
+"""The task queue at work: commands go to the scheduler, what it changes goes to the store and the pool."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from operator import attrgetter
+
+from remanager.engine.task_queue.card import Card, Stage
+from remanager.engine.task_queue.changes import Changes, Ended, Interrupt, InterruptKind
+from remanager.engine.task_queue.scheduler import TaskScheduler
+from remanager.engine.task_queue.submission import Submitted
+from remanager.manager.background import Background
+from remanager.manager.ledger import Batch, Ledger
+from remanager.manager.ports import Clock
+from remanager.manager.state import State, change_uid
+from remanager.manager.task_queue import rows
+from remanager.manager.task_queue.functions import Functions
+from remanager.manager.task_queue.options import TaskQueueOptions
+from remanager.manager.task_queue.pace import Pace
+from remanager.manager.task_queue.pool import Pool
+from remanager.manager.task_queue.submission import SpecMaker
+from remanager.manager.task_queue.waiters import Waiters
+from remanager.model.errors import Busy
+from remanager.model.pool_messages import CancelTask
+from remanager.model.states import TaskState
+from remanager.model.task_spec import TaskSpec
+from remanager.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+FUNCTIONS_TIMEOUT_S = 20.0
+"""How long a submission waits for the first worker to report its functions."""
+
+SETTLE_CHUNK = 500
+"""Tasks whose state follows a switch in one go; requests are answered in between."""
+
+BACKLOG_S = 0.5
+"""Another worker is started when those that are there have more work than this, s."""
+
+CHECK_PERIOD_S = 1.0
+STOP_TIMEOUT_S = 5.0
+"""How long running tasks may take to end when the daemon is stopped, s."""
+
+KEPT_BODIES = 20_000
+"""With more active tasks than this, their items are read from the store when they start."""
+
+OnChanges = Callable[[Changes, float], None]
+
+
+class TaskQueue:
+    """Joins scheduler, store and pool.
+
+    Parameters
+    ----------
+    scheduler : TaskScheduler
+        Decides.
+    pool : Pool
+        Runs.
+    state, ledger, store, clock, background
+        As elsewhere in this room.
+    options : TaskQueueOptions
+        Settings.
+    retention_s : float
+        How long return values are kept, s.
+
+    Attributes
+    ----------
+    functions : Functions
+        What the task modules offer.
+    specs : SpecMaker
+        Makes tasks of items and options.
+    waiters : Waiters
+        Requests that wait for the end of tasks.
+    ending : dict
+        Terminal records that are not on disk yet; until then the tasks are said to be active.
+    observers : list of callable
+        Called as ``observer(changes, now)`` with everything that changes.
+    """
+
+    def __init__(
+        self,
+        *,
+        scheduler: TaskScheduler,
+        pool: Pool,
+        state: State,
+        ledger: Ledger,
+        store: Store,
+        clock: Clock,
+        background: Background,
+        options: TaskQueueOptions,
+        retention_s: float,
+    ) -> None:
+        self.scheduler = scheduler
+        self.pool = pool
+        self.options = options
+        self.functions = Functions()
+        self.functions_known = asyncio.Event()
+        self.specs = SpecMaker(self.functions)
+        self.waiters = Waiters()
+        self.pace = Pace()
+        self.ending: dict[str, Ended] = {}
+        self.observers: list[OnChanges] = []
+        self._state = state
+        self._ledger = ledger
+        self._store = store
+        self._retention_s = retention_s
+        self._clock = clock
+        self._background = background
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._settling = False
+
+    # -------------------------------------------------------------------------------- commands
+
+    async def need_functions(self) -> None:
+        """Wait until the functions of the task modules are known.
+
+        Raises
+        ------
+        Busy
+            No worker could tell them in time.
+        """
+        if self.functions_known.is_set() or not self.options.modules:
+            return
+        self.pool.want(1)
+        try:
+            async with asyncio.timeout(FUNCTIONS_TIMEOUT_S):
+                await self.functions_known.wait()
+        except TimeoutError:
+            why = self.pool.start_error or "no worker of the pool has reported its functions yet"
+            raise Busy(f"Tasks cannot be checked: {why}") from None
+
+    async def submit(self, specs: Sequence[TaskSpec], *, atomic: bool = True) -> list[Submitted]:
+        """Add tasks; they are on disk when this returns.
+
+        Parameters
+        ----------
+        atomic : bool
+            Add all or none.
+
+        Returns
+        -------
+        list of Submitted
+            What became of each, in order.
+        """
+        known = self._known(uid for s in specs for uid in _references(s))
+        results = self.scheduler.submit(specs, self._clock(), known, atomic=atomic)
+        await self.commit()
+        return results
+
+    def told_state(self, uid: str) -> TaskState | None:
+        """Return the state of an active task as clients are told; None if there is none.
+
+        A task is active until its end is on disk.
+        """
+        ended = self.ending.get(uid)
+        if ended is not None:
+            return TaskState.RUNNING if ended.outcome is not None else TaskState.PENDING
+        card = self.scheduler.cards.get(uid)
+        return None if card is None else card.state
+
+    @property
+    def size(self) -> int:
+        """Number of tasks that wait: for their turn, a time, others, or a switch."""
+        return len(self.scheduler.cards) - len(self.scheduler.running)
+
+    def _known(self, uids: Iterable[str]) -> dict[str, TaskState]:
+        """Return the states of tasks that are not active."""
+        wanted = {uid for uid in uids if uid not in self.scheduler.cards}
+        if not wanted:
+            return {}
+        stored = self._store.reads.task_states(list(wanted))
+        return {**stored, **{uid: self.ending[uid].state for uid in wanted if uid in self.ending}}
+
+    def commit(self) -> asyncio.Future[int]:
+        """Start what can start, and hand in everything that changed as one transaction."""
+        batch = self._ledger.batch()
+        self.advance(batch)
+        return self._ledger.commit(batch)
+
+    def settle(self) -> None:
+        """Let the states of tasks follow the switches, a portion at a time."""
+        if not self._settling:
+            self._settling = True
+            self._background.spawn(self._settle(), "settle switches")
+
+    async def _settle(self) -> None:
+        try:
+            while self.scheduler.settle(self._clock(), SETTLE_CHUNK):
+                await self.commit()
+        finally:
+            self._settling = False
+        await self.commit()
+
+    def tick(self) -> None:
+        """Do what is due."""
+        self.scheduler.tick(self._clock())
+        self.commit()
+        self.settle()
+
+    # -------------------------------------------------------------------------------- what changes
+
+    def advance(self, batch: Batch) -> None:
+        """Start what can start, and add everything that changed to a transaction."""
+        now = self._clock()
+        self.scheduler.dispatch(now, self._free())
+        self._collect(batch, now)
+        self._want_workers(now)
+        self.arm()
+
+    def _collect(self, batch: Batch, now: float) -> None:
+        changes = self.scheduler.take_changes()
+        if not changes:
+            return
+        rows.write(batch, changes, self._retention_s)
+        for ended in changes.ended:
+            self.ending[ended.card.uid] = ended
+        for card in changes.starts:
+            assert card.worker_uid is not None
+            self.pool.workers[card.worker_uid].held[card.uid] = card.lease_epoch
+        for observe in self.observers:
+            observe(changes, now)
+        batch.after(lambda: self._act(changes))
+
+    def _act(self, changes: Changes) -> None:
+        """Do what follows, now that the changes are on disk."""
+        for ended in changes.ended:
+            uid = ended.card.uid
+            self.ending.pop(uid, None)
+            self.waiters.ended(uid)
+        if changes.ended:
+            self._state.task_results_uid = change_uid()
+        self._state.task_list_uid = change_uid()
+        self._ledger.touch()
+        if len(self.scheduler.cards) > KEPT_BODIES:
+            self.drop_bodies(changes.inserted)
+        for worker_uid, cards in itertools.groupby(changes.starts, attrgetter("worker_uid")):
+            self._hand_over(str(worker_uid), list(cards))
+        for interrupt in changes.interrupts:
+            self._interrupt(interrupt)
+
+    def _hand_over(self, worker_uid: str, cards: list[Card]) -> None:
+        worker = self.pool.workers.get(worker_uid)
+        if worker is None:  # it has ended meanwhile, and what it held was taken back
+            return
+        tasks, reads = [], self._store.reads.tasks
+        for card in cards:
+            if worker.held.get(card.uid) != card.lease_epoch:
+                continue
+            options = card.spec.options
+            again = card.attempt > 1 or card.stage is Stage.FINISHING
+            checkpoint = reads.checkpoints([card.uid]).get(card.uid) if again else None
+            body = card.spec.body or reads.bodies([card.uid])[card.uid]
+            finishing = card.stage is Stage.FINISHING
+            tasks.append(
+                [card.uid, card.lease_epoch, card.attempt, body, options.timeout_s, checkpoint, finishing]
+            )
+        if tasks:
+            self.pool.hand_over(worker, tasks)
+
+    def _interrupt(self, interrupt: Interrupt) -> None:
+        worker = self.pool.workers.get(interrupt.worker_uid)
+        if worker is None or worker.held.get(interrupt.task_uid) != interrupt.lease_epoch:
+            return
+        if interrupt.kind is InterruptKind.KILL:
+            self.pool.kill(worker, f"The task {interrupt.task_uid} did not stop: {interrupt.reason}")
+        else:
+            self.pool.send(worker, CancelTask(interrupt.task_uid, interrupt.lease_epoch, interrupt.reason))
+
+    def drop_bodies(self, cards: Iterable[Card]) -> None:
+        """Forget the items of waiting tasks: there are many, and they are on disk."""
+        for card in cards:
+            if card.state is not TaskState.RUNNING:
+                card.spec = replace(card.spec, body="")
+
+    # -------------------------------------------------------------------------------- places and time
+
+    def _free(self) -> dict[str, int]:
+        """Return how many tasks each worker can be handed; a few at a time are not worth a message."""
+        places = self.pace.places
+        return {
+            w.uid: places - len(w.held)
+            for w in self.pool.workers.values()
+            if w.takes_tasks and not w.gave_back and len(w.held) <= places // 2
+        }
+
+    def _want_workers(self, now: float) -> None:
+        """Start another worker if there is more to do than those that are there will soon have done."""
+        dispatcher = self.scheduler.dispatcher
+        if dispatcher.peek(now) is None:
+            return
+        workers = len(self.pool.workers)
+        if workers == 0 or len(dispatcher) * (self.pace.mean_s or BACKLOG_S) / workers >= BACKLOG_S:
+            self.pool.want(workers + 1)
+
+    def arm(self) -> None:
+        """Set the timer to what is due next."""
+        now = self._clock()
+        due = self.scheduler.next_wakeup(now)
+        if self._timer is not None:
+            if due is not None and self._timer_at <= due:
+                return  # it will be set anew then
+            self._timer.cancel()
+            self._timer = None
+        if due is not None:
+            self._timer_at = due
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0.0, due - now), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.tick()
+
+    def start(self) -> None:
+        """Begin to work: watch the workers, start what can start."""
+        self.pool.watch_adopted()
+        if self.options.modules:
+            self.pool.want(1)
+        self.commit()
+        self.settle()
+        self._background.spawn(self._check_pool(), "pool check")
+
+    async def _check_pool(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_PERIOD_S)
+            self.pool.check()
+
+    async def stop(self) -> None:
+        """Let the workers finish what they run, for a while."""
+        await self.pool.close(STOP_TIMEOUT_S)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _references(spec: TaskSpec) -> tuple[str, ...]:
+    return (*spec.depends_on, spec.parent_uid) if spec.parent_uid else spec.depends_on

@@ -1,0 +1,232 @@
+"""From the item and options of a request to a task: validated, completed, with its defaults."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from remanager.manager.task_queue.functions import Function, Functions
+from remanager.model.errors import InvalidItem, InvalidParams, TooLarge
+from remanager.model.task_spec import (
+    DEFAULT_OPTIONS,
+    DEFAULT_PRIORITY,
+    DependencyPolicy,
+    DuplicatePolicy,
+    RetryPolicy,
+    RetryStrategy,
+    TaskOptions,
+    TaskSpec,
+    TtlOrigin,
+    Where,
+)
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_TAGS = 32
+YEAR_S = 366 * 86400.0
+
+Name = Annotated[str, Field(max_length=256)]
+Uid = Annotated[str, Field(min_length=1, max_length=128)]
+Seconds = Annotated[float, Field(ge=0, le=YEAR_S, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
+TagKey = Annotated[str, Field(min_length=1, max_length=64)]
+TagValue = Annotated[str, Field(max_length=256)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
+
+
+class RetryModel(_Model):
+    """How the delay before another attempt grows."""
+
+    strategy: Annotated[RetryStrategy, Field(strict=False)] = RetryStrategy.EXPONENTIAL
+    initial_s: Seconds = 1.0
+    max_s: Seconds = 300.0
+    factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = 2.0
+
+
+_DEFAULT_RETRY = RetryModel.model_validate({})
+
+
+class OptionsModel(_Model):
+    """Options of ``task_submit``."""
+
+    priority: Annotated[int, Field(ge=0, le=255)] = Field(
+        DEFAULT_PRIORITY, description="0 (first) to 255; the same: in the order of submission"
+    )
+    group: Name = Field("", description="group, for limits and switches")
+    domain: Name = Field("", description="domain, for limits and switches")
+    label: Annotated[str, Field(max_length=1000)] = Field("", description="what people shall read")
+    key: Name = Field("", description="identity of the work: with it, duplicates are recognised")
+    on_duplicate: Annotated[DuplicatePolicy, Field(strict=False)] = Field(
+        DuplicatePolicy.SKIP,
+        description="if an active task has the key: ``skip``, ``merge``, ``supersede`` or ``reject``",
+    )
+    tags: Annotated[dict[TagKey, TagValue], Field(max_length=MAX_TAGS)] = Field(
+        default_factory=dict, description="strings by which it is found again"
+    )
+    job_uid: Uid | None = Field(None, description="tasks with the same one are a job")
+    parent_uid: Uid | None = Field(None, description="it is a child of this running task")
+    fail_fast: bool = Field(True, description="a parent fails with its first failed child")
+    depends_on: Annotated[list[Uid], Field(max_length=1000)] = Field(
+        default_factory=list, description="UIDs of tasks that must succeed before"
+    )
+    on_dependency_failure: Annotated[DependencyPolicy, Field(strict=False)] = Field(
+        DependencyPolicy.CANCEL, description="a prerequisite did not succeed: ``cancel`` or ``ignore``"
+    )
+    run_after: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = Field(
+        None, description="not before this time (epoch seconds)"
+    )
+    delay_s: Seconds | None = Field(None, description="not before so long after the submission (s)")
+    ttl_s: Positive | None = Field(None, description="how long it may wait for its start (s)")
+    ttl_from: Annotated[TtlOrigin, Field(strict=False)] = Field(
+        TtlOrigin.SUBMISSION, description="``submission`` or ``first_attempt``"
+    )
+    timeout_s: Positive | None = Field(None, description="how long one execution may take (s)")
+    kill_after_s: Seconds | None = Field(
+        None, description="how long a cancelled execution may go on before it is killed (s)"
+    )
+    max_retries: Annotated[int, Field(ge=0, le=1000)] | None = Field(
+        None, description="attempts after the first one"
+    )
+    retry: RetryModel | None = Field(None, description="how the delay before another attempt grows")
+    expected_io: dict[TagKey, Annotated[int, Field(ge=0, le=2**62)]] = Field(
+        default_factory=dict, description="expected bytes: disk_read, disk_write, net_rx, net_tx"
+    )
+    resource_lock: Name | None = Field(None, description="of the tasks with this name one runs at a time")
+    where: Annotated[Where, Field(strict=False)] = Field(
+        Where.POOL, description="``pool``, or ``environment``: a function of the environment's namespace"
+    )
+
+    def own(self) -> TaskOptions:
+        """Return what only matters to the task's own life."""
+        retry = self.retry or _DEFAULT_RETRY
+        return TaskOptions(
+            on_duplicate=self.on_duplicate,
+            on_dependency_failure=self.on_dependency_failure,
+            fail_fast=self.fail_fast,
+            ttl_s=self.ttl_s,
+            ttl_from=self.ttl_from,
+            timeout_s=self.timeout_s,
+            kill_after_s=DEFAULT_OPTIONS.kill_after_s if self.kill_after_s is None else self.kill_after_s,
+            retry=RetryPolicy(
+                max_retries=self.max_retries or 0,
+                strategy=retry.strategy,
+                initial_s=retry.initial_s,
+                max_s=retry.max_s,
+                factor=retry.factor,
+            ),
+            expected_io=self.expected_io,
+            resource_lock=self.resource_lock,
+            where=self.where,
+        )
+
+
+_DEFAULT = OptionsModel.model_validate({})
+
+
+class SpecMaker:
+    """Makes tasks of items and options.
+
+    Parameters
+    ----------
+    functions : Functions
+        What the task modules offer.
+    """
+
+    def __init__(self, functions: Functions) -> None:
+        self._functions = functions
+        self._defaults: dict[tuple[str, int], tuple[OptionsModel, TaskOptions]] = {}
+
+    def make(
+        self,
+        item: Mapping[str, Any],
+        options: Mapping[str, Any],
+        now: float,
+        *,
+        job_uid: str | None = None,
+        parent_uid: str | None = None,
+    ) -> TaskSpec:
+        """Return the task of an item.
+
+        Parameters
+        ----------
+        item : mapping
+            A checked item with ``item_uid``, ``user`` and ``user_group``.
+        options : mapping
+            As ``task_submit`` takes them.
+        now : float
+            Epoch seconds.
+
+        Raises
+        ------
+        InvalidItem, InvalidParams, TooLarge
+            The item or an option is not valid.
+        """
+        name = str(item["name"])
+        given = _options(options)
+        function = None if given.where is Where.ENVIRONMENT else self._functions.get(name)
+        if function is not None:
+            function.check(item.get("args", ()), item.get("kwargs", {}))
+        model, own = self._complete(function, given, options)
+        run_after = model.run_after
+        if model.delay_s is not None:
+            run_after = max(run_after or 0.0, now + model.delay_s)
+        return TaskSpec(
+            task_uid=item["item_uid"],
+            name=name,
+            user=item["user"],
+            user_group=item["user_group"],
+            body=_body(item),
+            time_created=now,
+            domain=model.domain,
+            group=model.group,
+            label=model.label,
+            key=model.key,
+            priority=model.priority,
+            tags=tuple(sorted(model.tags.items())),
+            job_uid=model.job_uid or job_uid,
+            parent_uid=parent_uid or model.parent_uid,
+            depends_on=tuple(dict.fromkeys(model.depends_on)),
+            run_after=run_after,
+            options=own,
+        )
+
+    def _complete(
+        self, function: Function | None, given: OptionsModel, options: Mapping[str, Any]
+    ) -> tuple[OptionsModel, TaskOptions]:
+        """Return options with the defaults of the function; those without any of their own are kept."""
+        if function is None or not function.options:
+            return given, DEFAULT_OPTIONS if given is _DEFAULT else given.own()
+        if options:
+            model = _options({**function.options, **options})
+            return model, model.own()
+        key = (function.name, id(function))
+        found = self._defaults.get(key)
+        if found is None:
+            model = _options(function.options)
+            found = self._defaults[key] = (model, model.own())
+        return found
+
+
+def _options(options: Mapping[str, Any]) -> OptionsModel:
+    if not options:
+        return _DEFAULT
+    try:
+        return OptionsModel.model_validate(options)
+    except ValidationError as exc:
+        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors()[:5]]
+        raise InvalidParams(f"The options of the task are not valid: {'; '.join(faults)}") from exc
+
+
+def _body(item: Mapping[str, Any]) -> str:
+    try:
+        text = json.dumps(item)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidItem(f"The item cannot be written as JSON: {exc}") from exc
+    if len(text) > MAX_BODY_BYTES:
+        raise TooLarge(f"The item is larger than {MAX_BODY_BYTES} bytes")
+    return text
