@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from remanager.engine.task_queue.dispatcher import Dispatcher
 
 # A task that has just ended may not be on disk yet when somebody asks for its state.
-_RECENT = 10_000
+_RECENT = 5_000
 
 FINAL_STOPS = frozenset((TaskState.CANCELLED, TaskState.EXPIRED, TaskState.SUPERSEDED))
 """What a running task was told to become, and becomes whatever its execution returns."""
@@ -33,6 +33,9 @@ class Alarm(StrEnum):
     TIMEOUT = "timeout"
     KILL = "kill"
     RESUME = "resume"
+
+
+_ALARMS = tuple(Alarm)
 
 
 class Board:
@@ -80,6 +83,7 @@ class Board:
         self._new: set[str] = set()
         self._offered: set[str] = set()
         self._recent: dict[str, TaskState] = {}
+        self._less_recent: dict[str, TaskState] = {}
 
     # ----------------------------------------------------------------------------------------------- look up
 
@@ -98,7 +102,7 @@ class Board:
 
     def recent_state(self, uid: str) -> TaskState | None:
         """Return the state of a task that ended a short while ago."""
-        return self._recent.get(uid)
+        return self._recent.get(uid) or self._less_recent.get(uid)
 
     # ----------------------------------------------------------------------------------------------- changes
 
@@ -197,8 +201,7 @@ class Board:
         del self.cards[uid]
         self.changes.updated.pop(uid, None)
         self.preempted.pop(uid, None)
-        for alarm in Alarm:
-            self.timers.drop((uid, alarm))
+        self._drop_alarms(uid, _ALARMS)
         for needed in card.unmet:
             waiting = self.dependents.get(needed)
             if waiting is not None:
@@ -206,9 +209,9 @@ class Board:
                 if not waiting:
                     del self.dependents[needed]
         self.give_up_key(card)
+        if len(self._recent) >= _RECENT:
+            self._less_recent, self._recent = self._recent, {}
         self._recent[uid] = state
-        if len(self._recent) > _RECENT:
-            del self._recent[next(iter(self._recent))]
         record = Ended(card, state, reason, outcome.time_stop if outcome else now, outcome)
         self.changes.ended.append(record)
         self.ended.append(record)
@@ -265,10 +268,14 @@ class Board:
                     card.paused_since = None
             case TaskState.RUNNING:
                 del self.running[card.uid]
-                self.timers.drop((card.uid, Alarm.TIMEOUT))
-                self.timers.drop((card.uid, Alarm.KILL))
+                self._drop_alarms(card.uid, (Alarm.TIMEOUT, Alarm.KILL))
         if new is TaskState.RUNNING:
-            self.timers.drop((card.uid, Alarm.EXPIRY))
+            self._drop_alarms(card.uid, (Alarm.EXPIRY,))
+
+    def _drop_alarms(self, uid: str, alarms: tuple[Alarm, ...]) -> None:
+        if self.timers:  # most tasks have none
+            for alarm in alarms:
+                self.timers.drop((uid, alarm))
 
     def _record(
         self, card: Card, old: TaskState | None, now: float, reason: str, error: TaskError | None
