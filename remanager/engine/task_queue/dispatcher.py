@@ -63,6 +63,7 @@ class Dispatcher:
         self._gates: dict[tuple[Where, tuple[Limit, ...], bool], Gate] = {}
         self._open: dict[Where, set[Gate]] = {where: set() for where in Where}
         self._closed: dict[Limit, list[Gate]] = {}
+        self._held_users: set[str] = set()
         self._locked: dict[str, dict[LaneKey, Lane]] = {}
         self._shares_of: dict[str, set[Share]] = {}
         self._refills: list[tuple[float, int, Limit]] = []
@@ -238,16 +239,17 @@ class Dispatcher:
 
     def _file(self, lane: Lane) -> None:
         """Put a lane behind the gate of the limits and switches that cover it."""
-        limits, held = self.limits.over(lane.scopes), self.switches.any_of(lane.scopes)
-        key = lane.key.where, limits, held
+        limits, off = self.limits.over(lane.scopes), self.switches.any_of(lane.scopes)
+        # There may be a limit for each of many users: they are not a matter of gates.
+        key = lane.key.where, tuple(limit for limit in limits if limit.key[0] is not Scope.USER), off
         gate = self._gates.get(key)
         if gate is None:
-            gate = self._gates[key] = Gate(lane.key.where, limits, held)
+            gate = self._gates[key] = Gate(*key)
         if self._aging is not None:
             lane.level = self._aging.effective(lane.first().card, self._now)
             self._await_step(lane)
         user = lane.key.user
-        share = gate.add(lane, self.limits.share((Scope.USER, user)))
+        share = gate.add(lane, None if user in self._held_users else self.limits.share((Scope.USER, user)))
         self._shares_of.setdefault(user, set()).add(share)
         if not gate.closed:
             self._open[gate.where].add(gate)
@@ -273,9 +275,10 @@ class Dispatcher:
 
     def _user_changed(self, user: str) -> None:
         """Order the tasks of a user anew after one of them started or ended."""
-        user_share = self.limits.share((Scope.USER, user))
-        for share in self._shares_of.get(user, ()):
-            share.gate.refile(share, user_share)
+        if user not in self._held_users:
+            user_share = self.limits.share((Scope.USER, user))
+            for share in self._shares_of.get(user, ()):
+                share.gate.file(share, user_share)
 
     def _look_at_age(self, lane: Lane) -> None:
         assert self._aging is not None
@@ -305,16 +308,15 @@ class Dispatcher:
         while True:
             best: Choice | None = None
             gate = None
-            for candidate in list(self._open[where]):
+            for candidate in self._open[where]:
                 choice = candidate.best(self._group_share, groups)
-                if choice is None:
-                    if groups is None:
-                        self._open[where].discard(candidate)
-                elif best is None or choice < best:
+                if choice is not None and (best is None or choice < best):
                     best, gate = choice, candidate
             if best is None or gate is None:
                 return None
             refusing = next((limit for limit in gate.limits if self.limits.refusal(limit, now)), None)
+            if refusing is None:
+                refusing = self._refusal_of_user(best.lane.key.user, now)
             lock = best.lane.key.lock
             if refusing is not None:
                 self._close(refusing, now)
@@ -323,6 +325,10 @@ class Dispatcher:
                 self._locked.setdefault(lock, {})[best.lane.key] = best.lane
             else:
                 return best.lane
+
+    def _refusal_of_user(self, user: str, now: float) -> Limit | None:
+        limits = self.limits.over(((Scope.USER, user),))
+        return limits[0] if limits and self.limits.refusal(limits[0], now) else None
 
     def _start(self, lane: Lane, now: float) -> Card:
         ticket = lane.first()
@@ -352,6 +358,14 @@ class Dispatcher:
     def _close(self, limit: Limit, now: float) -> None:
         """Set everything aside that a limit covers."""
         limit.denied += 1
+        if limit.bucket is not None and not self.limits.is_full(limit):
+            heappush(self._refills, (limit.bucket.next_token(now), next(_order), limit))
+        scope, name = limit.key
+        if scope is Scope.USER:
+            self._held_users.add(name)
+            for share in self._shares_of[name]:
+                share.gate.unfile(share)
+            return
         aside = self._closed.setdefault(limit, [])
         for gates in self._open.values():
             covered = [gate for gate in gates if limit in gate.limits]
@@ -359,11 +373,14 @@ class Dispatcher:
                 gate.closed = True
                 gates.remove(gate)
             aside += covered
-        if limit.bucket is not None and not self.limits.is_full(limit):
-            heappush(self._refills, (limit.bucket.next_token(now), next(_order), limit))
 
     def _reopen(self, limit: Limit) -> None:
         """Let everything come back that a limit has set aside; another one may set it aside again."""
+        scope, name = limit.key
+        if scope is Scope.USER:
+            self._held_users.discard(name)
+            self._user_changed(name)
+            return
         for gate in self._closed.pop(limit, ()):
             gate.closed = False
             self._open[gate.where].add(gate)
@@ -392,8 +409,10 @@ class Dispatcher:
                     self._look_at_age(lane)
 
     def _file_all_anew(self) -> None:
-        for kept in (self._gates, self._closed, self._locked, self._shares_of, self._refills, self._steps):
+        for kept in (self._gates, self._closed, self._locked, self._shares_of, self._held_users):
             kept.clear()
+        self._refills.clear()
+        self._steps.clear()
         for gates in self._open.values():
             gates.clear()
         for lane in self._lanes.values():

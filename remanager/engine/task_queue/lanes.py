@@ -11,6 +11,7 @@ read: an entry that no longer says the truth is dropped when it comes to the top
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import NamedTuple
@@ -81,7 +82,7 @@ class NumberHeap(Node):
             self._push(node)
 
     def first(self) -> Node:
-        """Return the node with the smallest number; there must be one."""
+        """Return the node with the smallest number, listed under just that; there must be one."""
         while True:
             listed, _, node = self._heap[0]
             if node.holder is not self or node.listed != listed:
@@ -94,7 +95,7 @@ class NumberHeap(Node):
             heapreplace(self._heap, (number, next(_order), node))
 
     def first_number(self) -> int:
-        return self.first().first_number()
+        return self.first().listed
 
     def _push(self, node: Node) -> None:
         node.listed = node.first_number()
@@ -234,8 +235,11 @@ class Gate:
         self._levels: dict[int, _Level] = {}
         self._shares: dict[tuple[int, str, str], Share] = {}
 
-    def add(self, lane: Lane, user_share: float) -> Share:
-        """Take a lane in at its level; return the share that it belongs to."""
+    def add(self, lane: Lane, user_share: float | None) -> Share:
+        """Take a lane in at its level; return the share that it belongs to.
+
+        ``user_share`` is None for a user who is held back: the lane is not in turn until :meth:`file`.
+        """
         key = lane.level, lane.key.user, lane.key.group
         share = self._shares.get(key)
         if share is not None:
@@ -243,30 +247,58 @@ class Gate:
             return share
         share = self._shares[key] = Share(self, *key)
         share.put(lane)
-        self._file(share, user_share)
+        if user_share is not None:
+            self.file(share, user_share)
         return share
 
     def drop(self, share: Share) -> None:
         """Let go of a share that is empty now."""
-        self._unfile(share)
+        self.unfile(share)
         del self._shares[share.level, share.user, share.group]
 
-    def refile(self, share: Share, user_share: float) -> None:
-        """Take notice of what the user of a share has now."""
-        self._unfile(share)
-        self._file(share, user_share)
+    def file(self, share: Share, user_share: float) -> None:
+        """Put a share in turn, or in another place after its user's share has changed."""
+        self.unfile(share)
+        by_group = self._levels.setdefault(share.level, {}).setdefault(user_share, {})
+        heap = by_group.get(share.group)
+        if heap is None:
+            heap = by_group[share.group] = _Filed(user_share)
+        heap.put(share)
+
+    def unfile(self, share: Share) -> None:
+        """Take a share out of turn."""
+        heap = share.holder
+        if heap is None:
+            return
+        assert isinstance(heap, _Filed)
+        heap.remove(share)
+        if not heap.size:
+            by_user_share = self._levels[share.level]
+            by_group = by_user_share[heap.user_share]
+            del by_group[share.group]
+            if not by_group:
+                del by_user_share[heap.user_share]
+                if not by_user_share:
+                    del self._levels[share.level]
 
     def best(self, group_share: Callable[[str], float], groups: frozenset[str] | None) -> Choice | None:
         """Return the lane that is next in turn, of some groups or of all (None)."""
         for level, user_share, by_group in self._parts(groups is None):
             found = by_group if groups is None else groups.intersection(by_group)
             if found:
-                first = min((group_share(g), by_group[g].first_number(), g) for g in found)
-                share = by_group[first[2]].first()
-                assert isinstance(share, Share)
-                lane = share.first()
+                number, least, group = 0, math.inf, ""
+                for name in found:
+                    share = group_share(name)
+                    if share > least:
+                        continue
+                    first = by_group[name].first_number()
+                    if share < least or first < number:
+                        number, least, group = first, share, name
+                shares = by_group[group].first()
+                assert isinstance(shares, Share)
+                lane = shares.first()
                 assert isinstance(lane, Lane)
-                return Choice(level, user_share, first[0], first[1], lane)
+                return Choice(level, user_share, least, number, lane)
         return None
 
     def _parts(self, first_only: bool) -> Iterator[tuple[int, float, dict[str, NumberHeap]]]:
@@ -280,26 +312,6 @@ class Gate:
         for level, by_user_share in sorted(self._levels.items()):
             for user_share, by_group in sorted(by_user_share.items()):
                 yield level, user_share, by_group
-
-    def _file(self, share: Share, user_share: float) -> None:
-        by_group = self._levels.setdefault(share.level, {}).setdefault(user_share, {})
-        heap = by_group.get(share.group)
-        if heap is None:
-            heap = by_group[share.group] = _Filed(user_share)
-        heap.put(share)
-
-    def _unfile(self, share: Share) -> None:
-        heap = share.holder
-        assert isinstance(heap, _Filed)
-        heap.remove(share)
-        if not heap.size:
-            by_user_share = self._levels[share.level]
-            by_group = by_user_share[heap.user_share]
-            del by_group[share.group]
-            if not by_group:
-                del by_user_share[heap.user_share]
-                if not by_user_share:
-                    del self._levels[share.level]
 
 
 class _Filed(NumberHeap):

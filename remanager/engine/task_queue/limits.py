@@ -284,11 +284,13 @@ class Limits:
 
     def share(self, key: ScopeKey) -> float:
         """Return how much of its share a group or a user has: running tasks by weight."""
-        running = self.running(key)
+        running = self._running.get(key)
         return running / self.weight(key) if running else 0.0
 
     def starving(self) -> frozenset[str]:
         """Return the groups that run fewer tasks than their minimum."""
+        if not self.min_slots:
+            return frozenset()
         return frozenset(
             name for name, least in self.min_slots.items() if self.running((Scope.GROUP, name)) < least
         )

@@ -17,6 +17,9 @@ class Scope(StrEnum):
     USER = "user"
     SCHEDULE = "schedule"
 
+    # Scopes are looked up for each task: the hash of the text is as good as that of the name, and faster.
+    __hash__ = str.__hash__
+
 
 ScopeKey = tuple[Scope, str]
 """A scope and the name in it; the name is empty for ``Scope.ALL``."""

@@ -299,4 +299,4 @@ class DispatcherMachine(RuleBasedStateMachine):
 
 
 TestDispatcher = DispatcherMachine.TestCase
-TestDispatcher.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestDispatcher.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
