@@ -20,11 +20,18 @@ _MESSAGE_OVERHEAD_BYTES = 100
 
 
 class ConsoleMessage(NamedTuple):
-    """One piece of console output: what was written at once, control characters included."""
+    """One piece of console output: what was written at once, control characters included.
+
+    Attributes
+    ----------
+    worker_uid : str or None
+        The worker of the pool that wrote it; None for manager and environment worker.
+    """
 
     seq: int
     time: float
     text: str
+    worker_uid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,17 +176,17 @@ class ConsoleHub:
         self._bytes = 0
         self._next_seq = first_seq
 
-    def feed(self, text: str, when: float) -> None:
-        """Take console output that was written at ``when`` (epoch seconds)."""
+    def feed(self, text: str, when: float, worker_uid: str | None = None) -> None:
+        """Take console output of ``when`` (epoch seconds), and which worker of the pool wrote it, if one."""
         for start in range(0, len(text), _MAX_PIECE_CHARS):
-            self._feed_piece(text[start : start + _MAX_PIECE_CHARS], when)
+            self._feed_piece(text[start : start + _MAX_PIECE_CHARS], when, worker_uid)
 
-    def _feed_piece(self, text: str, when: float) -> None:
+    def _feed_piece(self, text: str, when: float, worker_uid: str | None) -> None:
         if self._writer is not None:
             self._writer.write(text)
         if self._publisher is not None:
             self._publisher.publish_console(text, when)
-        self._messages.append(ConsoleMessage(self._next_seq, when, text))
+        self._messages.append(ConsoleMessage(self._next_seq, when, text, worker_uid))
         self._next_seq += 1
         self._bytes += _size(text)
         while self._bytes > self._max_bytes and len(self._messages) > 1:

@@ -29,7 +29,7 @@ _MAX_DIRECTORY_BYTES = 90
 _OTHERS_BITS = stat.S_IRWXG | stat.S_IRWXO
 
 OnMessage = Callable[[str, Message], None]
-OnConsole = Callable[[str, float], None]
+OnConsole = Callable[[str, float, str | None], None]
 
 
 def runtime_dir(state_dir: Path) -> Path:
@@ -105,7 +105,8 @@ class WorkerHost:
     on_message : callable
         Called with ``worker_uid`` and each message of a worker.
     on_console : callable
-        Called with text and time (epoch seconds) of each piece of console output.
+        Called with text, time (epoch seconds) and tag of each piece of console output. The tag is the UID of
+        a worker of the pool; the environment worker gives none.
     context : zmq.Context, optional
         Context to use; without it the host makes and ends its own.
     """
@@ -215,11 +216,12 @@ class WorkerHost:
     def _take_console(self, frames: list[bytes]) -> None:
         try:
             (frame,) = frames
-            when, text = msgpack.unpackb(frame)
+            when, text, *rest = msgpack.unpackb(frame)
+            (tag,) = rest or (None,)
         except (ValueError, TypeError, msgpack.UnpackException):
-            when, text = None, None
-        if not isinstance(when, float) or not isinstance(text, str):
+            when = text = tag = None
+        if not (isinstance(when, float) and isinstance(text, str) and isinstance(tag, str | None)):
             self.counters.malformed += 1
             return
         self.counters.console += 1
-        self._on_console(text, when)
+        self._on_console(text, when, tag)

@@ -92,8 +92,13 @@ class Autopsies:
     def _last_lines(self) -> list[str]:
         end = self._read_console(_END, 0).next_seq
         page = self._read_console(max(end - _PIECES, 1), _PIECES)
+        # What workers of the pool write does not tell of this one.
         # Backslashes instead of lone surrogates: the store takes proper text only.
-        text = "".join(m.text for m in page.messages).encode("utf-8", "backslashreplace").decode()
+        text = (
+            "".join(m.text for m in page.messages if m.worker_uid is None)
+            .encode("utf-8", "backslashreplace")
+            .decode()
+        )
         return [line[:MAX_LINE_CHARS] for line in text.splitlines()[-CONSOLE_LINES:]]
 
 

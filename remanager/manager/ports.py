@@ -24,6 +24,9 @@ class ConsoleLine(Protocol):
     @property
     def text(self) -> str: ...
 
+    @property
+    def worker_uid(self) -> str | None: ...
+
 
 class ConsolePage(Protocol):
     """Pieces of console output and where to go on.

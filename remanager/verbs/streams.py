@@ -9,6 +9,7 @@ from pydantic import Field
 
 from remanager.manager.journal import EventFilter
 from remanager.manager.manager import Manager
+from remanager.manager.ports import ConsoleLine
 from remanager.manager.rows import column
 from remanager.store.records import EventRow
 from remanager.verbs.registry import NoParams, Params, fixed, verb
@@ -44,14 +45,15 @@ class EventParams(Params):
 def console_get(manager: Manager, params: ConsoleParams) -> Reply:
     """Return console output of manager and worker, in the pieces in which it was written.
 
-    Each of the ``lines`` has ``seq``, ``time`` and ``msg``, control characters included.
+    Each of the ``lines`` has ``seq``, ``time`` and ``msg``, control characters included, and ``worker_uid``
+    where a worker of the task queue wrote it.
     Ask again with ``next_seq`` as ``since`` to go on. ``gap`` says that some of what was asked for is no
     longer kept: the oldest output goes when there is too much, and all of it when the manager is restarted.
     Numbers grow, also over restarts, and are no times.
     """
     page = manager.read_console(params.since, params.limit)
     return {
-        "lines": [{"seq": m.seq, "time": m.time, "msg": m.text} for m in page.messages],
+        "lines": [_line(m) for m in page.messages],
         "next_seq": page.next_seq,
         "oldest_seq": page.oldest_seq,
         "gap": page.gap,
@@ -88,6 +90,13 @@ def worker_autopsy_list(manager: Manager, _params: NoParams) -> Reply:
     that were open, and the memory at the last sign of life.
     """
     return {"autopsies": manager.autopsies.all()}
+
+
+def _line(message: ConsoleLine) -> dict[str, object]:
+    line: dict[str, object] = {"seq": message.seq, "time": message.time, "msg": message.text}
+    if message.worker_uid is not None:
+        line["worker_uid"] = message.worker_uid
+    return line
 
 
 def _event_text(row: EventRow) -> str:

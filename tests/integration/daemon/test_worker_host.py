@@ -52,17 +52,17 @@ class Desk:
 
     def __init__(self, directory: Path) -> None:
         self.messages: asyncio.Queue[tuple[str, Message]] = asyncio.Queue()
-        self.console: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
+        self.console: asyncio.Queue[tuple[str, float, str | None]] = asyncio.Queue()
         self.host = WorkerHost(
             directory,
             lambda uid, message: self.messages.put_nowait((uid, message)),
-            lambda text, when: self.console.put_nowait((text, when)),
+            lambda *piece: self.console.put_nowait(piece),
         )
 
     async def message(self) -> tuple[str, Message]:
         return await asyncio.wait_for(self.messages.get(), WAIT_S)
 
-    async def output(self) -> tuple[str, float]:
+    async def output(self) -> tuple[str, float, str | None]:
         return await asyncio.wait_for(self.console.get(), WAIT_S)
 
 
@@ -96,7 +96,10 @@ async def test_console_output_arrives_in_order(desk: Desk) -> None:
         texts = [f"\r{n} \x1b[A" for n in range(500)]
         for n, text in enumerate(texts):
             worker.console.send(msgpack.packb([float(n), text]))
-        assert [await desk.output() for _ in texts] == [(text, float(n)) for n, text in enumerate(texts)]
+        expected = [(text, float(n), None) for n, text in enumerate(texts)]
+        assert [await desk.output() for _ in texts] == expected
+        worker.console.send(msgpack.packb([1.0, "of a task", "w"]))
+        assert await desk.output() == ("of a task", 1.0, "w")
     finally:
         worker.close()
 
@@ -125,11 +128,12 @@ async def test_malformed_frames_are_counted(desk: Desk, caplog: pytest.LogCaptur
         worker.link.send_multipart([b"two", b"frames"])
         worker.link.send(pack(Heartbeat(1.0)))
         assert await desk.message() == ("w", Heartbeat(1.0))
-        for frame in (b"", b"nonsense", msgpack.packb([1.0]), msgpack.packb(["1.0", "x"]), msgpack.packb(1)):
+        packed = map(msgpack.packb, ([1.0], ["1.0", "x"], 1, [1.0, "x", 2], [1.0, "x", "w", "more"]))
+        for frame in (b"", b"nonsense", *packed):
             worker.console.send(frame)
         worker.console.send(msgpack.packb([1.0, "good"]))
-        assert await desk.output() == ("good", 1.0)
-        assert desk.host.counters.malformed == 11
+        assert await desk.output() == ("good", 1.0, None)
+        assert desk.host.counters.malformed == 13
     finally:
         worker.close()
     assert "no message" in caplog.text

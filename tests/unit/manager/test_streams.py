@@ -44,6 +44,9 @@ async def test_console_is_read_in_pages(rig: Rig) -> None:
     rest = await rig.ok("console_get", since=first["next_seq"])
     assert [m["msg"] for m in rest["lines"]] == ["line 3\n", "line 4\n"]
     assert (await rig.ok("console_get", since=rest["next_seq"]))["lines"] == []
+    hub.feed("of a task\n", 200.0, "pool-1")
+    (line,) = (await rig.ok("console_get", since=rest["next_seq"]))["lines"]
+    assert (line["msg"], line["worker_uid"]) == ("of a task\n", "pool-1")
 
 
 async def test_console_of_a_former_life_is_a_gap(rig: Rig) -> None:
@@ -249,6 +252,7 @@ async def test_the_last_lines_and_the_last_workers_are_kept(rig: Rig) -> None:
     for n in range(500):
         hub.feed(f"{n}:", 1.0)
         hub.feed("\ud800" + "x" * 1000 + "\n", 1.0)
+        hub.feed("of a task\n", 1.0, "pool-1")
     state = State(worker_state=WorkerState())
     state.running = RunningItem("u", {"name": "scan"}, "{}", False, 10.0, Submission())
     autopsies = Autopsies(state, lambda: 12.0, hub.since, [{"n": n} for n in range(30)])
