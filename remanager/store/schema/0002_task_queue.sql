@@ -138,8 +138,9 @@ CREATE INDEX stats_sample_minute ON stats_sample (minute);
 
 INSERT INTO counter (name, value) VALUES ('task_number', 0);
 
--- How many tasks there are of each kind. Rows with n = 0 are left to retention.
-CREATE TABLE task_tally (
+-- How many tasks there are of each kind: the sum of `n` over the rows of the kind. A change of a task appends to
+-- `tally_change`, which costs little; now and then the changes are added up. Sums of 0 are left to retention.
+CREATE TABLE tally_sum (
     state TEXT NOT NULL,
     item_type TEXT NOT NULL,
     name TEXT NOT NULL,
@@ -151,33 +152,54 @@ CREATE TABLE task_tally (
     PRIMARY KEY (state, item_type, name, domain, task_group, user, priority)
 ) STRICT, WITHOUT ROWID;
 
-INSERT INTO task_tally (state, item_type, name, domain, task_group, user, priority, n)
+CREATE TABLE tally_change (
+    id INTEGER PRIMARY KEY,
+    state TEXT NOT NULL,
+    item_type TEXT NOT NULL,
+    name TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    task_group TEXT NOT NULL,
+    user TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    n INTEGER NOT NULL
+) STRICT;
+
+CREATE VIEW task_tally AS
+SELECT state, item_type, name, domain, task_group, user, priority, n FROM tally_sum
+UNION ALL
+SELECT state, item_type, name, domain, task_group, user, priority, n FROM tally_change;
+
+INSERT INTO tally_sum (state, item_type, name, domain, task_group, user, priority, n)
 SELECT state, item_type, name, domain, task_group, user, priority, COUNT(*) FROM task GROUP BY 1, 2, 3, 4, 5, 6, 7;
+
+CREATE TRIGGER tally_changed AFTER INSERT ON tally_change WHEN NEW.id >= 500
+BEGIN
+    INSERT INTO tally_sum (state, item_type, name, domain, task_group, user, priority, n)
+    SELECT state, item_type, name, domain, task_group, user, priority, SUM(n) FROM tally_change
+    WHERE true GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING SUM(n) <> 0
+    ON CONFLICT DO UPDATE SET n = n + excluded.n;
+    DELETE FROM tally_change;
+END;
 
 CREATE TRIGGER task_inserted AFTER INSERT ON task
 BEGIN
-    INSERT INTO task_tally (state, item_type, name, domain, task_group, user, priority, n)
-    VALUES (NEW.state, NEW.item_type, NEW.name, NEW.domain, NEW.task_group, NEW.user, NEW.priority, 1)
-    ON CONFLICT DO UPDATE SET n = n + 1;
+    INSERT INTO tally_change (state, item_type, name, domain, task_group, user, priority, n)
+    VALUES (NEW.state, NEW.item_type, NEW.name, NEW.domain, NEW.task_group, NEW.user, NEW.priority, 1);
 END;
 
 CREATE TRIGGER task_changed AFTER UPDATE OF state, item_type, name, domain, task_group, user, priority ON task
 WHEN (OLD.state, OLD.item_type, OLD.name, OLD.domain, OLD.task_group, OLD.user, OLD.priority)
     IS NOT (NEW.state, NEW.item_type, NEW.name, NEW.domain, NEW.task_group, NEW.user, NEW.priority)
 BEGIN
-    UPDATE task_tally SET n = n - 1
-    WHERE state = OLD.state AND item_type = OLD.item_type AND name = OLD.name AND domain = OLD.domain
-        AND task_group = OLD.task_group AND user = OLD.user AND priority = OLD.priority;
-    INSERT INTO task_tally (state, item_type, name, domain, task_group, user, priority, n)
-    VALUES (NEW.state, NEW.item_type, NEW.name, NEW.domain, NEW.task_group, NEW.user, NEW.priority, 1)
-    ON CONFLICT DO UPDATE SET n = n + 1;
+    INSERT INTO tally_change (state, item_type, name, domain, task_group, user, priority, n)
+    VALUES (OLD.state, OLD.item_type, OLD.name, OLD.domain, OLD.task_group, OLD.user, OLD.priority, -1),
+           (NEW.state, NEW.item_type, NEW.name, NEW.domain, NEW.task_group, NEW.user, NEW.priority, 1);
 END;
 
 CREATE TRIGGER task_deleted AFTER DELETE ON task
 BEGIN
-    UPDATE task_tally SET n = n - 1
-    WHERE state = OLD.state AND item_type = OLD.item_type AND name = OLD.name AND domain = OLD.domain
-        AND task_group = OLD.task_group AND user = OLD.user AND priority = OLD.priority;
+    INSERT INTO tally_change (state, item_type, name, domain, task_group, user, priority, n)
+    VALUES (OLD.state, OLD.item_type, OLD.name, OLD.domain, OLD.task_group, OLD.user, OLD.priority, -1);
     DELETE FROM tag WHERE task_id = OLD.id;
     DELETE FROM dependency WHERE task_id = OLD.id;
 END;

@@ -26,7 +26,8 @@ from remanager.store.task_rows import log_line
 
 def tally(connection: sqlite3.Connection) -> dict[tuple[Any, ...], int]:
     rows = connection.execute(
-        "SELECT state, item_type, name, domain, task_group, user, priority, n FROM task_tally WHERE n <> 0"
+        "SELECT state, item_type, name, domain, task_group, user, priority, SUM(n) FROM task_tally"
+        " GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING SUM(n) <> 0"
     )
     return {row[:-1]: row[-1] for row in rows}
 
@@ -234,6 +235,16 @@ def test_migration_keeps_what_version_1_stored(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------ tally
+
+
+def test_changes_of_the_tally_are_added_up(store: Store) -> None:
+    rows = [new(f"u{n}", n + 1, name=f"f{n % 3}") for n in range(1234)]
+    do(store, *make.tasks_insert(rows))
+    do(store, make.tasks_update([update(f"u{n}") for n in range(700)]))
+    connection = store.reads.connection
+    assert tally(connection) == counted(connection)
+    assert connection.execute("SELECT COUNT(*) FROM tally_change").fetchone()[0] < 500
+    assert connection.execute("SELECT COUNT(*) FROM tally_sum").fetchone()[0] <= 6
 
 
 class TallyMachine(RuleBasedStateMachine):
