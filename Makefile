@@ -59,6 +59,7 @@ reference: $(STAMP)
 	$(BIN)/python -m remanager.cli.options_page > docs/reference/options.md
 	$(BIN)/python -m remanager.cli.methods_page > docs/reference/methods.md
 	$(BIN)/python -m remanager.cli.commands_page > docs/reference/commands.md
+	$(BIN)/python -m remanager.cli.states_page > docs/explanation/states.md
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

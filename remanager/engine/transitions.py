@@ -71,8 +71,24 @@ def check(old: TaskState | None, new: TaskState) -> None:
 
 
 def mermaid() -> str:
-    """Return the state machine as a Mermaid state diagram, for the documentation."""
-    rows = sorted((old.value if old else "[*]", new.value) for old, new in TRANSITIONS)
-    ends = sorted(state.value for state in TaskState if is_terminal(state))
-    lines = [f"    {old} --> {new}" for old, new in rows] + [f"    {state} --> [*]" for state in ends]
-    return "\n".join(["stateDiagram-v2", *lines]) + "\n"
+    """Return the state machine as a Mermaid state diagram, for the documentation.
+
+    An end that every active state can have is drawn once, from all of them.
+    """
+    inside = sorted((old.value, new.value) for old, new in TRANSITIONS if old and not is_terminal(new))
+    begins = sorted(new.value for old, new in TRANSITIONS if old is None and new not in _FROM_ANY)
+    ends = sorted(
+        (old.value, new.value)
+        for old, new in TRANSITIONS
+        if old and is_terminal(new) and new not in _FROM_ANY
+    )
+    lines = [
+        "stateDiagram-v2",
+        "    state active {",
+        *(f"        {old} --> {new}" for old, new in inside),
+        "    }",
+        *(f"    [*] --> {new}" for new in begins),
+        *(f"    {old} --> {new}" for old, new in ends),
+        *(f"    active --> {new}" for new in sorted(_FROM_ANY)),
+    ]
+    return "\n".join(lines) + "\n"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from remanager.cli import commands_page, methods_page
+from remanager.cli import commands_page, methods_page, states_page
 
-REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
+DOCS = Path(__file__).parents[3] / "docs"
+REFERENCE = DOCS / "reference"
 
 
 def test_methods_page_is_current() -> None:
@@ -15,3 +16,7 @@ def test_methods_page_is_current() -> None:
 
 def test_commands_page_is_current() -> None:
     assert (REFERENCE / "commands.md").read_text() == commands_page.page(), "run 'make reference'"
+
+
+def test_states_page_is_current() -> None:
+    assert (DOCS / "explanation" / "states.md").read_text() == states_page.page(), "run 'make reference'"

@@ -1,0 +1,74 @@
+"""The page about the states of tasks: ``python -m remanager.cli.states_page``."""
+
+from __future__ import annotations
+
+import sys
+
+from remanager.engine.transitions import mermaid
+from remanager.model.states import STATE_CLASS, TaskState
+
+_INTRODUCTION = """\
+# States of a task
+
+Plans, functions, scripts and background tasks share one state machine. A task has exactly one state; what
+has ended stays as it is, with one record of its end. `task_status` translates the states into the three
+words that clients of the RE Manager protocol know: `running` (all active states), `completed` (all
+others), `not_found`.
+
+The arrows from `active` hold for each state in that box.
+"""
+
+_MEANING = {
+    TaskState.PENDING: "Waits for a place, for its time, or for a limit; `wait_reason` says for which.",
+    TaskState.BLOCKED: "Waits for its prerequisites (or for the end of an earlier task with its key).",
+    TaskState.PAUSED: "Is held; `pause_reasons` says why. It goes on when no reason is left. A paused plan "
+    "keeps its worker.",
+    TaskState.RUNNING: "A worker has it. Its stage is `preparing`, `executing`, `finishing` or `cancelling`.",
+    TaskState.WAITING_CHILDREN: "Its execution has ended, its children have not. It takes no place. "
+    "After them it is handed to a worker once more, to finish.",
+    TaskState.COMPLETED: "Succeeded.",
+    TaskState.STOPPED: "A plan that was stopped, as if it had been complete.",
+    TaskState.SKIPPED: "The function found that there was nothing to do.",
+    TaskState.FAILED: "An error that is not to be repeated, or a child failed.",
+    TaskState.DEAD_LETTER: "Failed as often as it was allowed to.",
+    TaskState.DEPENDENCY_FAILED: "A prerequisite did not succeed.",
+    TaskState.TIMED_OUT: "An execution took longer than `timeout_s`, and no attempt was left.",
+    TaskState.LOST: "Its worker died, and no attempt was left.",
+    TaskState.CANCELLED: "Cancelled, also if the execution had a result all the same.",
+    TaskState.ABORTED: "A plan that was aborted.",
+    TaskState.HALTED: "A plan that was halted.",
+    TaskState.EXPIRED: "Not started within its time to live.",
+    TaskState.SUPERSEDED: "Replaced by a newer task with the same key.",
+}
+
+_RULES = """\
+## Rules
+
+- **Attempts.** Each hand-over to a worker has a lease epoch; reports of an older one change nothing. An
+  execution counts as an attempt, unless it was given back before it began or stopped for a pause. The
+  death of a worker uses an attempt, that of the manager does not. What may be repeated waits for its
+  delay as `pending`.
+- **Stopping.** A running task is told to stop (`cancelling`); after `kill_after_s` its worker is killed.
+  A cancellation is stronger than a time-out, a time-out is stronger than a pause. A pause only asks.
+- **Families.** Cancellation and expiry reach all descendants. A parent that ends without success takes
+  its children with it; children outlive a failed attempt of their parent. With `fail_fast` a parent fails
+  with its first child that does not succeed, and the other children are cancelled.
+- **Dependents.** Only success satisfies. By the policy `cancel` a dependent ends as `dependency_failed`,
+  by `ignore` it goes on.
+- **Keys.** Of one type, one active task stands for a key. One that is being stopped for good does not any
+  longer; its successor waits for its end. A running task of which a duplicate asked for another run
+  begins anew when it ends, whatever its end; a cancellation forgets that.
+- **Time to live.** It bounds the time before a start, also between attempts, and is not stopped by a
+  pause.
+"""
+
+
+def page() -> str:
+    """Return the page in Markdown."""
+    rows = [f"| `{s}` | {STATE_CLASS[s]} | {_MEANING[s]} |" for s in TaskState]
+    table = ["| state | class | |", "|---|---|---|", *rows]
+    return "\n".join([_INTRODUCTION, "```mermaid", mermaid() + "```", "", *table, "", _RULES])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
