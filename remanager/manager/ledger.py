@@ -95,6 +95,8 @@ class Ledger:
             self._on_fault(exc)
             raise
         effects, events = batch.effects, batch.events
+        # Not asyncio.shield, which resumes whoever waits a turn of the loop later.
+        waiter: asyncio.Future[int] = future.get_loop().create_future()
 
         def done(future: asyncio.Future[int]) -> None:
             error = future.exception()
@@ -107,9 +109,15 @@ class Ledger:
                     self.on_committed(future.result(), events)
             except Exception as exc:  # noqa: BLE001 - memory and disk differ now: the process must end
                 self._on_fault(exc)
+            if waiter.done():
+                return  # cancelled
+            if error is None:
+                waiter.set_result(future.result())
+            else:
+                waiter.set_exception(error)
 
         future.add_done_callback(done)
-        return asyncio.shield(future)
+        return waiter
 
     async def flush(self) -> None:
         """Wait until everything that was handed in so far is on disk, so that reads see it."""
