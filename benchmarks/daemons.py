@@ -124,7 +124,7 @@ class Daemon:
             if self._target.redis:
                 self.redis = stack.enter_context(_redis_server(redis))
             self.address = f"tcp://127.0.0.1:{control}"
-            self.profile = shutil.copytree(self.profile, Path(directory) / "profile")
+            self.profile = shutil.copytree(self.profile, Path(directory) / "profile_instrument" / "startup")
             command = [word.format(directory=directory, redis=redis) for word in self._target.command]
             command += [
                 f"--startup-dir={self.profile}",
