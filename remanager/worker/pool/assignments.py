@@ -14,6 +14,9 @@ from remanager.engine.task_queue.changes import OutcomeKind
 ANNOUNCE_AFTER_S = 0.01
 """A task that takes longer is announced when it runs; of others only the end is told."""
 
+GATHER_S = 0.002
+"""While short tasks wait, ends gather for so long before the link's thread is woken."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -114,6 +117,7 @@ class Assignments:
         self._running: Assignment | None = None
         self._ended: list[list[Any]] = []
         self._stopped = False
+        self._collected = 0.0
 
     @property
     def busy(self) -> bool:
@@ -184,9 +188,13 @@ class Assignments:
     def end(self, assignment: Assignment, outcome: Outcome) -> None:
         """Take the end of a task that has begun."""
         with self._condition:
+            now = time.monotonic()
             self._running = None
-            self._add_end(assignment, outcome, time.monotonic() - assignment.began)
-        self._wake()
+            self._add_end(assignment, outcome, now - assignment.began)
+            # The next end tells of this one, or the look for long tasks, which is due in ANNOUNCE_AFTER_S.
+            told_soon = bool(self._queue) and not assignment.announced and now - self._collected < GATHER_S
+        if not told_soon:
+            self._wake()
 
     def wait_collected(self, timeout: float) -> bool:
         """Wait until every end was collected; return False if ``timeout`` (s) passes before."""
@@ -199,6 +207,7 @@ class Assignments:
         """Return what has begun and ended since the last call."""
         with self._condition:
             found = Collected()
+            self._collected = time.monotonic()
             running = self._running
             if running is not None:
                 self._look_at(running, found)

@@ -71,6 +71,24 @@ def test_a_short_task_is_told_by_its_end_alone(desk: Desk) -> None:
     assert not desk.all.busy
 
 
+def test_ends_gather_while_short_tasks_wait(desk: Desk) -> None:
+    desk.hand_over("a", "b", "c", "d")
+    desk.all.collect()
+    desk.all.end(desk.next(), DONE)
+    assert desk.wakes == 0
+    desk.now += 0.003
+    desk.all.end(desk.next(), DONE)
+    assert desk.wakes == 1
+    assert kinds(desk.all.collect()) == [("a", "completed"), ("b", "completed")]
+    long = desk.next()
+    desk.now += 0.02
+    assert desk.all.collect().started
+    desk.all.end(long, DONE)  # nobody looks soon: it was announced
+    assert desk.wakes == 2
+    desk.all.end(desk.next(), DONE)  # the last one
+    assert desk.wakes == 3
+
+
 def test_a_long_task_is_announced_once(desk: Desk) -> None:
     desk.hand_over("a")
     assignment = desk.next()
