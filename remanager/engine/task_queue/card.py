@@ -62,7 +62,7 @@ class Card:
     expires_at : float or None
         Hard limit for the start.
     unmet : set of str
-        Prerequisites that have not succeeded yet.
+        Prerequisites that have not succeeded yet, and earlier tasks with its key that are being stopped.
     open_children : int
         Children that have not ended.
     failed_child : str or None

@@ -20,7 +20,7 @@ def dispatch(board: Board, now: float, free: Mapping[str, int], where: Where) ->
     places = [(-count, order, worker) for order, (worker, count) in enumerate(free.items()) if count > 0]
     heapq.heapify(places)
     slots = sum(-count for count, _, _ in places)
-    while slots:
+    while True:  # without places too: the dispatcher takes notice of what has become due
         picked = board.dispatcher.pick(now, slots, where)
         handed_over = 0
         for card in picked:

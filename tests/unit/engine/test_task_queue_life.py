@@ -55,6 +55,14 @@ def test_few_tasks_spread_over_many_workers(bench: Bench) -> None:
     assert bench.dispatch() == []
 
 
+def test_without_a_place_there_is_nothing_to_wake_up_for(bench: Bench) -> None:
+    bench.submit(spec("a", run_after=1010.0))
+    bench.tick(10.0)
+    assert bench.scheduler.next_wakeup(bench.now) == bench.now
+    assert bench.dispatch(0) == []
+    assert bench.scheduler.next_wakeup(bench.now) is None
+
+
 def test_late_reports_change_nothing(bench: Bench) -> None:
     bench.run(spec("a", max_retries=1))
     bench.finish("a", OutcomeKind.LOST)
