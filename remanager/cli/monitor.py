@@ -90,8 +90,14 @@ def _progress(watch: Watch) -> RenderableType:
         cells.append(Text(f"{done} points"))
     if started:
         cells.append(Text(f"{time() - started:.0f} s"))
+    if progress.get("eta_s") is not None and not _is_paused(watch):
+        cells.append(Text(f"about {progress['eta_s']:.0f} s left", "dim"))
     line.add_row(*cells)
     return line
+
+
+def _is_paused(watch: Watch) -> bool:
+    return bool(watch.status.get("manager_state") == "paused")
 
 
 def _head(watch: Watch) -> RenderableType:

@@ -33,6 +33,7 @@ from remanager.manager.ports import (
     ReadMemory,
     WorkerPort,
 )
+from remanager.manager.progress import ProgressView
 from remanager.manager.queue import MODE, QueueService
 from remanager.manager.state import State, WorkerRecord, change_uid, new_uid
 from remanager.manager.statistics import Statistics
@@ -149,6 +150,7 @@ class Manager:
         self.read_console = read_console
         self.statistics = Statistics(clock())
         self.statistics.learn(store.reads.history_page(LEARNED_PLANS))
+        self.progress = ProgressView(self.state, self.statistics.estimator, clock)
         self.queue = QueueService(self.state, self.ledger, store, clock, _stored_mode(settings))
         self.link = WorkerLink(self.state, workers)
         self.execution = Execution(self.state, self.queue, self.link, self.ledger, self.statistics, clock)
@@ -500,7 +502,7 @@ class Manager:
             "lock": {"environment": lock.environment, "queue": lock.queue},
             "ready": ready,
             "not_ready_reason": reason,
-            "progress": state.progress_dict(),
+            "progress": self.progress.report(),
         }
 
     def _readiness(self) -> tuple[bool, str]:

@@ -185,7 +185,7 @@ def test_tables(manager: Any, command: Run, capsys: pytest.CaptureFixture[str]) 
         (["stats"], "health.state"),
         (["events", "7", "queue_cleared"], "ann"),
         (["autopsies"], "SIGSEGV"),
-        (["item", "check", "count([det1])"], "estimate.points"),
+        (["item", "check", "count([det1])"], "points   5"),
     ):
         assert command(*words) == 0
         assert expected in capsys.readouterr().out, words
