@@ -199,7 +199,7 @@ class Retention:
     records_s : float
         Records of ended tasks that are not in the history (s).
     events : int
-        Number of the newest journal events.
+        Number of the newest journal events; at least one is kept, as the next one's number follows from it.
     """
 
     records_s: float = 7 * 86400.0
@@ -211,5 +211,5 @@ class Retention:
             "now": now,
             "states": _TERMINAL,
             "records_before": now - self.records_s,
-            "events": self.events,
+            "events": max(self.events, 1),
         }

@@ -102,12 +102,12 @@ class Store:
                 connection = _connect_writer(path, stack)
                 reads = Reads(_connect_reader(path))
                 stack.callback(reads.connection.close)
-                row = reads.connection.execute(query("event_last_seq")).fetchone()
+                (last_seq,) = reads.connection.execute(query("event_last_seq")).fetchone()
             except (sqlite3.Error, OSError) as exc:
                 raise _translate(exc, path) from exc
             pool = ReadPool(lambda: _connect_reader(path))
             stack.callback(pool.close)
-            writer = Writer(connection, last_seq=row[0] if row else 0, on_failure=on_failure)
+            writer = Writer(connection, last_seq=last_seq, on_failure=on_failure)
             stack.callback(writer.close)
             return cls(lock, writer, reads, pool, stack.pop_all())
 

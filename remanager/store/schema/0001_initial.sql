@@ -36,9 +36,9 @@ CREATE INDEX task_active ON task (state) WHERE time_stop IS NULL;
 CREATE INDEX task_retired ON task (time_stop) WHERE time_stop IS NOT NULL AND history_seq IS NULL;
 CREATE INDEX task_return_value ON task (result_expires) WHERE return_value IS NOT NULL;
 
--- The journal. `seq` is given by the writer and never used twice.
+-- The journal. `seq` is given by the writer and never used twice: the newest event is always kept.
 CREATE TABLE event (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq INTEGER PRIMARY KEY,
     time REAL NOT NULL,
     type TEXT NOT NULL,
     task_uid TEXT,

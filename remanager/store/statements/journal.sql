@@ -2,7 +2,7 @@
 INSERT INTO event (seq, time, type, task_uid, data) VALUES (:seq, :time, :type, :task_uid, :data);
 
 -- name: event_last_seq
-SELECT seq FROM sqlite_sequence WHERE name = 'event';
+SELECT COALESCE(MAX(seq), 0) FROM event;
 
 -- name: event_page
 SELECT seq, time, type, task_uid, data FROM event WHERE seq > :since ORDER BY seq LIMIT :limit;

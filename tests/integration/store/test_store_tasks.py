@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -295,8 +296,16 @@ async def test_retention(store: Store) -> None:
     assert set(known) == {"c", "q", "r", *(f"f{n}" for n in range(3, 10))}
     assert await store.purge(1e9, Retention(0.0, 0), chunk=4) > 0
     assert set(store.reads.task_states([*"abcqr", "f9"])) == {"c", "q", "r"}
-    assert store.reads.event_bounds() == (0, 0)
+    assert store.reads.event_bounds() == (30, 30)
     assert await store.commit([], [JournalEvent("x", 1.0)]) == 31
+
+
+async def test_numbers_of_events_grow_over_restarts_whatever_was_purged(tmp_path: Path) -> None:
+    with closing(Store.open(tmp_path)) as store:
+        assert await store.commit([], [JournalEvent("x", 1.0)] * 3) == 3
+        await store.purge(1e9, Retention(0.0, 0))
+    with closing(Store.open(tmp_path)) as store:
+        assert await store.commit([], [JournalEvent("x", 1.0)]) == 4
 
 
 # ------------------------------------------------------------------------------------------ heavy reads
