@@ -13,6 +13,7 @@ from typing import Any
 from remanager.tasks.exceptions import Cancelled
 
 MAX_MESSAGE_CHARS = 1000
+MAX_COUNT = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Context:
         Raises
         ------
         ValueError
-            A number is negative or not finite.
+            A number is negative, not finite, or of more than 63 bits.
         """
         numbers = {
             "done_count": done_count,
@@ -163,7 +164,7 @@ class Context:
         news = {name: _count(name, n) for name, n in numbers.items() if n}
         with self._lock:
             for name, number in news.items():
-                self.io[name] = self.io.get(name, 0) + number
+                self.io[name] = min(self.io.get(name, 0) + number, MAX_COUNT)
             self._pass_report_on()
 
     def checkpoint(self, value: Any) -> None:
@@ -266,6 +267,6 @@ def use(context: Context) -> Iterator[Context]:
 
 
 def _count(name: str, value: float) -> int:
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be a number from 0 on, not {value}")
+    if not 0 <= value <= MAX_COUNT:
+        raise ValueError(f"{name} must be a number from 0 to {MAX_COUNT}, not {value}")
     return int(value)

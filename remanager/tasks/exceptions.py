@@ -14,7 +14,7 @@ class TaskSignal(Exception):
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = str(reason)
 
 
 class Retry(TaskSignal):
@@ -34,7 +34,7 @@ class Retry(TaskSignal):
         super().__init__(reason)
         if after_s is not None and not 0 <= after_s < float("inf"):
             raise ValueError(f"after_s must be a time in seconds, not {after_s}")
-        self.after_s = after_s
+        self.after_s = None if after_s is None else float(after_s)
 
 
 class Skip(TaskSignal):

@@ -40,6 +40,8 @@ class Wire(Protocol):
 class Children:
     """Submits children of running tasks and waits for the manager's answers.
 
+    Nothing is sent with the lock held: those who wake the waiting ones may hold locks of the link.
+
     Parameters
     ----------
     send : callable
@@ -58,7 +60,8 @@ class Children:
         request = SubmitChild(next(self._numbers), context.task_uid, lease_epoch, item, options)
         with self._condition:
             self._open[request.id] = request
-            self._send(request)
+        self._send(request)
+        with self._condition:
             self._condition.wait_for(lambda: request.id in self._answers or context.cancelled)
             del self._open[request.id]
             answer = self._answers.pop(request.id, None)
@@ -79,8 +82,9 @@ class Children:
     def repeat(self) -> None:
         """Send again what has not been answered: the connection was lost in between."""
         with self._condition:
-            for request in self._open.values():
-                self._send(request)
+            requests = list(self._open.values())
+        for request in requests:
+            self._send(request)
 
     def wake(self) -> None:
         """Let those who wait look whether they were told to stop."""

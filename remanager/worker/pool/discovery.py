@@ -25,32 +25,19 @@ class TaskFunction:
     ----------
     name : str
         Name under which it is submitted.
+    module : str
+        Name of the module in which it was found.
     takes_context : bool
         It has a parameter for the context.
-    options : dict
-        Default options of its submissions.
+    description : dict
+        What :class:`remanager.model.pool_messages.PoolReady` tells of it.
     """
 
     name: str
     module: str
     call: Callable[..., Any]
     takes_context: bool
-    options: dict[str, Any]
-
-    def describe(self) -> dict[str, Any]:
-        """Return its description as :class:`remanager.model.pool_messages.PoolReady` tells it."""
-        parameters = inspect.signature(self.call).parameters.values()
-        return {
-            "name": self.name,
-            "module": self.module,
-            "doc": shorten(inspect.getdoc(self.call) or "", MAX_DOC_CHARS),
-            "parameters": [
-                {"name": p.name, "kind": p.kind.name, "required": _is_required(p)}
-                for p in parameters
-                if p.name != CONTEXT or not self.takes_context
-            ],
-            "options": self.options,
-        }
+    description: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -70,7 +57,7 @@ class Found:
 
     def describe(self) -> str:
         """Return the descriptions of the functions as JSON text."""
-        return json.dumps([function.describe() for function in self.functions.values()])
+        return json.dumps([function.description for function in self.functions.values()])
 
 
 def find_tasks(modules: Sequence[str], paths: Sequence[str]) -> Found:
@@ -90,11 +77,11 @@ def find_tasks(modules: Sequence[str], paths: Sequence[str]) -> Found:
     found = Found()
     for name in modules:
         try:
-            module = importlib.import_module(name)
+            functions = list(tasks_of(importlib.import_module(name)))
         except BaseException as exc:  # noqa: BLE001 - a module may raise anything
             found.failures[name] = traceback_text(exc)
             continue
-        for function in tasks_of(module):
+        for function in functions:
             first = found.functions.setdefault(function.name, function)
             if first.call is not function.call:
                 found.failures[name] = (
@@ -125,8 +112,19 @@ def tasks_of(module: ModuleType) -> Iterator[TaskFunction]:
 def _task_function(
     module: ModuleType, function: Callable[..., Any], name: str, options: dict[str, Any]
 ) -> TaskFunction:
-    takes_context = CONTEXT in inspect.signature(function).parameters
-    return TaskFunction(name, module.__name__, function, takes_context, options)
+    parameters = inspect.signature(function).parameters
+    description = {
+        "name": name,
+        "module": module.__name__,
+        "doc": shorten(inspect.getdoc(function) or "", MAX_DOC_CHARS),
+        "parameters": [
+            {"name": p.name, "kind": p.kind.name, "required": _is_required(p)}
+            for p in parameters.values()
+            if p.name != CONTEXT
+        ],
+        "options": options,
+    }
+    return TaskFunction(name, module.__name__, function, CONTEXT in parameters, description)
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:

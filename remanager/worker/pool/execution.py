@@ -9,16 +9,17 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from remanager.engine.task_queue.changes import OutcomeKind
-from remanager.tasks import Cancelled, Permanent, Retry, Skip, use
+from remanager.tasks import Cancelled, Permanent, Retry, Skip, TaskSignal, use
 from remanager.tasks.declaration import CONTEXT
 from remanager.wire.values import ValueFault, encode_value, value_from_json
-from remanager.worker.failures import exception_text, traceback_text
+from remanager.worker.failures import exception_text, shorten, traceback_text
 from remanager.worker.pool.assignments import Assignment, Outcome
 from remanager.worker.pool.context import WorkerContext
 from remanager.worker.pool.discovery import TaskFunction
 
 logger = logging.getLogger(__name__)
 
+MAX_REASON_CHARS = 1000
 NOTHING = Outcome(OutcomeKind.COMPLETED, codec="json", payload=b"null")
 
 
@@ -83,14 +84,11 @@ class Executor:
 
     def _prepare(self, assignment: Assignment) -> tuple[TaskFunction, list[Any], dict[str, Any]]:
         item = value_from_json(assignment.body)
-        try:
-            name, args, kwargs = item["name"], item.get("args") or [], item.get("kwargs") or {}
-        except (TypeError, KeyError, AttributeError) as exc:
-            raise ItemFault("The item of the task is not of the form of an item") from exc
-        function = self._functions.get(name)
+        name = item.get("name") if isinstance(item, dict) else None
+        function = self._functions.get(name) if isinstance(name, str) else None
         if function is None:
             raise ItemFault(f"The task modules of this worker have no task '{name}'")
-        return function, args, kwargs
+        return function, item.get("args") or [], item.get("kwargs") or {}
 
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any], context: WorkerContext) -> Any:
         if self._loop is None:
@@ -137,20 +135,24 @@ def _outcome_of(exc: BaseException, context: WorkerContext) -> Outcome:
     """Return the outcome of an execution that ended with an exception."""
     match exc:
         case Retry():
-            cause = exc.__cause__ or exc.__context__
+            cause = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
             error = _error(cause if cause is not None else exc)
-            return Outcome(OutcomeKind.RETRY, exc.reason, error, exc.after_s)
+            return Outcome(OutcomeKind.RETRY, _reason(exc), error, exc.after_s)
         case Skip():
-            return Outcome(OutcomeKind.SKIPPED, exc.reason)
+            return Outcome(OutcomeKind.SKIPPED, _reason(exc))
         case Permanent():
             return _failed(OutcomeKind.PERMANENT, exc)
         case Cancelled():
-            return Outcome(OutcomeKind.CANCELLED, exc.reason)
+            return Outcome(OutcomeKind.CANCELLED, _reason(exc))
         case asyncio.CancelledError() if context.cancelled:
             return Outcome(OutcomeKind.CANCELLED, exception_text(exc) if exc.args else "")
         case TypeError() if _is_call_fault(exc):
             return _failed(OutcomeKind.PERMANENT, exc)
     return _failed(OutcomeKind.ERROR, exc)
+
+
+def _reason(signal: TaskSignal) -> str:
+    return shorten(signal.reason, MAX_REASON_CHARS)
 
 
 def _is_call_fault(exc: TypeError) -> bool:

@@ -59,7 +59,13 @@ def test_deadline() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"done_count": -1}, {"total_size": float("nan")}, {"fraction": float("inf")}, {"fraction": -0.1}],
+    [
+        {"done_count": -1},
+        {"done_size": 2**70},
+        {"total_size": float("nan")},
+        {"fraction": float("inf")},
+        {"fraction": -0.1},
+    ],
 )
 def test_numbers_of_progress_are_checked(wrong: dict[str, float]) -> None:
     ctx = Context()

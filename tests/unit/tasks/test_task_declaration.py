@@ -19,7 +19,7 @@ def names(text: str) -> dict[str, Any]:
     """Return the options by name of the tasks of a module with this text."""
     module = types.ModuleType("some_tasks")
     exec(text, module.__dict__)
-    return {function.name: function.options for function in tasks_of(module)}
+    return {function.name: function.description["options"] for function in tasks_of(module)}
 
 
 def test_three_ways_to_declare() -> None:
@@ -132,16 +132,29 @@ def test_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sys.modules.pop(name)
     assert list(found.functions) == ["g"]  # the context of f could not be given by name
     assert "ModuleNotFoundError" in found.failures["missing_tasks_of_test"]
-    described = found.functions["g"].describe()
+    described = found.functions["g"].description
     assert described["parameters"] == [{"name": "a", "kind": "POSITIONAL_OR_KEYWORD", "required": True}]
     assert found.functions["g"].takes_context
+
+
+def test_a_module_that_cannot_be_read_does_not_spoil_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "odd_tasks_of_test.py").write_text("def f(): pass\nf.__signature__ = 'odd'\n")
+    (tmp_path / "even_tasks_of_test.py").write_text("def g(): pass\n")
+    found = find_tasks(["odd_tasks_of_test", "even_tasks_of_test"], [str(tmp_path)])
+    for name in ("odd_tasks_of_test", "even_tasks_of_test"):
+        sys.modules.pop(name)
+    assert list(found.functions) == ["g"]
+    assert "odd" in found.failures["odd_tasks_of_test"]
 
 
 def test_kinds_of_parameters() -> None:
     module = types.ModuleType("some_tasks")
     exec('def f(a, /, b=1, *rest, c, **more):\n    """Do it.\n\n    Well.\n    """', module.__dict__)
     (function,) = tasks_of(module)
-    assert function.describe() == {
+    assert function.description == {
         "name": "f",
         "module": "some_tasks",
         "doc": "Do it.\n\nWell.",
