@@ -5,11 +5,7 @@ from __future__ import annotations
 from remanager.engine.task_queue.board import Board
 from remanager.engine.task_queue.card import Card, TaskError
 from remanager.engine.task_queue.changes import Ended, Outcome
-from remanager.engine.task_queue.queueing import (
-    enqueue,
-    is_stopping_for_good,
-    offer_to_finish,
-)
+from remanager.engine.task_queue.queueing import enqueue, offer_to_finish
 from remanager.engine.task_queue.stopping import abandon_children, stop_children
 from remanager.model.states import STATE_CLASS, StateClass, TaskState
 from remanager.model.task_spec import DependencyPolicy, TtlOrigin
@@ -93,8 +89,6 @@ def _child_ended(board: Board, ended: Ended, now: float) -> None:
     if parent is None:
         return
     parent.open_children -= 1
-    if is_stopping_for_good(parent):
-        return
     if STATE_CLASS[ended.state] is not StateClass.SUCCESS:
         _child_failed(board, parent, ended, now)
     if parent.state is TaskState.WAITING_CHILDREN and not parent.open_children:

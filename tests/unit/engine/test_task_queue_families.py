@@ -195,12 +195,15 @@ def test_a_rerun_of_a_parent_has_children_of_its_own(bench: Bench) -> None:
     assert [bench.state(u) for u in "pc"] == [S.COMPLETED, S.CANCELLED]
 
 
-def test_a_held_parent_is_finished_when_it_goes_on(bench: Bench) -> None:
+@pytest.mark.parametrize("before", [True, False])
+def test_a_held_parent_is_finished_when_it_goes_on(bench: Bench, before: bool) -> None:
     bench.run(spec("p"))
     bench.run(spec("b", parent_uid="p"))
     bench.finish("p")
-    bench.scheduler.pause(None, "p", bench.now)
+    if before:
+        bench.scheduler.pause(None, "p", bench.now)
     bench.finish("b")
+    bench.scheduler.pause(None, "p", bench.now)
     assert bench.dispatch() == []
     assert bench.scheduler.resume(None, "p", bench.now)
     assert bench.dispatch() == ["p"]

@@ -174,6 +174,18 @@ def test_preempted_tasks_go_on_when_preemption_is_turned_off() -> None:
     assert bench.dispatch() == ["urgent", "a"]
 
 
+def test_a_preempted_task_may_be_cancelled() -> None:
+    bench = Bench(preempt_at=10)
+    bench.run(spec("a"))
+    bench.submit(spec("urgent", priority=0))
+    bench.dispatch(0)
+    bench.finish("a", OutcomeKind.CANCELLED)
+    bench.cancel("a")
+    assert bench.state("a") is S.CANCELLED
+    assert bench.dispatch() == ["urgent"]
+    assert not bench.scheduler._board.preempted
+
+
 def test_a_parent_that_was_to_be_preempted_is_finished() -> None:
     bench = Bench(preempt_at=10)
     bench.run(spec("p"))

@@ -309,6 +309,7 @@ def test_what_has_expired_is_not_started_before_the_tick_either(bench: Bench) ->
 
 def test_the_time_to_live_counts_between_attempts(bench: Bench) -> None:
     bench.run(spec("a", ttl_s=10.0, time_created=bench.now, max_retries=3))
+    assert bench.scheduler.next_wakeup(bench.now) is None
     bench.tick(20.0)
     assert bench.state("a") is S.RUNNING
     bench.finish("a", OutcomeKind.ERROR)

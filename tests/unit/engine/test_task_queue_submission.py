@@ -112,6 +112,15 @@ def test_a_retry_is_the_rerun_that_was_asked_for(bench: Bench) -> None:
     assert (bench.card("a").attempt, bench.card("a").rerun) == (0, False)
 
 
+def test_what_is_given_back_before_it_began_runs_only_once(bench: Bench) -> None:
+    bench.run(spec("a", key="k"))
+    assert bench.submit(spec("b", key="k", on_duplicate=MERGE))[0].outcome is SubmitOutcome.REQUEUED
+    bench.finish("a", OutcomeKind.RETURNED)
+    assert bench.dispatch() == ["a"]
+    bench.finish("a")
+    assert bench.state("a") is S.COMPLETED
+
+
 def test_a_rerun_has_its_own_time_to_live(bench: Bench) -> None:
     bench.run(
         spec("a", key="k", ttl_s=5000.0), spec("b", key="l", ttl_s=50.0, ttl_from=TtlOrigin.FIRST_ATTEMPT)
