@@ -10,6 +10,7 @@ from typing import Final, cast
 import msgpack
 
 from remanager.model.errors import InvalidRequest
+from remanager.wire.values import packed_to_json
 
 
 class Encoding(StrEnum):
@@ -148,7 +149,8 @@ class Fragment:
         """
         if encoding is Encoding.JSON:
             if self._json is None:
-                self._json = _plain_bytes(msgpack.unpackb(self._msgpack, strict_map_key=False), encoding)
+                # What JSON has no form for, such as arrays, is tagged.
+                self._json = packed_to_json(cast(bytes, self._msgpack)).encode()
             return self._json
         if self._msgpack is None:
             self._msgpack = _plain_bytes(json.loads(cast(bytes, self._json)), encoding)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from types import MappingProxyType
 
 import msgpack
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from remanager.wire.codec import (
     detect_encoding,
     encode_reply,
 )
+from remanager.wire.values import pack_value
 
 BOTH = [Encoding.JSON, Encoding.MSGPACK]
 
@@ -190,8 +192,8 @@ def test_broken_or_inexpressible_fragments_raise() -> None:
         Fragment()
     with pytest.raises(ValueError, match="Expecting value"):
         encode_reply({"f": Fragment(json=b"nonsense")}, Encoding.MSGPACK)
-    with pytest.raises(TypeError):
-        encode_reply({"f": Fragment(msgpack=msgpack.packb(b"bytes"))}, Encoding.JSON)
+    with pytest.raises(ValueError, match="not a value in msgpack"):
+        encode_reply({"f": Fragment(msgpack=b"\xc1")}, Encoding.JSON)
     with pytest.raises(TypeError, match="keys of replies"):
         encode_reply({"a": {1: Fragment(json=b"1")}}, Encoding.JSON)
 
@@ -213,3 +215,12 @@ def test_cached_replies_are_encoded_once(encoding: Encoding) -> None:
     first = encode_reply(reply, encoding)
     assert encode_reply(reply, encoding) is first
     assert loads(first, encoding) == {"msg": "", "items": [1]}
+
+
+def test_what_json_has_no_form_for_is_tagged() -> None:
+    fragment = Fragment(msgpack=pack_value({"raw": b"\x00", "array": np.array([1.5], "<f4")}))
+    reply = json.loads(encode_reply({"f": fragment}, Encoding.JSON))
+    assert reply["f"] == {
+        "raw": {"__bytes__": "AA=="},
+        "array": {"__ndarray__": "AADAPw==", "dtype": "<f4", "shape": [1]},
+    }
