@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _SMALLEST_S = 1e-6
 _PER_OCTAVE = 4
@@ -52,6 +53,21 @@ class Histogram:
         self.total += seconds
         self.minimum = seconds if self.minimum is None else min(self.minimum, seconds)
         self.maximum = seconds if self.maximum is None else max(self.maximum, seconds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        buckets = {str(index): n for index, n in enumerate(self._buckets) if n}
+        return {"buckets": buckets, "total": self.total, "minimum": self.minimum, "maximum": self.maximum}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Histogram:
+        """Read what :meth:`to_dict` has made."""
+        made = cls()
+        for index, n in data["buckets"].items():
+            made._buckets[int(index)] = n
+        made.count = sum(made._buckets)
+        made.total, made.minimum, made.maximum = data["total"], data["minimum"], data["maximum"]
+        return made
 
     @property
     def average(self) -> float | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 SLOT_S = 60
 """Length of a slot, s."""
 
@@ -64,6 +67,18 @@ class MinuteWindow:
         count += sum(self._at(minute) for minute in range(first + 1, last + 1))
         return count / seconds
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {"minutes": self._minutes, "counts": self._counts, "total": self.total}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> MinuteWindow:
+        """Read what :meth:`to_dict` has made."""
+        made = cls()
+        made._minutes, made._counts = list(data["minutes"]), list(data["counts"])
+        made.total = data["total"]
+        return made
+
     def _at(self, minute: int) -> int:
         slot = minute % _RING
         return self._counts[slot] if self._minutes[slot] == minute else 0
@@ -101,6 +116,17 @@ class Windows:
         """Return how many were counted since the start."""
         window = self._windows.get((name, task_type))
         return window.total if window else 0
+
+    def to_list(self) -> list[list[Any]]:
+        """Return everything as JSON values."""
+        return [[*key, window.to_dict()] for key, window in self._windows.items()]
+
+    @classmethod
+    def from_list(cls, rows: Iterable[Sequence[Any]]) -> Windows:
+        """Read what :meth:`to_list` has made."""
+        made = cls()
+        made._windows = {(name, kind): MinuteWindow.from_dict(window) for name, kind, window in rows}
+        return made
 
     def task_types(self) -> list[str]:
         """Return the types of task that were counted, sorted."""
