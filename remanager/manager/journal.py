@@ -83,6 +83,11 @@ class Journal:
         Receives each event that concerns a task, as ``{"task_event": {...}}``.
     wanted : callable
         Tells whether anybody listens to what is published.
+
+    Attributes
+    ----------
+    listeners : list of callable
+        Called with the events of each transaction.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class Journal:
         self._publish = publish
         self._wanted = wanted
         self._waiters: dict[asyncio.Future[None], EventFilter] = {}
+        self.listeners: list[Callable[[Sequence[JournalEvent]], None]] = []
         ledger.on_committed = self._on_committed
 
     async def page(self, since: int, wanted: EventFilter, limit: int, timeout_s: float) -> EventPage:
@@ -127,6 +133,8 @@ class Journal:
 
     def _on_committed(self, last_seq: int, events: Sequence[JournalEvent]) -> None:
         """Wake who waits for one of the events, and publish them."""
+        for listen in self.listeners:
+            listen(events)
         for news in [n for n, w in self._waiters.items() if any(map(w.matches, events))]:
             if not news.done():
                 news.set_result(None)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from remanager.engine.queue_mode import DEFAULT_MODE, QueueMode
-from remanager.engine.task_queue.dispatcher import Dispatcher
-from remanager.engine.task_queue.scheduler import TaskScheduler
 from remanager.manager.autopsy import SETTING as AUTOPSIES
 from remanager.manager.autopsy import Autopsies
 from remanager.manager.background import Background
@@ -39,9 +36,8 @@ from remanager.manager.state import State, WorkerRecord, change_uid, new_uid
 from remanager.manager.statistics import Statistics
 from remanager.manager.stats_view import StatsView
 from remanager.manager.status import StatusBoard
-from remanager.manager.task_queue.children import ChildDesk
-from remanager.manager.task_queue.pool import Pool
-from remanager.manager.task_queue.reports import PoolReports
+from remanager.manager.task_queue.build import make_pool, make_task_queue
+from remanager.manager.task_queue.questions import TaskQuestions
 from remanager.manager.task_queue.service import TaskQueue
 from remanager.manager.tasks import TaskService
 from remanager.manager.worker_link import WorkerLink
@@ -158,6 +154,7 @@ class Manager:
         self.environment = self._make_environment()
         self.catalogue = Catalogue(self.ledger, options, settings.get(PERMISSIONS))
         self.task_queue = self._make_task_queue(read_memory)
+        self.questions = TaskQuestions(self.task_queue, self.tasks.states, store, self.ledger, clock)
         self.lock = LockService(self.ledger, clock, options.emergency_lock_key, settings.get(LOCK))
         self.statistics_view = StatsView(self)
         self.stored_flags = {k: bool(settings.get(k)) for k in (AUTOSTART, STOP_PENDING)}
@@ -202,12 +199,8 @@ class Manager:
         return environment
 
     def _make_task_queue(self, read_memory: ReadMemory) -> TaskQueue:
-        options = self.options.task_queue
-        pool = Pool(
-            options,
-            python=self.options.worker_python,
-            runtime_dir=self.options.runtime_dir,
-            config=options.worker_config(self._workers.link_address, self._workers.console_address),
+        pool = make_pool(
+            self.options,
             port=self._workers,
             processes=self.processes,
             ledger=self.ledger,
@@ -216,23 +209,18 @@ class Manager:
             read_memory=read_memory,
             manager_uid=self.uid,
         )
-        scheduler = TaskScheduler(
-            Dispatcher(), max_active=options.max_active, rng=random.Random(), preempt_at=options.preempt_at
-        )
-        queue = TaskQueue(
-            scheduler=scheduler,
-            pool=pool,
+        queue = make_task_queue(
+            self.options,
+            pool,
             state=self.state,
             ledger=self.ledger,
             store=self.store,
             clock=self.clock,
             background=self.background,
-            options=options,
-            retention_s=self.options.retention_s,
+            catalogue=self.catalogue,
         )
-        children = ChildDesk(queue, self.catalogue, self.clock)
         self.tasks.other_states = queue.told_state
-        pool.owner = PoolReports(queue, children, lambda *_report: None, self.clock, self.background)
+        self.journal.listeners.append(queue.listen)
         return queue
 
     # -------------------------------------------------------------------------------- life

@@ -15,6 +15,7 @@ FAMILIES = (
     "execution",
     "tasks",
     "task_submission",
+    "task_questions",
     "lock",
     "streams",
     "control",

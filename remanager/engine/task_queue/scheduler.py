@@ -160,6 +160,11 @@ class TaskScheduler:
         prerequisite_ended(self._board, uid, state, now)
         follow_up(self._board, now)
 
+    def awaited_elsewhere(self) -> list[str]:
+        """Return the UIDs of tasks that active ones depend on and that are not in this queue."""
+        cards = self._board.cards
+        return [uid for uid in self._board.dependents if uid not in cards]
+
     def pause(
         self,
         scope: Scope | None,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 from remanager.engine.task_queue.card import TaskError
 from remanager.engine.task_queue.changes import Outcome, OutcomeKind
@@ -42,8 +41,6 @@ class PoolReports:
         Whose workers they are.
     children : ChildDesk
         Takes the tasks that tasks submit.
-    on_progress : callable
-        Takes ``(task_uid, lease_epoch, time, report)``.
     clock, background
         As elsewhere in this room.
     """
@@ -52,13 +49,11 @@ class PoolReports:
         self,
         queue: TaskQueue,
         children: ChildDesk,
-        on_progress: Callable[[str, int, float, dict[str, Any]], None],
         clock: Clock,
         background: Background,
     ) -> None:
         self._queue = queue
         self._children = children
-        self._on_progress = on_progress
         self._clock = clock
         self._background = background
 
@@ -108,8 +103,9 @@ class PoolReports:
 
     def on_progress(self, worker: PoolWorker, message: TaskProgress) -> None:
         """Take a report of progress."""
-        if worker.held.get(message.task_uid) == message.lease_epoch:
-            self._on_progress(message.task_uid, message.lease_epoch, message.time, message.report)
+        card = self._queue.scheduler.cards.get(message.task_uid)
+        if card is not None and worker.held.get(message.task_uid) == message.lease_epoch:
+            self._queue.progress.report(card, message.lease_epoch, message.time, message.report)
 
     def on_child(self, worker: PoolWorker, message: SubmitChild) -> None:
         """Submit a child of a running task."""

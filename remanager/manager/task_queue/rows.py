@@ -8,19 +8,22 @@ from collections.abc import Iterable, Mapping
 from remanager.engine.task_queue.card import Card
 from remanager.engine.task_queue.changes import Changes, Ended, Transition
 from remanager.manager.ledger import Batch
+from remanager.manager.task_queue.progress_board import ProgressBoard
 from remanager.model.states import STATE_CLASS, StateClass, TaskState, is_terminal
 from remanager.model.task_spec import DEFAULT_OPTIONS
 from remanager.store.task_rows import TaskEnd, TaskInsert, TaskUpdate, log_line
 from remanager.store.task_writes import tasks_end, tasks_insert, tasks_update
 
 
-def write(batch: Batch, changes: Changes, retention_s: float) -> None:
+def write(batch: Batch, changes: Changes, retention_s: float, progress: ProgressBoard) -> None:
     """Add everything that changed to a transaction.
 
     Parameters
     ----------
     retention_s : float
         How long return values are kept, s.
+    progress : ProgressBoard
+        Knows how far the tasks came that end.
     """
     logs, reasons = _logs(changes.transitions)
     cards = (
@@ -34,7 +37,7 @@ def write(batch: Batch, changes: Changes, retention_s: float) -> None:
         batch.write(
             tasks_end(
                 [
-                    _end(e, "" if e.card.uid in new else logs.get(e.card.uid, ""), retention_s)
+                    _end(e, "" if e.card.uid in new else logs.get(e.card.uid, ""), retention_s, progress)
                     for e in changes.ended
                 ]
             )
@@ -159,10 +162,11 @@ def _update(card: Card, logs: Mapping[str, str], reasons: Mapping[str, str]) -> 
     }
 
 
-def _end(ended: Ended, log: str, retention_s: float) -> TaskEnd:
+def _end(ended: Ended, log: str, retention_s: float, progress: ProgressBoard) -> TaskEnd:
     card, outcome = ended.card, ended.outcome
     success = STATE_CLASS[ended.state] is StateClass.SUCCESS
     error = None if success else card.last_error
+    told, io = progress.last_words(card, ended.time_stop, succeeded=success)
     payload = outcome.payload if outcome is not None and success else None
     return {
         "task_uid": card.uid,
@@ -181,7 +185,7 @@ def _end(ended: Ended, log: str, retention_s: float) -> TaskEnd:
         "return_codec": outcome.codec if payload is not None and outcome is not None else None,
         "return_value": payload,
         "result_expires": None if payload is None else ended.time_stop + retention_s,
-        "progress": None,
-        "actual_io": None,
+        "progress": told,
+        "actual_io": io,
         "log": log,
     }

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from operator import attrgetter
 
-from remanager.engine.task_queue.card import Card, Stage
+from remanager.engine.task_queue.card import Card
 from remanager.engine.task_queue.changes import Changes, Ended, Interrupt, InterruptKind
 from remanager.engine.task_queue.scheduler import TaskScheduler
 from remanager.engine.task_queue.submission import Submitted
@@ -22,12 +22,14 @@ from remanager.manager.task_queue.functions import Functions
 from remanager.manager.task_queue.options import TaskQueueOptions
 from remanager.manager.task_queue.pace import Pace
 from remanager.manager.task_queue.pool import Pool
+from remanager.manager.task_queue.progress_board import ProgressBoard
 from remanager.manager.task_queue.submission import SpecMaker
 from remanager.manager.task_queue.waiters import Waiters
 from remanager.model.errors import Busy
 from remanager.model.pool_messages import CancelTask
-from remanager.model.states import TaskState
+from remanager.model.states import TaskState, is_terminal
 from remanager.model.task_spec import TaskSpec
+from remanager.store.records import JournalEvent
 from remanager.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ STOP_TIMEOUT_S = 5.0
 
 KEPT_BODIES = 20_000
 """With more active tasks than this, their items are read from the store when they start."""
+
+_ENDS = ("plan_finished", "task_finished")
 
 OnChanges = Callable[[Changes, float], None]
 
@@ -75,6 +79,8 @@ class TaskQueue:
         Makes tasks of items and options.
     waiters : Waiters
         Requests that wait for the end of tasks.
+    progress : ProgressBoard
+        How far the running tasks are.
     ending : dict
         Terminal records that are not on disk yet; until then the tasks are said to be active.
     observers : list of callable
@@ -101,6 +107,7 @@ class TaskQueue:
         self.functions_known = asyncio.Event()
         self.specs = SpecMaker(self.functions)
         self.waiters = Waiters()
+        self.progress = ProgressBoard(lambda _name: self.pace.mean_s)
         self.pace = Pace()
         self.ending: dict[str, Ended] = {}
         self.observers: list[OnChanges] = []
@@ -176,6 +183,32 @@ class TaskQueue:
         stored = self._store.reads.task_states(list(wanted))
         return {**stored, **{uid: self.ending[uid].state for uid in wanted if uid in self.ending}}
 
+    def listen(self, events: Sequence[JournalEvent]) -> None:
+        """Take notice of what happened elsewhere: plans and other tasks that ended."""
+        ended = [e.task_uid for e in events if e.task_uid and e.type in _ENDS and "state" in e.data]
+        for uid in ended:
+            self.waiters.ended(uid)
+        if ended or any(e.type.startswith("queue_") for e in events):
+            self.follow_others()
+
+    def follow_others(self) -> None:
+        """Release, or close, what depends on plans and other tasks that have ended."""
+        awaited = self.scheduler.awaited_elsewhere()
+        if not awaited:
+            return
+        now = self._clock()
+        for uid, state in self._store.reads.task_states(awaited).items():
+            if is_terminal(state):
+                self.scheduler.ended_elsewhere(uid, state, now)
+        self.commit()
+
+    def wait_reason(self, uid: str, now: float) -> str:
+        """Return why a task does not run, in a word of the protocol."""
+        reason = self.scheduler.wait_reason(uid, now)
+        if reason == "slot" and not any(w.takes_tasks for w in self.pool.workers.values()):
+            return "no_worker"
+        return reason
+
     def commit(self) -> asyncio.Future[int]:
         """Start what can start, and hand in everything that changed as one transaction."""
         batch = self._ledger.batch()
@@ -216,12 +249,13 @@ class TaskQueue:
         changes = self.scheduler.take_changes()
         if not changes:
             return
-        rows.write(batch, changes, self._retention_s)
+        rows.write(batch, changes, self._retention_s, self.progress)
         for ended in changes.ended:
             self.ending[ended.card.uid] = ended
         for card in changes.starts:
             assert card.worker_uid is not None
             self.pool.workers[card.worker_uid].held[card.uid] = card.lease_epoch
+        self.progress.finish(changes)
         for observe in self.observers:
             observe(changes, now)
         batch.after(lambda: self._act(changes))
@@ -252,10 +286,10 @@ class TaskQueue:
             if worker.held.get(card.uid) != card.lease_epoch:
                 continue
             options = card.spec.options
-            again = card.attempt > 1 or card.stage is Stage.FINISHING
+            again = card.attempt > 1 or card.finishing
             checkpoint = reads.checkpoints([card.uid]).get(card.uid) if again else None
             body = card.spec.body or reads.bodies([card.uid])[card.uid]
-            finishing = card.stage is Stage.FINISHING
+            finishing = card.finishing
             tasks.append(
                 [card.uid, card.lease_epoch, card.attempt, body, options.timeout_s, checkpoint, finishing]
             )
@@ -328,6 +362,11 @@ class TaskQueue:
         while True:
             await asyncio.sleep(CHECK_PERIOD_S)
             self.pool.check()
+            progress = self.progress.unstored(self._clock())
+            if progress is not None:
+                batch = self._ledger.batch()
+                batch.write(progress)
+                self._ledger.commit(batch)
 
     async def stop(self) -> None:
         """Let the workers finish what they run, for a while."""

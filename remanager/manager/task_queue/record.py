@@ -1,0 +1,148 @@
+"""What is told of a task: the stored row, and what is only known while it is active."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from remanager.engine.task_queue.card import Card
+from remanager.manager.task_queue.service import TaskQueue
+from remanager.model.states import STATE_CLASS, StateClass, TaskState
+from remanager.model.task_spec import TaskOptions
+from remanager.store.reads import Reads
+from remanager.store.task_reads import Tags
+from remanager.store.task_rows import TaskRecord
+
+_HELD = (TaskState.PENDING, TaskState.BLOCKED, TaskState.PAUSED, TaskState.WAITING_CHILDREN)
+
+
+def read_records(reads: Reads, ids: Sequence[int]) -> list[tuple[TaskRecord, Tags]]:
+    """Read tasks with their tags by their ``id``."""
+    tags = reads.tasks.tags(ids)
+    return [(record, tags.get(record.id, {})) for record in reads.tasks.records(ids)]
+
+
+def describe(record: TaskRecord, tags: Tags, queue: TaskQueue, now: float) -> dict[str, Any]:
+    """Return the ``record`` of the protocol.
+
+    Parameters
+    ----------
+    queue : TaskQueue
+        Knows what is live.
+    now : float
+        Epoch seconds.
+    """
+    options = TaskOptions.from_json(record.options)
+    item = json.loads(record.body) if record.body else {}
+    state = record.state
+    kind = STATE_CLASS[state]
+    retry = options.retry
+    return {
+        "task_uid": record.task_uid,
+        "job_uid": record.job_uid,
+        "parent_uid": record.parent_uid,
+        "schedule_uid": record.schedule_uid,
+        "origin_uid": record.origin_uid,
+        "item_type": record.item_type,
+        "name": record.name,
+        "task_type": record.name,
+        "domain": record.domain,
+        "group": record.task_group,
+        "label": record.label or item.get("label", ""),
+        "key": record.key,
+        "user": record.user,
+        "user_group": record.user_group,
+        "args": item.get("args", []),
+        "kwargs": item.get("kwargs", {}),
+        "meta": item.get("meta", {}),
+        "tags": tags or item.get("tags", {}),
+        "priority": record.priority,
+        "state": state.value,
+        "stage": record.stage,
+        "class": kind.value,
+        "ok": None if kind is StateClass.ACTIVE else kind is StateClass.SUCCESS,
+        "state_reason": record.state_reason,
+        "pause_reasons": json.loads(record.pause_reasons) if record.pause_reasons else [],
+        "attempt": record.attempt,
+        "max_retries": retry.max_retries,
+        "lease_epoch": record.lease_epoch,
+        "worker_uid": record.worker_uid,
+        "last_error": _error(record),
+        "time_created": record.time_created,
+        "time_ready": record.time_ready,
+        "time_start": record.time_start,
+        "time_stop": record.time_stop,
+        "time_updated": record.time_updated,
+        "run_after": record.run_after,
+        "expires_at": record.expires_at,
+        "timeout_s": options.timeout_s,
+        "duration": _duration(record, now),
+        "queue_wait": _queue_wait(record, now),
+        "pause_duration": _paused(record, now),
+        "depends_on": json.loads(record.depends) if record.depends else [],
+        "fail_fast": options.fail_fast,
+        "on_dependency_failure": options.on_dependency_failure.value,
+        "resource_lock": options.resource_lock,
+        "expected_io": options.expected_io,
+        "actual_io": json.loads(record.actual_io) if record.actual_io else {},
+        "result_expires": record.result_expires,
+        **_live(record, queue, now),
+    }
+
+
+def _live(record: TaskRecord, queue: TaskQueue, now: float) -> dict[str, Any]:
+    """Return what the scheduler knows of an active task, and its progress."""
+    stored = json.loads(record.progress) if record.progress else None
+    card: Card | None = queue.scheduler.cards.get(record.task_uid)
+    if card is None:
+        return {
+            "effective_priority": record.priority,
+            "wait_reason": "",
+            "children_count": 0,
+            "progress": queue.progress.final(record.state, stored),
+        }
+    held = card.state in _HELD
+    return {
+        "effective_priority": queue.scheduler.dispatcher.effective_priority(card, now),
+        "wait_reason": queue.wait_reason(card.uid, now) if held else "",
+        "children_count": card.open_children,
+        "progress": queue.progress.of(card, stored, now),
+    }
+
+
+def _error(record: TaskRecord) -> dict[str, str] | None:
+    if record.error_type is None:
+        return None
+    return {
+        "type": record.error_type,
+        "msg": record.msg or "",
+        "traceback": record.traceback or "",
+    }
+
+
+def _duration(record: TaskRecord, now: float) -> float | None:
+    """Return how long the last execution took, or takes so far, s."""
+    if record.time_start is None:
+        return None
+    if record.time_stop is not None:
+        return max(record.time_stop - record.time_start, 0.0)
+    return max(now - record.time_start, 0.0) if record.state is TaskState.RUNNING else None
+
+
+def _queue_wait(record: TaskRecord, now: float) -> float | None:
+    """Return how long the task waited, or waits so far, from when it could first have started, s."""
+    if record.time_ready is None or record.time_ready > now:
+        return None
+    end = record.time_first_start or record.time_stop or now
+    return max(end - record.time_ready, 0.0)
+
+
+def _paused(record: TaskRecord, now: float) -> float:
+    since = record.paused_since
+    return record.paused_s + (max(now - since, 0.0) if since is not None else 0.0)
+
+
+def only(task: Mapping[str, Any], fields: Sequence[str] | None) -> Mapping[str, Any]:
+    """Return the named keys of a record, all of them without names."""
+    return task if fields is None else {k: task[k] for k in fields if k in task}
