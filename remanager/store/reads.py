@@ -13,6 +13,7 @@ from typing import Any
 from remanager.model.states import TaskState
 from remanager.store.records import EventRow, QueueEntryRow, Retention, TaskRow, WorkerRow
 from remanager.store.statements import query
+from remanager.store.task_pages import TaskPages
 from remanager.store.task_reads import TaskReads
 
 _LARGEST = 2**63 - 1
@@ -30,11 +31,14 @@ class Reads:
     ----------
     tasks : TaskReads
         Reads of the task queue.
+    pages : TaskPages
+        Lists and counts of tasks of all kinds.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.tasks = TaskReads(connection)
+        self.pages = TaskPages(connection)
 
     def queue(self) -> list[QueueEntryRow]:
         """Return the plan queue in order."""

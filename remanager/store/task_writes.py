@@ -64,6 +64,11 @@ def tasks_end(rows: Sequence[TaskEnd]) -> Write:
     return Write("tasks_end", cast(_Params, rows), expect=len(rows))
 
 
+def tasks_delete(uids: Sequence[str]) -> Write:
+    """Delete ended tasks; active ones, those of the plan history and the newest one stay."""
+    return Write("tasks_delete", [{"task_uid": uid} for uid in uids])
+
+
 def progress_put(rows: Sequence[ProgressPut]) -> Write:
     """Store how far tasks are; for a task that has ended or was handed over again nothing changes."""
     return Write("tasks_progress", cast(_Params, rows))

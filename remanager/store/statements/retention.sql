@@ -16,6 +16,11 @@ WHERE rowid IN (
     LIMIT :chunk
 );
 
+-- The newest task stays, so that its `id` is never used twice.
+-- name: tasks_delete
+DELETE FROM task
+WHERE task_uid = :task_uid AND time_stop IS NOT NULL AND history_seq IS NULL AND id < (SELECT MAX(id) FROM task);
+
 -- name: purge_events
 DELETE FROM event
 WHERE seq <= (SELECT MAX(seq) FROM event) - :events
