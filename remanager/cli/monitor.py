@@ -19,7 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from remanager.cli.console import follow
+from remanager.cli.console import follow, recent
 from remanager.cli.send import CONNECTION_OPTIONS, INFO_OPTION, connection
 from remanager.cli.show import describe, history_rows
 from remanager_api import RequestFailedError, RequestTimeoutError
@@ -27,6 +27,8 @@ from remanager_api.zmq.aio import REManagerAPI
 
 _HISTORY_SHOWN = 8
 _CONSOLE_LINES = 500
+_RECENT = 100
+"""Pieces of console output from before that are shown."""
 
 
 @dataclass(slots=True)
@@ -183,6 +185,14 @@ async def observe(
         await asyncio.sleep(period_s)
 
 
+async def listen(api: REManagerAPI, watch: Watch) -> None:
+    """Collect console output, from a little before now on, without an end."""
+    with suppress(RequestTimeoutError, RequestFailedError):  # the head of the picture says so
+        for text in await recent(api, _RECENT):
+            watch.hear(text)
+    await follow(api, watch.hear, lambda text: watch.console.append(f"({text})"))
+
+
 async def _together(*parts: Coroutine[Any, Any, None]) -> None:
     async with asyncio.TaskGroup() as tasks:
         for part in parts:
@@ -217,7 +227,7 @@ def monitor(period: float, **options: Any) -> None:
         async with REManagerAPI(**connection(options)) as api:
             await _together(
                 observe(api, watch, show, period_s=period),
-                follow(api, watch.hear, lambda text: watch.console.append(f"({text})")),
+                listen(api, watch),
             )
 
     with suppress(KeyboardInterrupt), Live(console=terminal, screen=True, auto_refresh=False) as live:

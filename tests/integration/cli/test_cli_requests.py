@@ -12,7 +12,7 @@ import zmq
 
 from remanager.cli.console import follow, recent
 from remanager.cli.main import run
-from remanager.cli.monitor import Watch, draw
+from remanager.cli.monitor import Watch, draw, listen
 from remanager_api.zmq.aio import REManagerAPI
 
 Run = Callable[..., int]
@@ -255,6 +255,25 @@ async def test_picture_of_the_monitor(manager: Any) -> None:
     for part in ("stop pending", "3/9 points", "100 %", "half", "no answer", "completed"):
         assert part in text
     assert "50 %" not in text
+
+
+async def test_monitor_begins_with_recent_output(manager: Any) -> None:
+    page = {"lines": [{"seq": 1, "msg": "before\n"}], "next_seq": 2}
+    manager.handlers["console_get"] = lambda _: page
+    heard = asyncio.Event()
+
+    class Listener(Watch):
+        def hear(self, text: str) -> None:
+            Watch.hear(self, text)
+            heard.set()
+
+    watch = Listener()
+    async with REManagerAPI(zmq_control_addr=manager.address, zmq_info_addr=manager.info_address) as api:
+        task = asyncio.ensure_future(listen(api, watch))
+        await asyncio.wait_for(heard.wait(), 10)
+        task.cancel()
+        await asyncio.wait([task])
+    assert list(watch.console) == ["before"]
 
 
 def test_wrong_server_key(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
