@@ -372,7 +372,8 @@ class PlanQueue:
             raise InvalidParams(f"Parameter 'pos' has incorrect type: pos={pos} (type={type(pos)})")
         index = pos if isinstance(pos, int) else 0 if pos == "front" else -1
         if not -len(self) <= index < len(self):
-            raise NotFound(f"Index '{index}' is out of range (parameter pos = '{pos}')")
+            name = "back" if pos is None else pos
+            raise NotFound(f"Index '{index}' is out of range (parameter pos = '{name}')")
         return self._ranked[index]
 
     def _find(self, role: str, pos: object, uid: object) -> QueueEntry:

@@ -120,6 +120,10 @@ def submitted_item(request: Mapping[str, Any], _manager: Manager) -> Mapping[str
     return {"qsize": None, "item": request.get("item")}
 
 
+def _submitted_update(request: Mapping[str, Any], _manager: Manager) -> Mapping[str, object]:
+    return {"qsize": 0, "item": request.get("item")}
+
+
 _ADDING = "Failed to add an item: "
 _ADDED = '{"success": true, "msg": ""}'
 _NO_ITEM = fixed(qsize=None, item={})
@@ -146,8 +150,9 @@ async def queue_item_add(manager: Manager, params: AddParams) -> Reply:
         )
     except RemanagerError as exc:
         raise Refusal(exc, item=item) from exc
+    size = manager.queue.size
     manager.execution.autostart()
-    return {"qsize": manager.queue.size, "item": item}
+    return {"qsize": size, "item": item}
 
 
 def _submitted_batch(request: Mapping[str, Any], manager: Manager) -> Mapping[str, object]:
@@ -170,11 +175,12 @@ async def queue_item_add_batch(manager: Manager, params: AddBatchParams) -> Repl
                 prepared, pos=params.pos, before_uid=params.before_uid, after_uid=params.after_uid
             )
         except BatchRejected as exc:
-            results = exc.results
+            items, results = [p.item for p in prepared], exc.results
         else:
+            size = manager.queue.size
             manager.execution.autostart()
             done = Fragment.of_json_texts([_ADDED] * len(items))
-            return {"qsize": manager.queue.size, "items": added, "results": done}
+            return {"qsize": size, "items": added, "results": done}
     failed = sum(not r["success"] for r in results)
     return {
         "success": False,
@@ -202,7 +208,7 @@ async def _prepare_batch(
     return prepared, results
 
 
-@verb("queue_item_update", UpdateParams, lock=LockScope.QUEUE, prefix=_ADDING, fillers=submitted_item)
+@verb("queue_item_update", UpdateParams, lock=LockScope.QUEUE, prefix=_ADDING, fillers=_submitted_update)
 async def queue_item_update(manager: Manager, params: UpdateParams) -> Reply:
     """Replace an item of the queue by a changed one."""
     item = check_form(params.item)

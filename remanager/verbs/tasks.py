@@ -49,7 +49,7 @@ async def function_execute(manager: Manager, params: FunctionParams) -> Reply:
     """Start to execute a function in the environment; its result is asked for with ``task_result``."""
     item = check_form(params.item, FUNCTIONS)
     user, group = user_of(manager.catalogue, params.user, params.user_group)
-    item = prepare(manager.catalogue, item, user, group)
+    item = {"args": [], "kwargs": {}, **prepare(manager.catalogue, item, user, group)}
     try:
         uid = await manager.tasks.execute_function(item, background=bool(params.run_in_background))
     except RemanagerError as exc:

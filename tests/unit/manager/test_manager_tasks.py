@@ -17,6 +17,7 @@ from remanager.store.records import Retention
 async def start(rig: Rig, *, background: bool = False) -> str:
     """Start a function."""
     reply = await rig.ok("function_execute", item=function(), run_in_background=background, **user())
+    assert (reply["item"]["args"], reply["item"]["kwargs"]) == ([], {})
     return str(reply["task_uid"])
 
 

@@ -65,6 +65,21 @@ async def test_positions_are_clipped_when_adding(rig: Rig, pos: object, place: i
     assert (await rig.queue()).index(uid) == place
 
 
+async def test_the_size_of_the_queue_is_told_before_autostart_takes_an_item(rig: Rig) -> None:
+    worker = await rig.open_environment()
+    await rig.ok("queue_autostart", enable=True)
+    reply = await rig.ok("queue_item_add", item=plan(), **user())
+    assert reply["qsize"] == 1
+    await rig.settle()
+    await worker.finish()
+    reply = await rig.ok("queue_item_add_batch", items=[plan(), plan()], **user())
+    assert reply["qsize"] == 2
+
+
+async def test_the_default_position_is_named(rig: Rig) -> None:
+    assert "(parameter pos = 'back')" in await rig.refused("queue_item_get")
+
+
 async def test_neighbours(rig: Rig) -> None:
     first = await rig.add()
     before, after = await rig.add(before_uid=first), await rig.add(after_uid=first)
@@ -106,6 +121,7 @@ async def test_add_batch(rig: Rig) -> None:
         "is not in the queue" in r["msg"] for r in reply["results"]
     )
     assert reply["qsize"] == 2
+    assert all(i["item_uid"] and i["user"] == "Jo" for i in reply["items"])
     assert "list of items is not found" in await rig.refused("queue_item_add_batch", **user())
     assert "Incorrect type of 'items'" in await rig.refused("queue_item_add_batch", items={}, **user())
 
@@ -117,7 +133,7 @@ async def test_update(rig: Rig) -> None:
     reply = await rig.call("queue_item_update", item=plan(item_uid="x"), **user())
     text = "Failed to add an item: Failed to replace item: Item with UID 'x' is not in the queue"
     assert reply["msg"] == text
-    assert reply["qsize"] is None
+    assert reply["qsize"] == 0
     assert "no UID" in await rig.refused("queue_item_update", item=plan(), **user())
     await rig.refused("queue_item_update", item=plan(item_uid=[1]), **user())
     await rig.refused("queue_item_update", item=plan(), replace=True, **user())
