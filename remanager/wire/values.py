@@ -22,7 +22,8 @@ for is an object with a tag:
                                                        one that looks like one of these forms
 =====================================================  ==========================================
 
-``dtype`` is NumPy's own notation, such as ``"<f8"``, or a list of fields.
+``dtype`` is NumPy's own notation, such as ``"<f8"``, or a list of fields. Packed values that are JSON hold no
+tags: JSON text of a value can always be read as tagged JSON.
 """
 
 from __future__ import annotations
@@ -166,13 +167,13 @@ _SCALARS = frozenset((bool, int, float, str, type(None)))
 
 
 def _json_says(value: object, depth: int) -> bool:
-    """Tell whether JSON has a form for the value, NaN and infinity aside."""
+    """Tell whether JSON has a form for the value (NaN and infinity aside) that is not taken for a tag."""
     if type(value) in _SCALARS:
         return True
     if depth > MAX_DEPTH:
         return False
     if isinstance(value, dict):
-        if not all(type(key) is str for key in value):
+        if not all(type(key) is str for key in value) or not _TAGS.isdisjoint(value):
             return False
         items: Collection[object] = value.values()
     elif isinstance(value, (list, tuple)):
