@@ -71,7 +71,8 @@ def describe_plans(
         except PlanDescriptionError as exc:
             errors.append(exc)
     if errors and not ignore_invalid_plans:
-        raise PlanDescriptionError("\n".join(map(str, errors))) from errors[0].__cause__
+        advice = "Correct these plans, or leave them out of the list with --ignore-invalid-plans ON"
+        raise PlanDescriptionError("\n".join([*map(str, errors), advice])) from errors[0].__cause__
     for error in errors:
         logger.warning("Plan is left out of the list: %s", error)
     return descriptions

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Collection, Mapping
+from types import FunctionType
 from typing import Any
 
 from remanager.plans.descriptions import Plan, PlanDescription, describe_plans, is_plan
@@ -17,6 +19,12 @@ def plans_from_namespace(ns: Mapping[str, Any]) -> dict[str, Plan]:
     """Return the plans of a namespace by name, excluded ones included."""
     plans = _select(ns, is_plan, "plan")
     _warn_missing(registered_plans(), plans, "plan")
+    if wrappers := [name for name, obj in list(ns.items()) if name not in plans and _wraps_a_plan(obj)]:
+        logger.info(
+            "Not listed as plans, as they are no generator functions, but wrap one: %s. "
+            "Call them from a plan, or mark them with bluesky.utils.plan",
+            ", ".join(wrappers),
+        )
     return plans
 
 
@@ -68,6 +76,10 @@ def _select(ns: Mapping[str, Any], accepts: Callable[[object], bool], kind: str)
         except Exception as exc:  # noqa: BLE001 - attributes of foreign objects may raise anything
             logger.warning("Can not tell whether '%s' is a %s, it is left out: %s", name, kind, exc)
     return selected
+
+
+def _wraps_a_plan(obj: object) -> bool:
+    return isinstance(obj, FunctionType) and inspect.isgeneratorfunction(getattr(obj, "__wrapped__", None))
 
 
 def _warn_missing(registered: Mapping[str, Any], found: Collection[str], kind: str) -> None:

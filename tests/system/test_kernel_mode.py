@@ -179,39 +179,6 @@ def test_fixed_ports_and_connection_file(
     daemon.close()
 
 
-def test_module_of_an_instrument_package(make_daemon: MakeDaemon, tmp_path: Path) -> None:
-    """The devices are put into ``__main__``; the names of the module are copied there."""
-    package = tmp_path / "path" / "instrument"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "startup.py").write_text(
-        "import sys\nfrom bluesky import RunEngine\nfrom bluesky.plans import count\n"
-        "from ophyd.sim import SynGauss, SynAxis\nfrom bluesky_queueserver import is_ipython_mode\n"
-        "RE = RunEngine({})\n"
-        "setattr(sys.modules['__main__'], 'axis', SynAxis(name='axis'))\n"
-        "assert is_ipython_mode()\n"
-    )
-    config, ipython = tmp_path / "config", tmp_path / "ipython"
-    make_profile(config)
-    ipython.mkdir()
-    lists = ("--existing-plans-devices", str(config), "--user-group-permissions", str(config))
-    daemon = make_daemon(
-        *("--use-ipython-kernel", "ON", "--startup-module", "instrument.startup"),
-        *("--ipython-dir", str(ipython), *lists),
-        env={"PYTHONPATH": str(package.parent)},
-    )
-    daemon.start()
-    daemon.open_environment()
-    assert "axis" in daemon.client.ok("devices_allowed", user_group="primary")["devices_allowed"]
-    daemon.add(plan("count", ["axis"], num=2))
-    with daemon.listen() as listener:
-        daemon.client.ok("queue_start")
-        listener.wait_status(lambda s: s["items_in_history"] == 1 and s["manager_state"] == "idle")
-    result = daemon.history()[-1]["result"]
-    assert (result["exit_status"], len(result["run_uids"])) == ("completed", 1)
-    daemon.close()
-
-
 # ------------------------------------------------------------------------------------ an attached client
 
 

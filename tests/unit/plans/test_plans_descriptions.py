@@ -239,6 +239,7 @@ def test_all_invalid_plans_are_named() -> None:
     assert [line[:45] for line in str(info.value).splitlines()] == [
         "Failed to create description of plan 'bad': P",
         "Failed to create description of plan 'worse':",
+        "Correct these plans, or leave them out of the",
     ]
 
 

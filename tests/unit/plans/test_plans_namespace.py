@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Iterator
@@ -156,3 +157,18 @@ def test_plans_and_devices_are_found(caplog: pytest.LogCaptureFixture) -> None:
     assert "Registered device 'missing'" in caplog.text
     assert list(plans_from_namespace(ns)) == ["plan", "excluded"]
     assert list(devices_from_namespace(ns)) == ["motor"]
+
+
+def test_wrappers_of_plans_are_named_as_what_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    """``functools.wraps`` makes a function look like the plan that it calls."""
+
+    def plan() -> Any:
+        yield
+
+    @functools.wraps(plan)
+    def wrapper() -> Any:
+        return plan()
+
+    with caplog.at_level(logging.INFO):
+        assert list(plans_from_namespace({"plan": plan, "wrapper": wrapper, "other": shape})) == ["plan"]
+    assert "wrap one: wrapper. Call them" in caplog.text
