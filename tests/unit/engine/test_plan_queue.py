@@ -393,9 +393,7 @@ def test_replace(new_uid: str) -> None:
 
 def test_replace_by_the_same_changes_nothing() -> None:
     queue = queue_of("a")
-    queue.add(
-        prepare_item({"item_uid": "r", "name": "r", "result": {"msg": "m"}}, filter_parameters=False)
-    )
+    queue.add(prepare_item({"item_uid": "r", "name": "r", "result": {"msg": "m"}}, filter_parameters=False))
     for submitted in ({"item_uid": "r", "name": "r"}, {"name": "r", "result": {"msg": "m"}, "item_uid": "r"}):
         delta = queue.replace(prepare_item(submitted), item_uid="r")
         assert not delta.changed
