@@ -65,7 +65,7 @@ def tasks_end(rows: Sequence[TaskEnd]) -> Write:
 
 
 def tasks_delete(uids: Sequence[str]) -> Write:
-    """Delete ended tasks; active ones, those of the plan history and the newest one stay."""
+    """Delete ended tasks; active ones and those of the plan history stay."""
     return Write("tasks_delete", [{"task_uid": uid} for uid in uids])
 
 
@@ -74,8 +74,8 @@ def progress_put(rows: Sequence[ProgressPut]) -> Write:
     return Write("tasks_progress", cast(_Params, rows))
 
 
-def checkpoint_put(uid: str, lease_epoch: int, checkpoint: bytes) -> Write:
-    """Store a value for the next attempt of a task; an older hand-over changes nothing."""
+def checkpoint_put(uid: str, lease_epoch: int, checkpoint: bytes | None) -> Write:
+    """Store a value for the next attempt of a task, or drop it; an older hand-over changes nothing."""
     return Write("tasks_checkpoint", {"task_uid": uid, "lease_epoch": lease_epoch, "checkpoint": checkpoint})
 
 

@@ -46,12 +46,12 @@ class ChildDesk:
         if parent is None or worker.held.get(message.task_uid) != message.lease_epoch:
             raise Conflict("The task is not run by this worker any more")
         spec = parent.spec
-        item = prepare(
-            self._catalogue,
-            check_form(json.loads(message.item), FUNCTIONS),
-            spec.user,
-            spec.user_group,
-        )
+        item = check_form(json.loads(message.item), FUNCTIONS)
+        # A worker that loses its connection asks again under the same UID.
+        known = queue.states([str(item.get("item_uid"))])
+        if any(state is not None for state in known.values()):
+            return str(item["item_uid"])
+        item = prepare(self._catalogue, item, spec.user, spec.user_group, keep_uid=True)
         child = queue.specs.make(
             item,
             json.loads(message.options),

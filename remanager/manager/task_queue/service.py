@@ -31,6 +31,7 @@ from remanager.model.states import TaskState, is_terminal
 from remanager.model.task_spec import TaskSpec
 from remanager.store.records import JournalEvent
 from remanager.store.store import Store
+from remanager.store.task_writes import checkpoint_put
 
 logger = logging.getLogger(__name__)
 
@@ -202,6 +203,14 @@ class TaskQueue:
                 self.scheduler.ended_elsewhere(uid, state, now)
         self.commit()
 
+    def states(self, uids: Iterable[str]) -> dict[str, TaskState | None]:
+        """Return the states of tasks, also of those whose end is not on disk yet; None: not known."""
+        found: dict[str, TaskState | None] = {uid: self.told_state(uid) for uid in uids}
+        unknown = [uid for uid, state in found.items() if state is None]
+        if unknown:
+            found.update(self._store.reads.task_states(unknown))
+        return found
+
     def wait_reason(self, uid: str, now: float) -> str:
         """Return why a task does not run, in a word of the protocol."""
         reason = self.scheduler.wait_reason(uid, now)
@@ -255,6 +264,8 @@ class TaskQueue:
         for card in changes.starts:
             assert card.worker_uid is not None
             self.pool.workers[card.worker_uid].held[card.uid] = card.lease_epoch
+            if card.attempt == 1 and card.lease_epoch > 1 and not card.finishing:
+                batch.write(checkpoint_put(card.uid, card.lease_epoch, None))  # that of an earlier run
         self.progress.finish(changes)
         for observe in self.observers:
             observe(changes, now)
