@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test lint unit bench bench-peer conformance reference clean
+.PHONY: help venv demo test lint unit bench bench-peer conformance differential reference clean
 
 help:
 	@echo "make demo         run about ten plans on a simulated instrument"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench        benchmarks of this daemon, about 3 minutes"
 	@echo "make bench-peer   the same beside bluesky-queueserver, about 15 minutes"
 	@echo "make conformance  the test suites of bluesky-queueserver, against this daemon"
+	@echo "make differential the same requests to bluesky-queueserver and to this daemon"
 	@echo "make reference    write the generated pages of docs/reference"
 	@echo "make venv         make the environment in $(VENV)"
 	@echo "make clean        remove the environment and all caches"
@@ -54,6 +55,11 @@ conformance: $(STAMP)
 	RE_MANAGER_DEMO=peer \
 	RE_MANAGER_CMD="$(abspath $(BIN))/remanager start --state-dir {state_dir} --report-version {peer_version} --allow-manager-kill ON" \
 	$(CONFORMANCE)/run.sh $(CONFORMANCE_OPTIONS)
+
+# PEER_VENV names a virtual environment with bluesky-queueserver; it is made if it does not exist.
+PEER_VENV ?= build/bench-peer
+differential: $(STAMP)
+	$(BIN)/python tests/differential/run.py --peer-venv $(PEER_VENV) --report build/differential.txt $(DIFFERENTIAL_OPTIONS)
 
 reference: $(STAMP)
 	$(BIN)/python -m remanager.cli.options_page > docs/reference/options.md
