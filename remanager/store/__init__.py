@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from remanager.store import writes
+from remanager.store import task_writes, writes
+from remanager.store.archive import Archive
 from remanager.store.errors import (
     DatabaseUnusable,
     NetworkFileSystem,
@@ -17,6 +18,7 @@ from remanager.store.reads import Reads
 from remanager.store.records import (
     EventRow,
     JournalEvent,
+    Keep,
     NewTask,
     QueueEntryRow,
     Retention,
@@ -27,9 +29,11 @@ from remanager.store.records import (
 from remanager.store.store import Store
 
 __all__ = [
+    "Archive",
     "DatabaseUnusable",
     "EventRow",
     "JournalEvent",
+    "Keep",
     "NetworkFileSystem",
     "NewTask",
     "QueueEntryRow",
@@ -45,5 +49,6 @@ __all__ = [
     "WorkerRow",
     "Write",
     "WriteRejected",
+    "task_writes",
     "writes",
 ]

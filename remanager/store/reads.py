@@ -138,7 +138,7 @@ class Reads:
         return oldest or 0, newest or 0
 
     def purge_due(self, now: float, retention: Retention) -> bool:
-        """Tell whether anything is older than its retention."""
+        """Tell whether anything but records of tasks is older than its retention."""
         (due,) = self.connection.execute(query("purge_due"), retention.limits(now)).fetchone()
         return bool(due)
 

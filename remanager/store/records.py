@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, overload
 
-from remanager.model.states import TaskState, is_terminal
-
-_TERMINAL = json.dumps([state.value for state in TaskState if is_terminal(state)])
+from remanager.model.states import StateClass, TaskState
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -191,25 +188,42 @@ class WorkerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """How long the ended tasks of a class are kept (s), and how many of them; None: no bound."""
+
+    retain_s: float | None = None
+    retain_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Retention:
     """How long things are kept.
 
     Attributes
     ----------
     records_s : float
-        Records of ended tasks that are not in the history (s).
+        Records of ended tasks that are not in the plan history (s).
     events : int
         Number of the newest journal events; at least one is kept, as the next one's number follows from it.
+    classes : mapping
+        What holds in place of ``records_s`` for tasks of a class.
+    samples_s : float
+        Figures of minutes (s).
     """
 
     records_s: float = 7 * 86400.0
     events: int = 100_000
+    classes: Mapping[StateClass, Keep] = field(default_factory=dict)
+    samples_s: float = 30 * 86400.0
+
+    def keep(self, kind: StateClass) -> Keep:
+        """Return what holds for the ended tasks of a class."""
+        return self.classes.get(kind) or Keep(self.records_s)
 
     def limits(self, now: float) -> dict[str, object]:
         """Return the parameters of the statements of retention; ``now`` in epoch seconds."""
         return {
             "now": now,
-            "states": _TERMINAL,
-            "records_before": now - self.records_s,
             "events": max(self.events, 1),
+            "before": int((now - self.samples_s) // 60),
         }

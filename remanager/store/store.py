@@ -9,11 +9,14 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from remanager.model.errors import StorageError
+from remanager.model.selector import Selector
 from remanager.store import writes as make
+from remanager.store.archive import Archive
 from remanager.store.errors import DatabaseUnusable, StateDirUnusable
 from remanager.store.filesystem import prepare_directory, refuse_network_filesystem
 from remanager.store.lock import InstanceLock
@@ -21,7 +24,10 @@ from remanager.store.migrate import check_database, load_migrations, migrate
 from remanager.store.pool import ReadPool
 from remanager.store.reads import Reads
 from remanager.store.records import JournalEvent, Retention, Write
+from remanager.store.retention import Pruned, Victim, due, oldest, prunable, retire
+from remanager.store.selection import Conditions
 from remanager.store.statements import query
+from remanager.store.task_writes import tasks_delete
 from remanager.store.writer import Submission, Writer
 
 T = TypeVar("T")
@@ -155,7 +161,9 @@ class Store:
         """Call ``fn`` with reads of one snapshot in another thread: for what takes milliseconds or more."""
         return await self._pool.run(fn)
 
-    async def purge(self, now: float, retention: Retention, *, chunk: int = 500) -> int:
+    async def purge(
+        self, now: float, retention: Retention, *, chunk: int = 500, archive: Archive | None = None
+    ) -> int:
         """Drop everything older than its retention, in short transactions between those of others.
 
         Parameters
@@ -164,6 +172,8 @@ class Store:
             Epoch seconds.
         chunk : int
             Most rows of a kind in one transaction.
+        archive : Archive or None
+            Takes the tasks before they are deleted. If it cannot, they stay and the error is raised.
 
         Returns
         -------
@@ -174,7 +184,65 @@ class Store:
         while self.reads.purge_due(now, retention):
             await self.commit(make.purge(now, retention, chunk))
             rounds += 1
+
+        def put_away(reads: Reads) -> list[Victim]:
+            victims = due(reads, now, retention, chunk)
+            if archive is not None:
+                retire(reads, victims, archive)
+            return victims
+
+        while victims := await self.read_heavy(put_away):
+            await self.commit([tasks_delete([victim.task_uid for victim in victims])])
+            rounds += 1
         return rounds
+
+    async def prune(
+        self,
+        selector: Selector,
+        now: float,
+        *,
+        keep: int | None = None,
+        max_age_s: float | None = None,
+        archive: Archive | None = None,
+        dry_run: bool = False,
+        chunk: int = 500,
+    ) -> Pruned:
+        """Delete selected tasks that have ended and are not in the plan history, the oldest ends first.
+
+        Parameters
+        ----------
+        keep : int or None
+            So many of them stay, those that ended last.
+        max_age_s : float or None
+            Only those that ended so long ago, s.
+        archive : Archive or None
+            Takes them before they are deleted.
+        dry_run : bool
+            Only tell how many it would be.
+        """
+
+        def count(reads: Reads) -> tuple[Conditions, int]:
+            return prunable(reads, selector, now, keep=keep, max_age_s=max_age_s)
+
+        made, number = await self.read_heavy(count)
+        deleted = number if dry_run else 0
+        last: Victim | None = None
+        while deleted < number:
+            room, after = min(chunk, number - deleted), last
+
+            def put_away(reads: Reads, room: int = room, after: Victim | None = after) -> list[Victim]:
+                victims = list(islice(oldest(reads, made, "true", room, after), room))
+                if archive is not None:
+                    retire(reads, victims, archive)
+                return victims
+
+            victims = await self.read_heavy(put_away)
+            if not victims:
+                break
+            await self.commit([tasks_delete([victim.task_uid for victim in victims])])
+            deleted += len(victims)
+            last = victims[-1]
+        return Pruned(deleted, deleted if archive is not None else 0)
 
     def close(self) -> None:
         """Commit what waits, write the log back into the database file and give up the lock."""

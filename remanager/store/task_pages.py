@@ -210,9 +210,10 @@ class TaskPages:
         """Return the number of selected tasks, of those in the states ``only``."""
         made = selection.conditions(selector, now)
         made.states &= only
-        return self._count(made)
+        return self.number(made)
 
-    def _count(self, made: Conditions) -> int:
+    def number(self, made: Conditions) -> int:
+        """Return the number of tasks that meet conditions."""
         if not made.states:
             return 0
         if made.by_tally:
@@ -243,7 +244,7 @@ class TaskPages:
                 found = _classes(found)
             total = sum(found.values())
         else:
-            total = self._count(made)
+            total = self.number(made)
             if by in OTHER_GROUPS:
                 found = self._by_other(made, OTHER_GROUPS[by])
             elif by.startswith(TAG_GROUP):

@@ -215,6 +215,7 @@ def worker_delete(uid: str) -> Write:
 
 
 def purge(now: float, retention: Retention, chunk: int) -> list[Write]:
-    """Drop what is older than its retention: at most ``chunk`` return values, records and events each."""
+    """Drop what is older than its retention: at most ``chunk`` return values, events and samples each."""
     params = {**retention.limits(now), "chunk": chunk}
-    return [Write(name, params) for name in ("purge_return_values", "purge_records", "purge_events")]
+    names = ("purge_return_values", "purge_events", "sample_prune", "purge_tally")
+    return [Write(name, params) for name in names]

@@ -3,7 +3,7 @@
 -- A task of the task queue has a `task_number`; plans and what is executed at once have none. Most indexes leave
 -- out what the plan queue holds: adding a plan costs no more than before, but for one step of the tally.
 CREATE TABLE task_new (
-    id INTEGER PRIMARY KEY,          -- order of insertion; retention never deletes the newest, so none is used twice
+    id INTEGER PRIMARY KEY,          -- order of insertion
     task_uid TEXT NOT NULL UNIQUE,
     item_type TEXT NOT NULL,
     name TEXT NOT NULL,
