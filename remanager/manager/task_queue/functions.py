@@ -12,6 +12,8 @@ from remanager.model.errors import InvalidItem
 
 SETTING = "task_functions"
 
+_ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
 
 @dataclass(frozen=True, slots=True)
 class Function:
@@ -92,12 +94,11 @@ class Functions:
 
 
 def _function(data: Mapping[str, Any]) -> Function:
-    parameters = [
-        inspect.Parameter(
-            p["name"],
-            getattr(inspect.Parameter, p["kind"]),
-            default=inspect.Parameter.empty if p["required"] else None,
-        )
-        for p in data["parameters"]
-    ]
+    parameters = [_parameter(p) for p in data["parameters"]]
     return Function(data["name"], inspect.Signature(parameters), data["options"], data)
+
+
+def _parameter(data: Mapping[str, Any]) -> inspect.Parameter:
+    kind = getattr(inspect.Parameter, data["kind"])
+    has_default = not data["required"] and kind not in _ANY_NUMBER
+    return inspect.Parameter(data["name"], kind, default=None if has_default else inspect.Parameter.empty)

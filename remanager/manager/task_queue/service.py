@@ -382,6 +382,10 @@ class TaskQueue:
     async def stop(self) -> None:
         """Let the workers finish what they run, for a while."""
         await self.pool.close(STOP_TIMEOUT_S)
+        self.disarm()
+
+    def disarm(self) -> None:
+        """Do nothing more by itself at a time."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from remanager.manager.manager import Manager
 from remanager.manager.options import ManagerOptions
 from remanager.manager.ports import NotConnected
 from remanager.manager.recovery import restore
+from remanager.manager.task_queue.options import TaskQueueOptions
 from remanager.model.link import (
     Ack,
     CloseEnvironment,
     ContinuePlan,
     EnvironmentFailed,
     EnvironmentReady,
+    Heartbeat,
     Hello,
     ListsChanged,
     Message,
@@ -36,6 +38,20 @@ from remanager.model.link import (
     pack,
     unpack,
 )
+from remanager.model.pool_messages import (
+    CancelTask,
+    ChildAnswer,
+    Drain,
+    PoolHello,
+    PoolReady,
+    RunTasks,
+    SubmitChild,
+    TaskCheckpoint,
+    TaskProgress,
+    TasksEnded,
+    TasksStarted,
+)
+from remanager.model.pool_worker_config import PoolWorkerConfig
 from remanager.model.worker_config import WorkerConfig
 from remanager.plans.lists_file import ExistingLists, write_lists
 from remanager.store import Store
@@ -55,6 +71,9 @@ def plan_description(name: str) -> dict[str, Any]:
 
 
 PLANS = {name: plan_description(name) for name in ("count", "scan")}
+FUNCTIONS: dict[str, dict[str, Any]] = {"work": {}, "other": {}}
+"""Functions of the task modules and the default options of their tasks; all take any arguments."""
+TASK_QUEUE = TaskQueueOptions(modules=("jobs",))
 DEVICES = {"det": {"classname": "Det", "is_readable": True, "is_movable": False, "is_flyable": False}}
 
 
@@ -130,13 +149,21 @@ class FakeProcesses:
         await hop()
         if self.spawn_error is not None:
             raise self.spawn_error
-        return self._start(Path(argv[-1]))
+        return self._start(Path(argv[-1]), pool="remanager.worker.pool" in argv)
 
-    def _start(self, config_path: Path) -> int:
-        config = WorkerConfig.from_json(config_path.read_text())
+    def _start(self, config_path: Path, *, pool: bool) -> int:
         pid = next(self._pids)
         self.alive.add(pid)
-        self._rig.worker = FakeWorker(self._rig, config.worker_uid, pid)
+        if pool:
+            config = PoolWorkerConfig.from_json(config_path.read_text())
+            worker = FakePoolWorker(self._rig, config.worker_uid, pid, Path(config.begun_path))
+            self._rig.pool[config.worker_uid] = worker
+            if self._rig.pool_greets:
+                worker.hello()
+                worker.ready()
+        else:
+            uid = WorkerConfig.from_json(config_path.read_text()).worker_uid
+            self._rig.worker = FakeWorker(self._rig, uid, pid)
         self._rig.activity()
         return pid
 
@@ -159,9 +186,9 @@ class FakeProcesses:
     def end(self, pid: int, returncode: int | None) -> None:
         """End a process."""
         self.alive.discard(pid)
-        worker = self._rig.worker
-        if worker is not None and worker.pid == pid:
-            worker.connected = False
+        for worker in (self._rig.worker, *self._rig.pool.values()):
+            if worker is not None and worker.pid == pid:
+                worker.connected = False
         on_exit = self._watches.pop(pid, None)
         if on_exit is not None:
             asyncio.get_running_loop().call_soon(on_exit, returncode)
@@ -323,6 +350,176 @@ class FakeWorker:
         self._rig.processes.end(self.pid, returncode)
 
 
+@dataclass(slots=True)
+class Handed:
+    """A task that a worker of the pool was handed."""
+
+    uid: str
+    epoch: int
+    attempt: int
+    item: dict[str, Any]
+    timeout_s: float | None
+    checkpoint: bytes | None
+    finishing: bool
+    serial: int
+
+
+class FakePoolWorker:
+    """A worker of the pool whose every move the test decides."""
+
+    def __init__(self, rig: Rig, uid: str, pid: int, begun_path: Path) -> None:
+        self._rig = rig
+        self.uid, self.pid = uid, pid
+        self.connected = False
+        self.received: list[Message] = []
+        self.tasks: dict[str, Handed] = {}
+        self.began: dict[str, float] = {}
+        self.drained = False
+        self.acked = 0
+        self._begun_path = begun_path
+        self._seq = 0
+        self._unacked: dict[int, Message] = {}
+
+    # ---------------------------------------------------------------- from the manager
+
+    def take(self, message: Message) -> None:
+        """Take a message of the manager."""
+        message = unpack(pack(message))
+        self.received.append(message)
+        match message:
+            case Welcome(acked_seq=seq) | Ack(seq=seq):
+                self.acked = max(self.acked, seq)
+                self._unacked = {s: e for s, e in self._unacked.items() if s > seq}
+            case RunTasks(tasks=rows):
+                for uid, epoch, attempt, body, *rest in rows:
+                    self.tasks[uid] = Handed(uid, epoch, attempt, json.loads(body), *rest)
+            case Drain():
+                self.drained = True
+        self._rig.activity()
+
+    @property
+    def cancels(self) -> list[str]:
+        """Uids of the tasks that it was told to stop."""
+        return [m.task_uid for m in self.received if isinstance(m, CancelTask)]
+
+    @property
+    def answers(self) -> list[ChildAnswer]:
+        """Answers to its children."""
+        return [m for m in self.received if isinstance(m, ChildAnswer)]
+
+    # ---------------------------------------------------------------- to the manager
+
+    def send(self, message: Message) -> None:
+        """Send a message, in the next turn of the loop."""
+        frame = pack(message)
+        asyncio.get_running_loop().call_soon(self._deliver, frame)
+
+    def _deliver(self, frame: bytes) -> None:
+        if self.connected and self._rig.running:
+            self._rig.manager.on_worker_message(self.uid, unpack(frame))
+
+    def hello(self) -> None:
+        """Connect (again): say hello and repeat what was not acknowledged."""
+        self.connected = True
+        held = [[t.uid, t.epoch, self.began.get(t.uid)] for t in self.tasks.values()]
+        self.send(PoolHello(self.uid, self.pid, self._seq, held))
+        for event in self._unacked.values():
+            self.send(event)
+
+    def heartbeat(self) -> None:
+        """Say that it is there."""
+        self.send(Heartbeat(self._rig.now))
+
+    def event(self, kind: type, **fields: Any) -> Any:
+        """Make the next event and send it; it is kept until it is acknowledged."""
+        self._seq += 1
+        event = kind(seq=self._seq, time=self._rig.now, **fields)
+        self._unacked[self._seq] = event
+        self.send(event)
+        return event
+
+    async def report(self, kind: type, **fields: Any) -> Any:
+        """Send an event and wait for its acknowledgement."""
+        event = self.event(kind, **fields)
+        await self._rig.until(lambda: self.acked >= event.seq)
+        return event
+
+    def ready(
+        self, functions: Mapping[str, Any] | None = None, failures: Mapping[str, str] | None = None
+    ) -> None:
+        """Say which functions the task modules have."""
+        rows = [function_row(n, o) for n, o in (FUNCTIONS if functions is None else functions).items()]
+        self.event(PoolReady, functions=json.dumps(rows), failures=dict(failures or {}))
+
+    def begin(self, uid: str, *, tell: bool = True) -> None:
+        """Begin a task; a short one is not told of."""
+        task = self.tasks[uid]
+        self._begun_path.write_bytes(task.serial.to_bytes(8, "little"))
+        self.began[uid] = self._rig.now
+        if tell:
+            self.send(TasksStarted([[uid, task.epoch, self._rig.now]]))
+
+    def outcome(
+        self,
+        uid: str,
+        kind: str = "completed",
+        *,
+        value: object = None,
+        reason: str = "",
+        error: Sequence[str] | None = None,
+        retry_after_s: float | None = None,
+    ) -> list[Any]:
+        """Let go of a task; return the row of its outcome."""
+        task = self.tasks.pop(uid)
+        start = self.began.pop(uid, self._rig.now)
+        payload = json.dumps(value).encode() if kind == "completed" else None
+        codec = "json" if payload is not None else None
+        told = list(error) if error is not None else None
+        return [
+            *(uid, task.epoch, kind, start, self._rig.now, reason, told, retry_after_s),
+            *(codec, payload),
+        ]
+
+    async def end(self, uid: str, kind: str = "completed", **fields: Any) -> None:
+        """End a task, and wait until that is recorded; kinds are those of ``OutcomeKind``."""
+        await self.report(TasksEnded, outcomes=[self.outcome(uid, kind, **fields)])
+
+    async def fail(self, uid: str, kind: str = "error", msg: str = "it broke") -> None:
+        """Let a task fail."""
+        await self.end(uid, kind, error=["ValueError", msg, f"Traceback: {msg}"])
+
+    async def checkpoint(self, uid: str, payload: bytes) -> None:
+        """Keep a value for the next attempt."""
+        epoch = self.tasks[uid].epoch
+        await self.report(TaskCheckpoint, task_uid=uid, lease_epoch=epoch, payload=payload)
+
+    def progress(self, uid: str, **report: Any) -> None:
+        """Tell how far a task is."""
+        self.send(TaskProgress(uid, self.tasks[uid].epoch, self._rig.now, report))
+
+    def child(self, number: int, parent: str, item: Mapping[str, Any], **options: Any) -> None:
+        """Submit a child of a task."""
+        epoch = self.tasks[parent].epoch
+        self.send(SubmitChild(number, parent, epoch, json.dumps(item), json.dumps(options)))
+
+    def die(self, returncode: int = -9) -> None:
+        """End without a word."""
+        self._rig.processes.end(self.pid, returncode)
+
+    def leave(self) -> None:
+        """End as it was told to."""
+        self.die(0)
+
+
+def function_row(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a worker tells of a function that takes any arguments."""
+    parameters = [
+        {"name": "args", "kind": "VAR_POSITIONAL", "required": False},
+        {"name": "kwargs", "kind": "VAR_KEYWORD", "required": False},
+    ]
+    return {"name": name, "module": "jobs", "doc": "", "parameters": parameters, "options": dict(options)}
+
+
 class FakeWorkers:
     """The sockets towards workers."""
 
@@ -334,7 +531,8 @@ class FakeWorkers:
         self.strangers: list[tuple[str, Message]] = []
 
     def send(self, worker_uid: str, message: Message) -> None:
-        worker = self._rig.worker
+        pool = self._rig.pool.get(worker_uid)
+        worker = pool or self._rig.worker
         if worker is not None and worker.uid == worker_uid:
             if not worker.connected:
                 raise NotConnected
@@ -350,6 +548,8 @@ class Rig:
         self.path = path
         self.now = 1_000_000.0
         self.worker: FakeWorker | None = None
+        self.pool: dict[str, FakePoolWorker] = {}
+        self.pool_greets = True
         self.processes = FakeProcesses(self)
         self.workers = FakeWorkers(self)
         self.statuses: list[dict[str, Any]] = []
@@ -408,8 +608,10 @@ class Rig:
         self.running = False
         self.gate.drop()
         self.processes.forget_watches()
-        if self.worker is not None:
-            self.worker.connected = False
+        for worker in (self.worker, *self.pool.values()):
+            if worker is not None:
+                worker.connected = False
+        self.manager.task_queue.disarm()
         await self.manager.background.close()
         await asyncio.to_thread(self.gate.close)
 
@@ -422,9 +624,10 @@ class Rig:
         """Start the next manager; a living worker greets it."""
         self.make()
         starting = asyncio.ensure_future(restore(self.manager, first_start=False))
-        if greet and self.worker is not None and self.worker.pid in self.processes.alive:
-            await hop()
-            self.worker.hello()
+        await hop()
+        for worker in (self.worker, *self.pool.values()):
+            if greet and worker is not None and worker.pid in self.processes.alive:
+                worker.hello()
         await starting
         await self.manager.started.wait()
         self.dispatcher = Dispatcher(self.manager)
@@ -547,6 +750,46 @@ class Rig:
         """Return the history."""
         return list((await self.ok("history_get"))["items"])
 
+    async def pool_worker(self) -> FakePoolWorker:
+        """Wait for the first worker of the pool that can take tasks."""
+        await self.until(lambda: any(w.acked for w in self.living_pool()))
+        await self.settle()
+        return next(w for w in self.living_pool() if w.acked)
+
+    def living_pool(self) -> list[FakePoolWorker]:
+        """Return the workers of the pool whose processes live."""
+        return [w for w in self.pool.values() if w.pid in self.processes.alive]
+
+    async def submit(self, name: str = "work", /, *args: Any, **options: Any) -> str:
+        """Submit a task; return its uid."""
+        reply = await self.ok("task_submit", **user(), item=function(name, args=args), options=options)
+        await self.settle()
+        return str(reply["task_uid"])
+
+    async def submit_many(self, number: int, **options: Any) -> list[str]:
+        """Submit a job; return the uids."""
+        items = [{"item": function("work", args=[n])} for n in range(number)]
+        reply = await self.ok("task_submit_batch", **user(), items=items, defaults=options)
+        await self.settle()
+        return [r["task_uid"] for r in reply["results"]]
+
+    async def task(self, uid: str) -> dict[str, Any]:
+        """Return the record of a task."""
+        return dict((await self.ok("task_info", task_uid=uid))["task"])
+
+    async def task_states(self, *uids: str) -> list[str]:
+        """Return the states of tasks."""
+        states = (await self.ok("task_status", task_uid=list(uids)))["state"]
+        return [states[uid] for uid in uids]
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass; workers give signs of life, and what has become due is done."""
+        self.now += seconds
+        for worker in self.living_pool():
+            self.manager.task_queue.pool.workers[worker.uid].last_heartbeat = self.now
+        self.manager.task_queue.tick()
+        await self.settle()
+
     async def run_plan(self, name: str = "count") -> str:
         """Add a plan and start the queue."""
         uid = await self.add(name)
@@ -575,11 +818,14 @@ def user() -> dict[str, str]:
 
 __all__ = [
     "DEVICES",
+    "FUNCTIONS",
     "PERMISSIONS",
     "PLANS",
     "QUEUE_STOP",
+    "TASK_QUEUE",
     "CloseEnvironment",
     "ContinuePlan",
+    "FakePoolWorker",
     "FakeWorker",
     "PausePlan",
     "Rig",
