@@ -96,6 +96,10 @@ class State:
     plan_history_uid: str = field(default_factory=change_uid)
     task_results_uid: str = field(default_factory=change_uid)
     task_list_uid: str = field(default_factory=change_uid)
+    schedules_uid: str = field(default_factory=change_uid)
+    limits_uid: str = field(default_factory=change_uid)
+    alerts_uid: str = field(default_factory=change_uid)
+    alerts_active: int = 0
 
     @property
     def re_state(self) -> str | None:

@@ -54,6 +54,7 @@ KEPT_BODIES = 20_000
 _ENDS = ("plan_finished", "task_finished")
 
 OnChanges = Callable[[Changes, float], None]
+Recorder = Callable[[Batch, Changes, float], None]
 
 
 class TaskQueue:
@@ -86,6 +87,8 @@ class TaskQueue:
         Terminal records that are not on disk yet; until then the tasks are said to be active.
     observers : list of callable
         Called as ``observer(changes, now)`` with everything that changes.
+    recorders : list of callable
+        Called as ``recorder(batch, changes, now)``: they add to the transaction what follows from it.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class TaskQueue:
         self.pace = Pace()
         self.ending: dict[str, Ended] = {}
         self.observers: list[OnChanges] = []
+        self.recorders: list[Recorder] = []
         self._state = state
         self._ledger = ledger
         self._store = store
@@ -155,10 +159,14 @@ class TaskQueue:
         list of Submitted
             What became of each, in order.
         """
-        known = self._known(uid for s in specs for uid in _references(s))
-        results = self.scheduler.submit(specs, self._clock(), known, atomic=atomic)
+        results = self.accept(specs, atomic=atomic)
         await self.commit()
         return results
+
+    def accept(self, specs: Sequence[TaskSpec], *, atomic: bool = True) -> list[Submitted]:
+        """Add tasks as :meth:`submit` does; the next transaction stores them."""
+        known = self._known(uid for s in specs for uid in _references(s))
+        return self.scheduler.submit(specs, self._clock(), known, atomic=atomic)
 
     def told_state(self, uid: str) -> TaskState | None:
         """Return the state of an active task as clients are told; None if there is none.
@@ -267,6 +275,8 @@ class TaskQueue:
             if card.attempt == 1 and card.lease_epoch > 1 and not card.finishing:
                 batch.write(checkpoint_put(card.uid, card.lease_epoch, None))  # that of an earlier run
         self.progress.finish(changes)
+        for record in self.recorders:
+            record(batch, changes, now)
         for observe in self.observers:
             observe(changes, now)
         batch.after(lambda: self._act(changes))
