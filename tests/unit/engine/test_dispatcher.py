@@ -287,3 +287,32 @@ def test_without_aging_nothing_gets_better() -> None:
 def test_aging_looks_at_first_tasks_only() -> None:
     dispatcher = filled(*[card(priority=200) for _ in range(20_000)], aging=Aging())
     assert calls_of(lambda: dispatcher.peek(T0 + 86400)) < 500
+
+
+def test_a_task_that_comes_back_is_in_front_again() -> None:
+    first, second, third = card(name="a"), card(name="b"), card(name="a")
+    dispatcher = filled(first, second, third)
+    assert dispatcher.pick(T0, 1) == [first]
+    dispatcher.release(first)
+    dispatcher.add(first, T0)
+    assert dispatcher.pick(T0, 3) == [first, second, third]
+
+
+def test_a_young_task_does_not_inherit_the_age_of_the_one_before_it() -> None:
+    now = T0 + 300 + 60 * 100
+    old, young, between = card(priority=200), card(priority=200), card(user="bob", priority=150)
+    young.time_ready = between.time_ready = now
+    dispatcher = filled(old, young, between, aging=Aging())
+    assert dispatcher.pick(now, 3) == [old, between, young]
+
+
+def test_a_user_who_is_held_back_is_asked_about_once() -> None:
+    dispatcher = filled(card(), card())
+    dispatcher.limits.set(LimitSpec(scope=Scope.USER, name="ann", max_running=1), T0)
+    [running] = dispatcher.pick(T0, 9)
+    for n in range(5):
+        dispatcher.add(card(name=f"other{n}"), T0)
+        assert dispatcher.pick(T0, 9) == []
+    assert [figures.denied_count for figures in dispatcher.limits.list(T0)] == [1]
+    dispatcher.release(running)
+    assert len(dispatcher.pick(T0, 9)) == 1

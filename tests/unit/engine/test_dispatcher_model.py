@@ -25,7 +25,35 @@ limit_scopes = st.sampled_from([Scope.ALL, Scope.DOMAIN, Scope.TASK_TYPE, Scope.
 switch_scopes = st.sampled_from([Scope.ALL, Scope.DOMAIN, Scope.TASK_TYPE, Scope.GROUP, Scope.SCHEDULE])
 # Powers of two, so that the naive bucket computes exactly the same.
 rates = st.builds(Rate, st.sampled_from([0.25, 0.5, 2.0]), st.just(1.0), st.sampled_from([1.0, 2.0]))
-pools = st.sampled_from(list(Where))
+# Mostly one of them: what is to be shown is how tasks get in each other's way.
+pools = st.sampled_from([Where.POOL, Where.POOL, Where.POOL, Where.ENVIRONMENT])
+
+
+@st.composite
+def keys(draw: st.DrawFn, scopes: st.SearchStrategy[Scope]) -> ScopeKey:
+    scope = draw(scopes)
+    return scope, "" if scope is Scope.ALL else draw(some)
+
+
+@st.composite
+def specs_of(draw: st.DrawFn) -> LimitSpec:
+    scope, name = draw(keys(limit_scopes))
+    return LimitSpec(
+        scope=scope,
+        name=name,
+        max_running=draw(st.sampled_from([None, 0, 1, 1, 2])),
+        weight=draw(st.sampled_from([1.0, 2.0])) if scope in (Scope.GROUP, Scope.USER) else 1.0,
+        min_slots=draw(st.integers(0, 2)) if scope is Scope.GROUP else 0,
+        rate=draw(st.one_of(st.none(), st.none(), rates)),
+    )
+
+
+specs = specs_of()
+changes = st.one_of(
+    specs,
+    st.tuples(keys(limit_scopes), st.just("unlimit")),
+    st.tuples(keys(switch_scopes), st.sampled_from(["off", "on", "on"])),
+)
 
 
 @dataclass
@@ -98,12 +126,17 @@ class Naive:
 class DispatcherMachine(RuleBasedStateMachine):
     """Commands in any order; each choice must be the naive one."""
 
-    @initialize(aging=st.sampled_from([None, Aging(grace_s=4, interval_s=2, ceiling=1)]))
-    def begin(self, aging: Aging | None) -> None:
+    @initialize(
+        aging=st.sampled_from([None, Aging(grace_s=4, interval_s=2, ceiling=1)]),
+        specs=st.lists(specs, max_size=3),
+    )
+    def begin(self, aging: Aging | None, specs: list[LimitSpec]) -> None:
         self.now = T0
         self.number = 0
         self.dispatcher = Dispatcher(aging=aging)
         self.naive = Naive(aging)
+        for spec in specs:
+            self.limit(spec)
 
     def card(self, index: int, cards: dict[str, Card]) -> Card | None:
         return list(cards.values())[index % len(cards)] if cards else None
@@ -195,26 +228,28 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.now += seconds
 
     @rule(
-        scope=limit_scopes,
-        name=some,
-        most=st.sampled_from([None, None, 0, 1, 2]),
-        weight=st.sampled_from([1.0, 2.0]),
-        least=st.integers(0, 2),
-        rate=st.one_of(st.none(), rates),
+        moves=st.lists(st.tuples(st.integers(0, 99), st.booleans(), st.integers(0, 2)), max_size=9),
+        where=pools,
     )
-    def limit(
-        self, scope: Scope, name: str, most: int | None, weight: float, least: int, rate: Rate | None
-    ) -> None:
-        spec = LimitSpec(
-            scope=scope,
-            name="" if scope is Scope.ALL else name,
-            max_running=most,
-            weight=weight if scope in (Scope.GROUP, Scope.USER) else 1.0,
-            min_slots=least if scope is Scope.GROUP else 0,
-            rate=rate,
-        )
+    def churn(self, moves: list[tuple[int, bool, int]], where: Where) -> None:
+        """A stretch of work in which nobody changes a limit."""
+        for index, again, slots in moves:
+            self.pick(slots, where)
+            self.release(index, False, again)
+
+    @rule(change=changes)
+    def configure(self, change: LimitSpec | tuple[ScopeKey, str]) -> None:
+        if isinstance(change, LimitSpec):
+            self.limit(change)
+        elif change[1] == "unlimit":
+            self.unlimit(change[0])
+        else:
+            self.switch(change[0], off=change[1] == "off")
+
+    def limit(self, spec: LimitSpec) -> None:
         tokens = self.naive.available(spec.key, self.now) if spec.key in self.naive.tokens else None
         self.naive.limits[spec.key] = spec
+        rate = spec.rate
         if rate is None:
             self.naive.tokens.pop(spec.key, None)
         else:
@@ -230,17 +265,13 @@ class DispatcherMachine(RuleBasedStateMachine):
             if key in keys:
                 keys.remove(key)
 
-    @rule(scope=limit_scopes, name=some)
-    def unlimit(self, scope: Scope, name: str) -> None:
-        key = (scope, "" if scope is Scope.ALL else name)
+    def unlimit(self, key: ScopeKey) -> None:
         assert self.dispatcher.limits.remove(*key) == (key in self.naive.limits)
         self.naive.limits.pop(key, None)
         if self.naive.tokens.pop(key, None):
             self.forget_payments(key)
 
-    @rule(scope=switch_scopes, name=some, off=st.booleans())
-    def switch(self, scope: Scope, name: str, off: bool) -> None:
-        key = (scope, "" if scope is Scope.ALL else name)
+    def switch(self, key: ScopeKey, *, off: bool) -> None:
         if off:
             self.dispatcher.switches.set(*key, now=self.now)
             self.naive.off.add(key)
