@@ -100,6 +100,10 @@ class State:
     limits_uid: str = field(default_factory=change_uid)
     alerts_uid: str = field(default_factory=change_uid)
     alerts_active: int = 0
+    schedules_uid: str = field(default_factory=change_uid)
+    limits_uid: str = field(default_factory=change_uid)
+    alerts_uid: str = field(default_factory=change_uid)
+    alerts_active: int = 0
 
     @property
     def re_state(self) -> str | None:

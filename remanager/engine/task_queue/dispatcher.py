@@ -10,6 +10,7 @@ waiting tasks, not with the number of tasks.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -50,6 +51,8 @@ class Dispatcher:
         To be changed at any time; a change counts from the next call of :meth:`pick` on.
     switches : Switches
         Likewise.
+    delayed : Counter of str
+        Number of pending tasks that wait for their ``run_after``, by type.
     """
 
     def __init__(self, *, aging: Aging | None = None) -> None:
@@ -58,7 +61,7 @@ class Dispatcher:
         self._aging = aging
         self._tickets: dict[str, Ticket] = {}
         self._delayed: list[tuple[float, int, Ticket]] = []
-        self._delayed_size = 0
+        self.delayed: Counter[str] = Counter()
         self._lanes: dict[LaneKey, Lane] = {}
         self._gates: dict[tuple[Where, tuple[Limit, ...], bool], Gate] = {}
         self._open: dict[Where, set[Gate]] = {where: set() for where in Where}
@@ -92,7 +95,7 @@ class Dispatcher:
         ticket = self._tickets[card.uid] = Ticket(card)
         if card.run_after is not None and card.run_after > now:
             heappush(self._delayed, (card.run_after, next(_order), ticket))
-            self._delayed_size += 1
+            self.delayed[card.spec.name] += 1
         else:
             self._enqueue(ticket)
 
@@ -103,8 +106,8 @@ class Dispatcher:
             return
         if ticket.lane is None:
             ticket.alive = False
-            self._delayed_size -= 1
-            if len(self._delayed) > 2 * self._delayed_size + 8:
+            self._no_longer_delayed(card)
+            if len(self._delayed) > 2 * self.delayed.total() + 8:
                 self._delayed = [entry for entry in self._delayed if entry[2].alive]
                 heapify(self._delayed)
         else:
@@ -215,6 +218,11 @@ class Dispatcher:
 
     # ----------------------------------------------------------------------------------- places of tasks
 
+    def _no_longer_delayed(self, card: Card) -> None:
+        self.delayed[card.spec.name] -= 1
+        if not self.delayed[card.spec.name]:
+            del self.delayed[card.spec.name]
+
     def _enqueue(self, ticket: Ticket) -> None:
         key = lane_key(ticket.card)
         lane = self._lanes.get(key)
@@ -322,6 +330,7 @@ class Dispatcher:
                 self._close(refusing, now)
             elif lock is not None and lock in self.limits.locks:
                 self._take_out(best.lane)
+                self.limits.denials["resource_lock"] += 1
                 self._locked.setdefault(lock, {})[best.lane.key] = best.lane
             else:
                 return best.lane
@@ -357,7 +366,7 @@ class Dispatcher:
 
     def _close(self, limit: Limit, now: float) -> None:
         """Set everything aside that a limit covers."""
-        limit.denied += 1
+        self.limits.count_denial(limit)
         if limit.bucket is not None and not self.limits.is_full(limit):
             heappush(self._refills, (limit.bucket.next_token(now), next(_order), limit))
         scope, name = limit.key
@@ -397,7 +406,7 @@ class Dispatcher:
                 break
             ticket = heappop(self._delayed)[2]
             if ticket.alive:
-                self._delayed_size -= 1
+                self._no_longer_delayed(ticket.card)
                 self._enqueue(ticket)
         while self._refills and self._refills[0][0] <= now:
             self._reopen(heappop(self._refills)[2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -199,6 +200,9 @@ class Limits:
         UID of the running task by name of the resource.
     min_slots : dict of str to int
         By group, where it is more than none.
+    denials : Counter of str
+        How often the task that was next in turn was held back, by reason: ``limit:SCOPE``, ``rate_limit`` or
+        ``resource_lock``.
     """
 
     def __init__(self) -> None:
@@ -206,6 +210,7 @@ class Limits:
         self._running: dict[ScopeKey, int] = {}
         self.locks: dict[str, str] = {}
         self.min_slots: dict[str, int] = {}
+        self.denials: Counter[str] = Counter()
         self.version = 0
 
     def set(self, spec: LimitSpec, now: float) -> None:
@@ -276,6 +281,11 @@ class Limits:
         if limit.bucket is not None and not limit.bucket.has_token(now):
             return "rate_limit"
         return None
+
+    def count_denial(self, limit: Limit) -> None:
+        """Count that a limit holds back the task that is next in turn."""
+        limit.denied += 1
+        self.denials[f"limit:{limit.key[0]}" if self.is_full(limit) else "rate_limit"] += 1
 
     def weight(self, key: ScopeKey) -> float:
         """Return the weight of a group or a user; 1 unless it was set."""
