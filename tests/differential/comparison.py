@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_UID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+UID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 _MASKS = (
     (re.compile(r"RE Manager v\S+"), "RE Manager v<version>"),
     (re.compile(r"\b0x[0-9a-f]{6,}"), "<address>"),
@@ -114,7 +114,7 @@ class Comparison:
         yield from self._text(path, last[0], last[1])
 
     def _text(self, path: str, theirs: str, ours: str) -> Iterator[Mismatch]:
-        uids = list(zip(_UID.findall(theirs), _UID.findall(ours), strict=False))
+        uids = list(zip(UID.findall(theirs), UID.findall(ours), strict=False))
         same = all(self._correspond(left, right) for left, right in uids)
         masked = (self._mask(theirs, 0), self._mask(ours, 1))
         if masked[0] != masked[1] or not same:
@@ -131,7 +131,7 @@ class Comparison:
             text = text.replace(directory, "<directory>")
         for pattern, word in _MASKS:
             text = pattern.sub(word, text)
-        return _UID.sub("<uid>", text)
+        return UID.sub("<uid>", text)
 
 
 def _is_list(value: object) -> bool:

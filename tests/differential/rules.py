@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from comparison import Mismatch
+from comparison import UID, Mismatch
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "differences.md"
 
@@ -82,7 +82,7 @@ PINNED = tuple(
         r"is (not in the queue|currently running)",
         r"Ambiguous parameters",
         r"Can not insert a plan in the queue before a currently running plan",
-        r"Failed to \w+ (an?|the) \w+( of \w+)?:",
+        r"Failed to (add|get|remove|move|start|set|load) \w+ \w+( of \w+)?:",
         r"validation of \d+ out of \d+ submitted items failed",
         r"Can not remove an item which is currently running",
         r"Request does not contain the list of UIDs",
@@ -129,7 +129,8 @@ def says_the_same(theirs: object, ours: object) -> bool:
 
 
 def _parts(pattern: re.Pattern[str], text: str) -> set[str]:
-    text = _ORDER.sub("Supported parameters: []", text.replace("{uid}", "<uid>"))
+    text = UID.sub("<uid>", text.replace("{uid}", "<uid>"))
+    text = _ORDER.sub("Supported parameters: []", text)
     return {match.group() for match in pattern.finditer(text)}
 
 
@@ -137,6 +138,8 @@ WORDING = "texts of refusals"
 UIDS = "UIDs of what stays as it is"
 PERMISSIONS = "permissions with a bad pattern"
 TYPES = "positions that are booleans, UIDs that are no texts"
+RELOAD = "permissions that are set or reloaded with an open environment"
+PAIRS = "values of `*args: tuple[A, B]`, as `list_scan` of bluesky 1.15 has them"
 RESULT = "item that returned to the queue"
 TASK_ERRORS = "errors of functions and scripts"
 LOCK_INFO = "refused `lock`, `lock_info`, `unlock`"
@@ -151,10 +154,13 @@ RULES: tuple[Rule, ...] = (
     Rule(WORDING, "*", "msg", wording=True),
     Rule(WORDING, "*", "results.*.msg", wording=True),
     Rule(UIDS, "*", "run_list_uid"),
-    Rule(UIDS, "*: status*", "task_results_uid"),
     Rule(UIDS, "*: status*", "plan_queue_uid"),
     Rule(UIDS, "*: status*", "plan_history_uid"),
     Rule(PERMISSIONS, "permissions: permissions_?et *pattern is no expression", "*"),
+    Rule(RELOAD, "*: status*", "task_results_uid"),
+    Rule(RELOAD, "permissions: status*", "worker_background_tasks", theirs="1", sometimes=True),
+    Rule(PAIRS, "values of parameters: queue_item_add pairs one after the other", "*"),
+    Rule(TYPES, "updating items: queue_item_update uid is a number", "msg"),
     Rule(TYPES, "getting and removing items: queue_item_remove_batch numbers", "*"),
     Rule(TYPES, "status and result of tasks: task_status list of numbers", "*"),
     Rule(TYPES, "status and result of tasks: task_result number", "*"),

@@ -73,6 +73,7 @@ class Session:
         self._address = address
         self._context = zmq.Context()
         self._gate = profile / "gate"
+        self._permissions: dict[str, Any] | None = None
         self.shut()
 
     def close(self) -> None:
@@ -214,7 +215,11 @@ class Session:
         self.ask("queue_mode_set", mode="default")
         self.ask("queue_clear")
         self.ask("history_clear")
-        self.ask("permissions_reload")
+        permissions = self.ask("permissions_get")["user_group_permissions"]
+        if self._permissions is None:
+            self._permissions = permissions
+        if permissions != self._permissions:
+            self.ask("permissions_reload")
 
 
 def _is_quiet(status: Status) -> bool:

@@ -166,10 +166,10 @@ def values(session: Session) -> None:
     session.call(
         "queue_item_add", "limited group, device", item=plan("annotated", ["det1"], "motor1"), **limited
     )
-    session.call(
-        "queue_item_add", "limited group, plan", item=plan("list_scan", ["det"], "motor", [1]), **limited
-    )
+    session.call("queue_item_add", "limited group, plan", item=plan("typed", 1), **limited)
     session.call("queue_get")
+    pairs = plan("list_scan", ["det"], "motor", [1])
+    session.call("queue_item_add", "pairs one after the other", item=pairs, **USER)
 
 
 @scenario("batches")

@@ -107,7 +107,6 @@ def background(session: Session) -> None:
     session.call("queue_item_execute", "beside it", item=plan("silent"), **USER)
     session.wait(lambda s: s["items_in_history"] == 1 and s["manager_state"] == "idle")
     session.call("environment_close", "beside it")
-    session.call("status", "beside it")
     session.open_gate()
     session.wait(
         lambda s: s["worker_environment_state"] in {"closed", "idle"} and s["worker_background_tasks"] == 0
