@@ -311,7 +311,7 @@ def test_a_user_who_is_held_back_is_asked_about_once() -> None:
     dispatcher.limits.set(LimitSpec(scope=Scope.USER, name="ann", max_running=1), T0)
     [running] = dispatcher.pick(T0, 9)
     for n in range(5):
-        dispatcher.add(card(name=f"other{n}"), T0)
+        dispatcher.add(card(priority=n), T0)
         assert dispatcher.pick(T0, 9) == []
     assert [figures.denied_count for figures in dispatcher.limits.list(T0)] == [1]
     dispatcher.release(running)
