@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from remanager.engine.queue_item import Submission
+from remanager.manager.rows import column
 from remanager.model.link import WorkerState
 from remanager.model.states import ManagerState
 
@@ -53,6 +54,11 @@ class RunningItem:
     time_start: float
     submission: Submission
 
+    @property
+    def name(self) -> str:
+        """Name of the plan, as the store has it."""
+        return column(self.item.get("name"))
+
 
 @dataclass(slots=True)
 class WorkerRecord:
@@ -96,10 +102,6 @@ class State:
     plan_history_uid: str = field(default_factory=change_uid)
     task_results_uid: str = field(default_factory=change_uid)
     task_list_uid: str = field(default_factory=change_uid)
-    schedules_uid: str = field(default_factory=change_uid)
-    limits_uid: str = field(default_factory=change_uid)
-    alerts_uid: str = field(default_factory=change_uid)
-    alerts_active: int = 0
     schedules_uid: str = field(default_factory=change_uid)
     limits_uid: str = field(default_factory=change_uid)
     alerts_uid: str = field(default_factory=change_uid)
