@@ -6,7 +6,7 @@ import importlib
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -15,6 +15,9 @@ from remanager.tasks.declaration import CONTEXT, declaration_of, why_no_task
 from remanager.worker.failures import shorten, traceback_text
 
 MAX_DOC_CHARS = 4000
+
+BY_NAME = sys.maxsize
+"""Place of a context that can be given by name only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,9 @@ class TaskFunction:
         Name under which it is submitted.
     module : str
         Name of the module in which it was found.
-    takes_context : bool
-        It has a parameter for the context.
+    context_place : int or None
+        Place of the context among the positional arguments, :data:`BY_NAME` if it is given by name only, None
+        if the function takes none.
     description : dict
         What :class:`remanager.model.pool_messages.PoolReady` tells of it.
     """
@@ -36,7 +40,7 @@ class TaskFunction:
     name: str
     module: str
     call: Callable[..., Any]
-    takes_context: bool
+    context_place: int | None
     description: dict[str, Any]
 
 
@@ -124,7 +128,14 @@ def _task_function(
         ],
         "options": options,
     }
-    return TaskFunction(name, module.__name__, function, CONTEXT in parameters, description)
+    return TaskFunction(name, module.__name__, function, _context_place(parameters), description)
+
+
+def _context_place(parameters: Mapping[str, inspect.Parameter]) -> int | None:
+    context = parameters.get(CONTEXT)
+    if context is None:
+        return None
+    return BY_NAME if context.kind is context.KEYWORD_ONLY else list(parameters).index(CONTEXT)
 
 
 def _is_required(parameter: inspect.Parameter) -> bool:

@@ -63,7 +63,10 @@ class Executor:
         except (ItemFault, ValueFault) as exc:
             return _failed(OutcomeKind.PERMANENT, exc), None
         self._attach(assignment, context.cancel)
-        if function.takes_context:
+        place = function.context_place
+        if place is not None and place < len(args):
+            args = [*args[:place], context, *args[place:]]
+        elif place is not None:
             kwargs = {**kwargs, CONTEXT: context}
         try:
             with use(context):

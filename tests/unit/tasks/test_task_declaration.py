@@ -12,7 +12,7 @@ import pytest
 
 from remanager.tasks import Context, task
 from remanager.tasks.declaration import declaration_of
-from remanager.worker.pool.discovery import find_tasks, tasks_of
+from remanager.worker.pool.discovery import BY_NAME, find_tasks, tasks_of
 
 
 def names(text: str) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def test_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ModuleNotFoundError" in found.failures["missing_tasks_of_test"]
     described = found.functions["g"].description
     assert described["parameters"] == [{"name": "a", "kind": "POSITIONAL_OR_KEYWORD", "required": True}]
-    assert found.functions["g"].takes_context
+    assert found.functions["g"].context_place is BY_NAME
 
 
 def test_a_module_that_cannot_be_read_does_not_spoil_the_others(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from remanager.model.pool_messages import TaskProgress, TasksEnded
 from remanager.tasks import Context, Permanent, Retry, Skip
 from remanager.worker.pool.assignments import Assignment, Assignments, Outcome
 from remanager.worker.pool.context import Children, WorkerContext
-from remanager.worker.pool.discovery import TaskFunction
+from remanager.worker.pool.discovery import TaskFunction, tasks_of
 from remanager.worker.pool.execution import Executor
 
 
@@ -49,8 +50,10 @@ class Rig:
         self, function: Callable[..., Any], *args: Any, body: str | None = None, **options: Any
     ) -> Outcome:
         """Run a function and see that what it tells can be sent."""
-        takes_context = "ctx" in function.__code__.co_varnames
-        self.functions["f"] = TaskFunction("f", "m", function, takes_context, {})
+        module = ModuleType("m")
+        function.__module__, function.__qualname__ = "m", "f"
+        vars(module)["f"] = function
+        (self.functions["f"],) = tasks_of(module)
         body = body or json.dumps({"name": "f", "args": args})
         self.assignments.accept([["uid", 1, 1, body, None, options.get("checkpoint")]])
         assignment = self.assignments.next()
@@ -68,6 +71,23 @@ def rig() -> Iterator[Rig]:
     rig = Rig()
     yield rig
     rig.executor.close()
+
+
+def test_the_context_may_be_the_first_parameter(rig: Rig) -> None:
+    def first(ctx: Context, a: int, b: int = 2, *rest: int) -> list[object]:
+        return [isinstance(ctx, Context), a, b, *rest]
+
+    def middle(a: int, ctx: Context, b: int = 2) -> list[object]:
+        return [a, isinstance(ctx, Context), b]
+
+    def by_name(a: int, *rest: int, ctx: Context) -> list[object]:
+        return [a, *rest, isinstance(ctx, Context)]
+
+    assert rig.run(first, 1).payload == b"[true, 1, 2]"
+    assert rig.run(first, 1, 3, 4, 5).payload == b"[true, 1, 3, 4, 5]"
+    assert rig.run(middle, 1).payload == b"[1, true, 2]"
+    assert rig.run(middle, 1, 3).payload == b"[1, true, 3]"
+    assert rig.run(by_name, 1, 2, 3).payload == b"[1, 2, 3, true]"
 
 
 def test_reasons_are_bounded_texts(rig: Rig) -> None:
