@@ -34,21 +34,32 @@ class BatchCheck:
                 self.errors[position] = Conflict(f"A task with the UID '{spec.task_uid}' exists already")
             else:
                 self._positions[spec.task_uid] = position
-        self._check_each()
-        if any(s.depends_on or s.parent_uid in self._positions for s in specs):
+        for position, spec in enumerate(specs):
+            problem = self._problem(spec)
+            if problem is not None:
+                self.errors.setdefault(position, problem)
+        linked = any(s.depends_on or s.parent_uid in self._positions for s in specs)
+        if linked:
             self._check_graph()
+        # Keys are given in the order of insertion, which the graph decides.
+        self._check_keys_and_size()
+        if linked:
+            self._refuse_what_needs_refused()
 
     # --------------------------------------------------------------------------------------------- one by one
 
-    def _check_each(self) -> None:
+    def _check_keys_and_size(self) -> None:
         size = len(self._board.cards)
         keys: set[tuple[str, str]] = set()
-        for position, spec in enumerate(self._specs):
-            error = self.errors.get(position) or self._problem(spec)
+        for position in self.order:
+            if position in self.errors:
+                continue
+            spec = self._specs[position]
+            error: RemanagerError | None = None
             key = (spec.name, spec.key)
             taken = bool(spec.key) and (key in keys or key in self._board.holders)
             policy = spec.options.on_duplicate
-            if error is None and taken and policy is DuplicatePolicy.REJECT:
+            if taken and policy is DuplicatePolicy.REJECT:
                 holder = self._board.holders.get(key)
                 which = f" ('{holder.uid}')" if holder is not None else " (of the same batch)"
                 error = Conflict(f"An active task '{spec.name}' has the key '{spec.key}' already{which}")
@@ -134,27 +145,26 @@ class BatchCheck:
                 yield from self._board.children.get(uid, ())
             yield from children.get(uid, ())
 
-        def comes_after(uid: str) -> Iterable[str]:
-            spec = self._specs[positions[uid]]
-            yield from (needed for needed in spec.depends_on if needed in positions)
-            if spec.parent_uid in positions:
-                assert spec.parent_uid is not None
-                yield spec.parent_uid
-
         _, waiting_in_circles = depth_first(positions, waits_for)
-        order, inserted_in_circles = depth_first(positions, comes_after)
+        order, inserted_in_circles = depth_first(positions, self._comes_after)
         for uid in waiting_in_circles | inserted_in_circles:
             if uid in positions:
                 text = f"Task '{uid}' would wait for itself: its prerequisites, or a parent's, form a cycle"
                 self.errors.setdefault(positions[uid], InvalidParams(text))
         self.order = [positions[uid] for uid in order]
-        self._refuse_what_needs_refused(comes_after)
 
-    def _refuse_what_needs_refused(self, comes_after: Callable[[str], Iterable[str]]) -> None:
+    def _comes_after(self, uid: str) -> Iterable[str]:
+        """Return the tasks of the batch that must be inserted before one of it."""
+        positions, spec = self._positions, self._specs[self._positions[uid]]
+        yield from (needed for needed in spec.depends_on if needed in positions)
+        if spec.parent_uid is not None and spec.parent_uid in positions:
+            yield spec.parent_uid
+
+    def _refuse_what_needs_refused(self) -> None:
         for position in self.order:
             if position in self.errors:
                 continue
-            for needed in comes_after(self._specs[position].task_uid):
+            for needed in self._comes_after(self._specs[position].task_uid):
                 if self._positions[needed] in self.errors:
                     self.errors[position] = NotFound(f"Task '{needed}' of the same batch was refused")
 

@@ -55,6 +55,15 @@ def test_skip_leaves_the_queued_one_as_it_is(bench: Bench) -> None:
     assert bench.card("a").priority == 128
 
 
+def test_of_a_batch_the_key_goes_to_what_is_inserted_first(bench: Bench) -> None:
+    # "b" is inserted before "a", which needs it: then "a" is the duplicate.
+    answers = bench.submit(
+        spec("a", key="k", on_duplicate=REJECT, depends_on=("b",)), spec("b", key="k"), atomic=False
+    )
+    assert [a.outcome for a in answers] == [SubmitOutcome.REJECTED, SubmitOutcome.INSERTED]
+    assert isinstance(answers[0].error, Conflict)
+
+
 def test_the_same_key_of_another_type_is_no_duplicate(bench: Bench) -> None:
     bench.submit(spec("a", key="k"))
     assert bench.submit(spec("b", key="k", name="other"))[0].outcome is SubmitOutcome.INSERTED
