@@ -1,0 +1,55 @@
+"""Where data may be read and written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from remanager.tasks import Permanent
+
+ROOTS = "REMANAGER_DATA_ROOTS"
+"""Environment variable with the directories that may be touched, separated by colons."""
+
+
+def roots(environ: Mapping[str, str] | None = None) -> list[Path]:
+    """Return the directories that may be touched, without symbolic links.
+
+    Raises
+    ------
+    Permanent
+        None is configured.
+    """
+    text = (os.environ if environ is None else environ).get(ROOTS, "")
+    found = [Path(os.path.realpath(part)) for part in text.split(os.pathsep) if part]
+    if not found:
+        raise Permanent(f"No directory may be touched: name them in the environment variable {ROOTS}")
+    return found
+
+
+def allowed(path: str) -> Path:
+    """Return a path without symbolic links and ``..``, if it lies in a directory that may be touched.
+
+    Raises
+    ------
+    Permanent
+        It is not absolute, lies elsewhere, or is itself one of these directories.
+    """
+    if not os.path.isabs(path):
+        raise Permanent(f"The path '{path}' is not absolute")
+    found = Path(os.path.realpath(path))
+    if not any(found.is_relative_to(root) for root in roots()):
+        raise Permanent(f"The path '{path}' lies in none of the directories of {ROOTS}")
+    return found
+
+
+def apart(source: Path, target: Path) -> None:
+    """Refuse two places one of which contains the other.
+
+    Raises
+    ------
+    Permanent
+        They are the same, or one lies in the other.
+    """
+    if source.is_relative_to(target) or target.is_relative_to(source):
+        raise Permanent(f"'{source}' and '{target}' overlap")
