@@ -399,7 +399,7 @@ class Execution:
         batch.write(task_start(uid, time=now, worker_uid=worker.uid if worker else None))
         batch.event("plan_started", uid, name=plan.item.get("name"), submitted_by=plan.submission.principal)
         batch.after(lambda: self._started(running))
-        self._statistics.started("plan", now)
+        self._statistics.started(running.name, now)
 
     def _started(self, plan: RunningItem) -> None:
         """Hand the plan to the worker: its start is on disk."""
@@ -448,7 +448,7 @@ class Execution:
         )
         batch.event("plan_finished", running.uid, state=task_state.value, exit_status=result["exit_status"])
         duration = result["time_stop"] - result["time_start"]
-        self._statistics.finished("plan", task_state, duration, self._clock())
+        self._statistics.finished(running.name, task_state, duration, self._clock(), msg=result["msg"])
         if task_state is TaskState.COMPLETED:
             self._statistics.estimator.add(running.item, duration)
         self._state.running = None

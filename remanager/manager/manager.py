@@ -32,10 +32,13 @@ from remanager.manager.ports import (
 )
 from remanager.manager.progress import ProgressView
 from remanager.manager.queue import MODE, QueueService
+from remanager.manager.queue_view import QueueView
 from remanager.manager.state import State, WorkerRecord, change_uid, new_uid
+from remanager.manager.statistics import SETTING as FIGURES
 from remanager.manager.statistics import Statistics
 from remanager.manager.stats_view import StatsView
 from remanager.manager.status import StatusBoard
+from remanager.manager.status_view import StatusView
 from remanager.manager.task_queue.build import make_pool, make_task_queue
 from remanager.manager.task_queue.questions import TaskQuestions
 from remanager.manager.task_queue.service import TaskQueue
@@ -138,13 +141,13 @@ class Manager:
         self.clock = clock
         self.processes = processes
         self.state = State()
-        self.status = StatusBoard(self._snapshot, publish_status, status_wanted)
+        self.status = StatusBoard(StatusView(self).values, publish_status, status_wanted)
         self.background = Background(on_fault)
         self.ledger = Ledger(store, clock, self.status.touch, on_fault)
         self.journal = Journal(store, self.ledger, publish_info, status_wanted)
         self.autopsies = Autopsies(self.state, clock, read_console, settings.get(AUTOPSIES, []))
         self.read_console = read_console
-        self.statistics = Statistics(clock())
+        self.statistics = Statistics(clock(), settings.get(FIGURES))
         self.statistics.learn(store.reads.history_page(LEARNED_PLANS))
         self.progress = ProgressView(self.state, self.statistics.estimator, clock)
         self.queue = QueueService(self.state, self.ledger, store, clock, _stored_mode(settings))
@@ -157,6 +160,7 @@ class Manager:
         self.questions = TaskQuestions(self.task_queue, self.tasks.states, store, self.ledger, clock)
         self.lock = LockService(self.ledger, clock, options.emergency_lock_key, settings.get(LOCK))
         self.statistics_view = StatsView(self)
+        self.queue_view = QueueView(self)
         self.stored_flags = {k: bool(settings.get(k)) for k in (AUTOSTART, STOP_PENDING)}
         self.stored_settings = settings
         self.greeted = asyncio.Event()
@@ -218,9 +222,10 @@ class Manager:
             clock=self.clock,
             background=self.background,
             catalogue=self.catalogue,
+            statistics=self.statistics,
         )
         self.tasks.other_states = queue.told_state
-        self.journal.listeners.append(queue.listen)
+        self.journal.listeners += [queue.listen, self.statistics.listen]
         return queue
 
     # -------------------------------------------------------------------------------- life
@@ -455,59 +460,6 @@ class Manager:
             permissions=self.catalogue.permissions,
         )
         return WorkerCommand(self.options.worker_python, self.options.runtime_dir, config)
-
-    # -------------------------------------------------------------------------------- status
-
-    def _snapshot(self) -> dict[str, Any]:
-        state, catalogue, lock = self.state, self.catalogue, self.lock.info
-        worker = state.worker_state
-        ready, reason = self._readiness()
-        return {
-            "msg": f"RE Manager v{self.options.version}",
-            "items_in_queue": self.queue.size,
-            "items_in_history": self.queue.history_size,
-            "running_item_uid": state.running.uid if state.running else None,
-            "manager_state": state.manager_state.value,
-            "queue_stop_pending": state.queue_stop_pending,
-            "queue_autostart_enabled": state.autostart,
-            "worker_environment_exists": state.environment_exists,
-            "worker_environment_state": worker.environment_state if worker else "closed",
-            "worker_background_tasks": worker.background_tasks if worker else 0,
-            "re_state": state.re_state,
-            "ip_kernel_state": worker.ip_kernel_state if worker else None,
-            "ip_kernel_captured": worker.ip_kernel_captured if worker else None,
-            "pause_pending": state.pause_pending,
-            "run_list_uid": state.run_list_uid,
-            "plan_queue_uid": state.plan_queue_uid,
-            "plan_history_uid": state.plan_history_uid,
-            "devices_existing_uid": catalogue.devices_existing_uid,
-            "plans_existing_uid": catalogue.plans_existing_uid,
-            "devices_allowed_uid": catalogue.devices_allowed_uid,
-            "plans_allowed_uid": catalogue.plans_allowed_uid,
-            "plan_queue_mode": self.queue.mode.as_dict(),
-            "task_results_uid": state.task_results_uid,
-            "lock_info_uid": lock.uid,
-            "lock": {"environment": lock.environment, "queue": lock.queue},
-            "ready": ready,
-            "not_ready_reason": reason,
-            "progress": self.progress.report(),
-        }
-
-    def _readiness(self) -> tuple[bool, str]:
-        """Tell whether plans can run, and if not, why."""
-        state = self.state
-        if self.catalogue.problem:
-            return False, self.catalogue.problem
-        if state.manager_state is ManagerState.CREATING_ENVIRONMENT:
-            return False, "the environment is being opened"
-        if not state.environment_exists:
-            failed = (
-                f"; the last attempt failed: {state.environment_error}" if state.environment_error else ""
-            )
-            return False, f"the environment is closed{failed}"
-        if state.re_state is None:
-            return False, "there is no RunEngine 'RE' in the environment"
-        return True, ""
 
 
 def _stored_mode(settings: Mapping[str, Any]) -> QueueMode:

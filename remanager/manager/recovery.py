@@ -115,7 +115,12 @@ def _take_over(manager: Manager, rows: list[TaskRow]) -> None:
             manager.queue.set_running(row.task_uid)
         else:
             manager.tasks.running[row.task_uid] = RunningTask(
-                row.task_uid, row.item_type, row.body, row.background, row.time_start or row.time_created
+                row.task_uid,
+                row.item_type,
+                row.name,
+                row.body,
+                row.background,
+                row.time_start or row.time_created,
             )
             if not row.background:
                 manager.state.running_task_uid = row.task_uid

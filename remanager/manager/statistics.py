@@ -1,59 +1,64 @@
-"""Counters, per-minute windows and duration histograms of what ran, by type."""
+"""Figures of everything that ran, by type of task; the type of a task is the name of its plan or function."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from remanager.engine.estimates import DurationEstimator
-from remanager.engine.histogram import Histogram
-from remanager.engine.windows import Windows
+from remanager.engine.task_queue.type_figures import TypeFigures
 from remanager.model.states import STATE_CLASS, ExitStatus, StateClass, TaskState
+from remanager.store.records import JournalEvent
 
-_WORDS = {
-    StateClass.SUCCESS: "succeeded",
-    StateClass.FAILURE: "failed",
-    StateClass.CANCELLED: "cancelled",
-    StateClass.DROPPED: "dropped",
-}
+SETTING = "figures"
 
 
 class Statistics:
-    """What ran since the manager started.
+    """What ran, since the manager started and since ever.
 
     Parameters
     ----------
     now : float
         Start time, epoch seconds.
+    stored : object
+        What was stored under :data:`SETTING`; None if nothing was.
 
     Attributes
     ----------
+    figures : TypeFigures
+        Counters, windows, distributions and errors of plans, functions, scripts, and tasks of the task queue.
     estimator : DurationEstimator
         Knows how long plans took, also in former lives.
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, stored: object = None) -> None:
         self.time_started = now
-        self.counters: Counter[str] = Counter()
-        self.windows = Windows()
-        self.durations: dict[str, Histogram] = {}
+        self.figures = TypeFigures.from_json(stored) if isinstance(stored, str) else TypeFigures()
         self.estimator = DurationEstimator()
 
-    def started(self, kind: str, now: float) -> None:
-        """Count a start."""
-        self.counters["dispatched"] += 1
-        self.windows.add("started", 1, now, task_type=kind)
+    def started(self, task_type: str, now: float) -> None:
+        """Count the start of what is not of the task queue."""
+        self.figures.started(task_type, now, None)
 
-    def finished(self, kind: str, state: TaskState, duration: float, now: float) -> None:
-        """Count an end and its duration (s)."""
-        self.counters[state.value] += 1
-        self.windows.add("finished", 1, now, task_type=kind)
-        self.windows.add(_WORDS[STATE_CLASS[state]], 1, now, task_type=kind)
-        histogram = self.durations.get(kind)
-        if histogram is None:
-            histogram = self.durations[kind] = Histogram()
-        histogram.add(max(duration, 0.0))
+    def finished(self, task_type: str, state: TaskState, duration: float, now: float, *, msg: str) -> None:
+        """Count the end of what is not of the task queue, with its duration (s)."""
+        self.figures.ended(task_type, state, now, latency_s=None, duration_s=duration)
+        if STATE_CLASS[state] is StateClass.FAILURE:
+            self.figures.error(task_type, error_kind(msg) or state.value, now)
+
+    def listen(self, events: Sequence[JournalEvent]) -> None:
+        """Count what is submitted to the plan queue, and functions and scripts of the environment."""
+        for event in events:
+            match event.type:
+                case "queue_item_added" if "origin_uid" not in event.data:
+                    number = 1
+                case "queue_items_added":
+                    number = int(str(event.data.get("count", 1)))
+                case "task_started" if "item_type" in event.data:  # of the environment
+                    number = 1
+                case _:
+                    continue
+            self.figures.count("submitted", "", event.time, number)
 
     def learn(self, history: Iterable[tuple[int, str, str | None]]) -> None:
         """Learn from entries of the history how long plans take.
@@ -67,3 +72,8 @@ class Statistics:
             result = json.loads(text) if text else {}
             if result.get("exit_status") == ExitStatus.COMPLETED:
                 self.estimator.add(json.loads(body), result["time_stop"] - result["time_start"])
+
+
+def error_kind(text: str) -> str:
+    """Return what errors of one kind have in common: the first line of their text that says something."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")

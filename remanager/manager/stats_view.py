@@ -1,23 +1,60 @@
-"""What ``stats`` and ``queue_status`` answer."""
+"""What ``stats`` answers."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from remanager.model.states import ManagerState
+from remanager.engine.histogram import Histogram
+from remanager.engine.task_queue.card import Stage
+from remanager.engine.task_queue.scopes import Scope
+from remanager.engine.task_queue.type_figures import COUNTERS, MAX_TYPES, Durations
+from remanager.engine.windows import SLOT_S, SLOTS
+from remanager.manager.queue_view import QUEUED, Depths
+from remanager.manager.task_queue.worker_process import PoolWorkerState
+from remanager.model.errors import NotFound
+from remanager.model.selector import ALL
+from remanager.model.states import STATE_CLASS, ItemType, StateClass, TaskState, is_terminal
+from remanager.store.reads import Reads
+from remanager.store.task_figures import PriorityDepth, TypeCount
 
 if TYPE_CHECKING:
     from remanager.manager.manager import Manager
 
-SECTIONS = ("summary", "queue", "rates", "types", "workers", "counters")
+SECTIONS = ("summary", "queue", "rates", "types", "io", "workers", "counters")
 RATES = {"1m": 60.0, "5m": 300.0, "20m": 1200.0}
-SLOTS = ("started", "finished", "succeeded", "failed", "cancelled")
+IO_KINDS = ("disk_read", "disk_write", "net_rx", "net_tx")
+
+SILENT_S = 10.0
+"""A worker that gave no sign of life for so long is worth a word, s."""
+
+NEARLY_FULL = 0.9
+"""Part of the active tasks that the settings allow from which on this is worth a word."""
+
+_ACTIVE = [state for state in TaskState if STATE_CLASS[state] is StateClass.ACTIVE]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What one snapshot of the store says.
+
+    Attributes
+    ----------
+    by_type : list of TypeCount
+        All tasks by type and state.
+    by_priority : list of PriorityDepth
+        Queued tasks of the task queue.
+    """
+
+    by_type: list[TypeCount]
+    by_priority: list[PriorityDepth]
+    depths: Depths
 
 
 class StatsView:
-    """Makes the answers from the manager's state; nothing is counted here.
+    """Makes the answer from the figures and one snapshot of the store; nothing is counted here.
 
     Parameters
     ----------
@@ -28,120 +65,204 @@ class StatsView:
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
 
-    def queue_status(self) -> dict[str, object]:
-        """Return depths: of the plan queue, of everything, and by lane."""
-        manager = self._manager
-        state, items = manager.state, manager.queue.items()
-        unacked = len(manager.tasks.running) + (state.running is not None)
-        lanes = Counter((str(i.get("user", "")), str(i.get("item_type", ""))) for i in items)
-        return {
-            "plan_queue": {
-                "items_in_queue": len(items),
-                "running_item_uid": state.running.uid if state.running else None,
-                "queue_mode": manager.queue.mode.as_dict(),
-                "queue_stop_pending": state.queue_stop_pending,
-                "autostart": state.autostart,
-                "manager_state": state.manager_state.value,
-                "plan_queue_uid": state.plan_queue_uid,
-            },
-            "queued": len(items),
-            "ready": len(items) if self._queue_runs() else 0,
-            "delayed": 0,
-            "unacked": unacked,
-            "total": len(items) + unacked,
-            "users_count": len({user for user, _ in lanes}),
-            "lanes": [
-                {"lane": f"{user}/{kind}", "user": user, "domain": None, "task_type": kind, "queued": n}
-                for (user, kind), n in sorted(lanes.items())
-            ],
-        }
+    async def stats(
+        self, sections: Collection[str] | None = None, worker_uid: str | None = None
+    ) -> dict[str, object]:
+        """Return the sections that are asked for, by default all; ``workers`` can be of a single one.
 
-    def stats(self, sections: Collection[str] | None) -> dict[str, object]:
-        """Return the sections that are asked for, by default all."""
+        Raises
+        ------
+        NotFound
+            There is no such worker.
+        """
         manager = self._manager
+        stored: _Stored | None = None
+        if sections is None or {"summary", "queue", "types"} & set(sections):
+            await manager.ledger.flush()
+            stored = await manager.store.read_heavy(lambda reads: self._read(reads, manager.clock()))
         now = manager.clock()
-        makers = {
-            "summary": self._summary,
-            "queue": self._queue,
-            "rates": self._rates,
-            "types": self._types,
-            "workers": self._workers,
-            "counters": self._counters,
-        }
-        parts: dict[str, object] = {n: makers[n](now) for n in SECTIONS if sections is None or n in sections}
+        parts: dict[str, object] = {}
+        for name in SECTIONS:
+            if sections is not None and name not in sections:
+                continue
+            match name:
+                case "workers":
+                    parts[name] = self.workers(now, worker_uid)
+                case "rates":
+                    parts[name] = self._rates(now)
+                case "io":
+                    parts[name] = self._io()
+                case "counters":
+                    parts[name] = self.counters(now)
+                case _:
+                    assert stored is not None
+                    make = {"summary": self._summary, "queue": self._queue, "types": self._types}[name]
+                    parts[name] = make(stored, now)
         return {
             "time": now,
             "time_started": manager.statistics.time_started,
             "role": "leader",
             "manager_uid": manager.uid,
-            "health": self._health(),
-            "window": {"slots": 20, "slot_s": 60},
+            "health": self.health(now),
+            "window": {"slots": SLOTS, "slot_s": SLOT_S, "order": "oldest_first", "last_is_partial": True},
             **parts,
         }
 
-    def _queue_runs(self) -> bool:
-        return self._manager.state.manager_state in (
-            ManagerState.EXECUTING_QUEUE,
-            ManagerState.STARTING_QUEUE,
+    def _read(self, reads: Reads, now: float) -> _Stored:
+        rows = reads.figures.depths(ALL, (), now=now)
+        priorities = reads.figures.by_priority()
+        times = [p.oldest for p in priorities if p.oldest is not None]
+        plan = reads.figures.oldest_plan()
+        depths = self._manager.queue_view.depths(reads, rows, ALL, now)
+        oldest = min([*times, plan] if plan is not None else times, default=None)
+        return _Stored(
+            reads.figures.by_type(),
+            priorities,
+            Depths(depths.queued, depths.ready, depths.delayed, depths.unacked, oldest),
         )
 
-    def _health(self) -> dict[str, object]:
-        state, reasons = self._manager.state, []
+    # -------------------------------------------------------------------------------- sections
+
+    def health(self, now: float) -> dict[str, object]:
+        """Return how the manager is, and why, if not well: ``bad`` where work cannot go on."""
+        manager, queue = self._manager, self._manager.task_queue
+        state, pool = manager.state, manager.task_queue.pool
+        bad, degraded = [], []
+        if pool.start_error:
+            bad.append(pool.start_error)
+        active, most = len(queue.scheduler.cards), queue.options.max_active
+        if active >= most:
+            bad.append(f"the task queue is full: {active} tasks are active")
+        elif active >= NEARLY_FULL * most:
+            degraded.append(f"the task queue is nearly full: {active} of {most} tasks are active")
         if state.environment_error and not state.environment_exists:
-            reasons.append(f"the environment could not be opened: {state.environment_error}")
-        if state.worker is not None:
-            age = self._manager.clock() - state.worker.last_heartbeat
-            if age > 10.0:
-                reasons.append(f"the environment worker has been silent for {age:.0f} s")
-        return {"state": "degraded" if reasons else "ok", "reasons": reasons}
+            degraded.append(f"the environment could not be opened: {state.environment_error}")
+        if state.worker is not None and (age := now - state.worker.last_heartbeat) > SILENT_S:
+            degraded.append(f"the environment worker has been silent for {age:.0f} s")
+        for worker in pool.workers.values():
+            if (
+                worker.state is not PoolWorkerState.STARTING
+                and (age := now - worker.last_heartbeat) > SILENT_S
+            ):
+                degraded.append(f"a worker of the pool (pid {worker.pid}) has been silent for {age:.0f} s")
+        degraded += [f"the task module {name} could not be imported" for name in queue.functions.failures]
+        return {"state": "bad" if bad else "degraded" if degraded else "ok", "reasons": [*bad, *degraded]}
 
-    def _summary(self, _now: float) -> dict[str, object]:
-        manager = self._manager
-        live = Counter({"pending": manager.queue.size})
-        live["running"] = len(manager.tasks.running) + (manager.state.running is not None)
-        return {"live": dict(live), "retained": {"history": manager.queue.history_size}}
-
-    def _queue(self, _now: float) -> dict[str, object]:
-        status = self.queue_status()
+    def _summary(self, stored: _Stored, _now: float) -> dict[str, object]:
+        live: Counter[str] = Counter(dict.fromkeys((str(s) for s in _ACTIVE), 0))
+        ended: Counter[str] = Counter()
+        for row in stored.by_type:
+            (ended if is_terminal(row.state) else live)[row.state.value] += row.number
+        durations = self._manager.statistics.figures.durations()
         return {
-            "depth": status["queued"],
-            **{k: status[k] for k in ("ready", "delayed", "unacked", "total")},
+            "live": {**live, "total": live.total()},
+            "retained": {
+                **ended,
+                "total": ended.total(),
+                "history": self._manager.queue.history_size,
+            },
+            **durations_ms(durations),
+        }
+
+    def _queue(self, stored: _Stored, now: float) -> dict[str, object]:
+        figures = stored.depths.as_dict(now)
+        return {
+            "depth": figures.pop("queued"),
+            **figures,
+            "by_priority": [
+                {
+                    "priority": row.priority,
+                    "queued": row.queued,
+                    "oldest_age_s": None if row.oldest is None else max(now - row.oldest, 0.0),
+                }
+                for row in stored.by_priority
+            ],
+            "next_wakeup": self._manager.task_queue.scheduler.next_wakeup(now),
         }
 
     def _rates(self, now: float) -> dict[str, object]:
-        windows = self._manager.statistics.windows
+        figures = self._manager.statistics.figures
         rates: dict[str, object] = {}
         for name, seconds in RATES.items():
-            done, failed = (windows.rate(word, seconds, now) for word in ("succeeded", "failed"))
+            latency = figures.latency_s(seconds, now)
             rates[name] = {
-                "throughput_per_s": done,
-                "error_rate": failed / (done + failed) if done + failed else 0.0,
+                "throughput_per_s": figures.throughput_per_s(seconds, now),
+                "error_rate": figures.error_rate(seconds, now),
+                "latency_ms": None if latency is None else 1e3 * latency,
             }
         return rates
 
-    def _types(self, now: float) -> dict[str, object]:
-        windows = self._manager.statistics.windows
-        return {
-            kind: {
-                "enable": True,
-                "total_tasks_cnt": windows.total("started", task_type=kind),
-                "done_tasks_cnt": windows.total("finished", task_type=kind),
-                "total_err_cnt": windows.total("failed", task_type=kind),
-                "per_min": {slot: windows.slots(slot, now, task_type=kind) for slot in SLOTS},
-                "duration_ms": self._duration_ms(kind),
+    def _types(self, stored: _Stored, now: float) -> dict[str, object]:
+        figures, queue = self._manager.statistics.figures, self._manager.task_queue
+        counts: dict[str, Counter[TaskState]] = {}
+        plans: set[str] = set()
+        for row in stored.by_type:
+            counts.setdefault(row.name, Counter())[row.state] += row.number
+            if row.item_type in (ItemType.PLAN, ItemType.INSTRUCTION):
+                plans.add(row.name)
+        active = [name for name, states in counts.items() if any(not is_terminal(s) for s in states)]
+        names = sorted({*figures.task_types(), *active[:MAX_TYPES]})
+        finishing, resources = Counter[str](), dict[str, list[str]]()
+        for card in queue.scheduler.running.values():
+            finishing[card.spec.name] += card.stage is Stage.FINISHING
+            if card.spec.options.resource_lock:
+                resources.setdefault(card.spec.name, []).append(card.spec.options.resource_lock)
+        found: dict[str, object] = {}
+        for name in names:
+            states = counts.get(name, Counter())
+            done = sum(n for state, n in states.items() if is_terminal(state))
+            running = states[TaskState.RUNNING] + states[TaskState.WAITING_CHILDREN]
+            errors = figures.errors(name)
+            found[name] = {
+                "enable": self._is_enabled(name),
+                "preparing_cnt": sum(states[s] for s in QUEUED),
+                "ready_cnt": self._ready(name, states[TaskState.PENDING], name in plans),
+                "worker_doing_cnt": max(running - finishing[name], 0),
+                "finishing_cnt": finishing[name],
+                "resources": resources.get(name, []),
+                "total_tasks_cnt": states.total(),
+                "done_tasks_cnt": done,
+                "per_min": figures.per_minute(now, name),
+                "total_err_cnt": errors.total,
+                "err_stats": [asdict(kind) for kind in errors.list()],
+                **durations_ms(figures.durations(name)),
             }
-            for kind in windows.task_types()
-        }
+        return found
 
-    def _duration_ms(self, kind: str) -> dict[str, float | None]:
-        histogram = self._manager.statistics.durations.get(kind)
-        if histogram is None:
-            return {}
-        values = [histogram.average, *histogram.percentiles([50, 95, 99])]
-        names = ("avg", "p50", "p95", "p99")
-        return {n: None if v is None else 1e3 * v for n, v in zip(names, values, strict=True)}
+    def _is_enabled(self, name: str) -> bool:
+        switches = self._manager.task_queue.scheduler.dispatcher.switches
+        return not (switches.is_off(Scope.ALL) or switches.is_off(Scope.TASK_TYPE, name))
 
-    def _workers(self, now: float) -> list[dict[str, object]]:
+    def _ready(self, name: str, pending: int, is_plan: bool) -> int:
+        if is_plan:
+            return pending if self._manager.queue_view.plans_run() else 0
+        return max(pending - self._manager.task_queue.scheduler.dispatcher.delayed[name], 0)
+
+    def _io(self) -> dict[str, object]:
+        """Return bytes that the running tasks are expected to move, and have moved so far."""
+        queue = self._manager.task_queue
+        expected, actual = (Counter[str](dict.fromkeys(IO_KINDS, 0)) for _ in range(2))
+        for card in queue.scheduler.running.values():
+            expected.update(card.spec.options.expected_io)
+            actual.update(queue.progress.io_of(card.uid))
+        return {"expected": dict(expected), "actual": dict(actual)}
+
+    def workers(self, now: float, worker_uid: str | None = None) -> Sequence[dict[str, object]]:
+        """Return the worker processes: of the environment, and of the pool.
+
+        Raises
+        ------
+        NotFound
+            There is no such worker.
+        """
+        found = [*self._environment_worker(now), *self._manager.task_queue.pool.describe()]
+        if worker_uid is not None:
+            found = [worker for worker in found if worker["worker_uid"] == worker_uid]
+            if not found:
+                raise NotFound(f"There is no worker '{worker_uid}'")
+        return found
+
+    def _environment_worker(self, now: float) -> list[dict[str, object]]:
         state = self._manager.state
         if state.worker is None:
             return []
@@ -154,8 +275,40 @@ class StatsView:
                 "state": state.worker_state.environment_state if state.worker_state else None,
                 "running": [*running, *self._manager.tasks.running],
                 "heartbeat_age_s": now - state.worker.last_heartbeat,
+                "rss_bytes": state.worker.rss_bytes,
             }
         ]
 
-    def _counters(self, _now: float) -> dict[str, object]:
-        return {**self._manager.statistics.counters, **self._manager.transport_counters()}
+    def counters(self, now: float) -> dict[str, object]:
+        """Return what was counted since the start (and, apart, since ever), and what the sockets counted."""
+        self._manager.task_queue.figures.count_denials(now)
+        figures = self._manager.statistics.figures
+        zeros = dict.fromkeys(COUNTERS, 0)
+        return {
+            **zeros,
+            **figures.since_start,
+            **self._manager.transport_counters(),
+            "since_ever": {**zeros, **figures.since_ever},
+        }
+
+
+def durations_ms(durations: Durations) -> dict[str, dict[str, float | int | None]]:
+    """Return the distributions of times (ms)."""
+    return {
+        "latency_ms": _distribution(durations.latency),
+        "queue_wait_ms": _distribution(durations.queue_wait),
+        "duration_ms": _distribution(durations.duration),
+    }
+
+
+def _distribution(histogram: Histogram) -> dict[str, float | int | None]:
+    p50, p95, p99 = histogram.percentiles([50, 95, 99])
+    values = {
+        "avg": histogram.average,
+        "min": histogram.minimum,
+        "max": histogram.maximum,
+        "p50": p50,
+        "p95": p95,
+        "p99": p99,
+    }
+    return {"count": histogram.count, **{n: None if v is None else 1e3 * v for n, v in values.items()}}

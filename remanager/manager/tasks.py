@@ -41,6 +41,7 @@ class RunningTask:
 
     uid: str
     item_type: str
+    name: str
     body: str
     background: bool
     time_start: float
@@ -156,7 +157,8 @@ class TaskService:
         if not background and state.kernel_is_taken:
             raise Busy("Failed to start the task: IPython kernel (RE Worker) is busy.")
         uid, item_type, now = str(item["item_uid"]), str(item["item_type"]), self._clock()
-        task = RunningTask(uid, item_type, body, background, now)
+        name = column(item.get("name"))
+        task = RunningTask(uid, item_type, name, body, background, now)
         self.running[uid] = task
         self._starting.add(uid)
         if not background:
@@ -167,9 +169,9 @@ class TaskService:
         worker_uid = state.worker.uid if state.worker else None
         row = new_task(item, body, now, submission=submission(), background=background, worker_uid=worker_uid)
         batch.write(task_insert(row))
-        batch.event("task_started", uid, item_type=item_type, name=column(item.get("name")))
+        batch.event("task_started", uid, item_type=item_type, name=name)
         batch.after(lambda: self._starting.discard(uid))
-        self._statistics.started(item_type, now)
+        self._statistics.started(name, now)
         await self._ledger.commit(batch)
         try:
             await self._link.command(task.command)
@@ -255,7 +257,7 @@ class TaskService:
             )
         )
         batch.event("task_finished", task.uid, state=task_state.value, msg=msg[:200])
-        self._statistics.finished(task.item_type, task_state, stop - start, now)
+        self._statistics.finished(task.name, task_state, stop - start, now, msg=msg)
         del self.running[task.uid]
         # The status shows at once that a worker is gone; its tasks must not seem to run then.
         self._ending[task.uid] = task_state if task_state is TaskState.LOST else TaskState.RUNNING

@@ -13,6 +13,7 @@ from typing import Any
 from remanager.model.states import TaskState
 from remanager.store.records import EventRow, QueueEntryRow, Retention, TaskRow, WorkerRow
 from remanager.store.statements import query
+from remanager.store.task_figures import FigureReads
 from remanager.store.task_pages import TaskPages
 from remanager.store.task_reads import TaskReads
 
@@ -33,12 +34,15 @@ class Reads:
         Reads of the task queue.
     pages : TaskPages
         Lists and counts of tasks of all kinds.
+    figures : FigureReads
+        Numbers and ages of tasks.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.tasks = TaskReads(connection)
         self.pages = TaskPages(connection)
+        self.figures = FigureReads(connection)
 
     def queue(self) -> list[QueueEntryRow]:
         """Return the plan queue in order."""

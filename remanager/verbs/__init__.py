@@ -6,6 +6,7 @@ from importlib import import_module
 
 FAMILIES = (
     "status",
+    "figures",
     "plans_devices",
     "permissions",
     "queue",

@@ -31,7 +31,8 @@ COUNTERS = (
 )
 """What is counted since the start and since ever, beside the reasons for which a start was held back."""
 
-_LATENCY = "latency_us"  # a sum by minute
+_LATENCY = "latency_us"  # sum of the known times by minute
+_LATENCIES = "latencies"  # and their number
 
 _COUNTER_OF = {
     TaskState.FAILED: "failed",
@@ -170,12 +171,21 @@ class TypeFigures:
                 durations.queue_wait.add(queue_wait_s)
 
     def ended(
-        self, task_type: str, state: TaskState, now: float, *, latency_s: float, duration_s: float | None
+        self,
+        task_type: str,
+        state: TaskState,
+        now: float,
+        *,
+        latency_s: float | None,
+        duration_s: float | None,
     ) -> None:
-        """Count the end of a task; ``duration_s`` is None if it never ran."""
+        """Count the end of a task; ``duration_s`` is None if it never ran, either one if it is not known."""
         kind = STATE_CLASS[state]
         self.count("finished", task_type, now)
-        self._windows.add(_LATENCY, round(max(latency_s, 0.0) * 1e6), now, task_type=self._known(task_type))
+        if latency_s is not None:
+            known = self._known(task_type)
+            self._windows.add(_LATENCY, round(max(latency_s, 0.0) * 1e6), now, task_type=known)
+            self._windows.add(_LATENCIES, 1, now, task_type=known)
         if kind is StateClass.SUCCESS:
             self.count("completed", task_type, now)
             self.count("succeeded", task_type, now)
@@ -184,7 +194,8 @@ class TypeFigures:
         else:
             self._not_succeeded(task_type, state, now)
         for durations in self._both(task_type):
-            durations.latency.add(latency_s)
+            if latency_s is not None:
+                durations.latency.add(latency_s)
             if duration_s is not None:
                 durations.duration.add(duration_s)
 
@@ -219,7 +230,7 @@ class TypeFigures:
 
     def latency_s(self, seconds: float, now: float, task_type: str | None = None) -> float | None:
         """Return the mean time from submission to end of what ended lately; None if nothing did."""
-        ended = self._windows.rate("finished", seconds, now, task_type=task_type)
+        ended = self._windows.rate(_LATENCIES, seconds, now, task_type=task_type)
         total = self._windows.rate(_LATENCY, seconds, now, task_type=task_type)
         return total / ended / 1e6 if ended else None
 

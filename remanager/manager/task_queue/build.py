@@ -12,7 +12,9 @@ from remanager.manager.ledger import Ledger
 from remanager.manager.options import ManagerOptions
 from remanager.manager.ports import Clock, ProcessPort, ReadMemory, WorkerPort
 from remanager.manager.state import State
+from remanager.manager.statistics import Statistics
 from remanager.manager.task_queue.children import ChildDesk
+from remanager.manager.task_queue.figures import QueueFigures
 from remanager.manager.task_queue.pool import Pool
 from remanager.manager.task_queue.reports import PoolReports
 from remanager.manager.task_queue.service import TaskQueue
@@ -56,14 +58,16 @@ def make_task_queue(
     clock: Clock,
     background: Background,
     catalogue: Catalogue,
+    statistics: Statistics,
 ) -> TaskQueue:
     """Return the task queue; parameters as of :class:`remanager.manager.task_queue.service.TaskQueue`."""
-    settings = options.task_queue
+    settings, dispatcher = options.task_queue, Dispatcher()
     queue = TaskQueue(
         scheduler=TaskScheduler(
-            Dispatcher(), max_active=settings.max_active, rng=random.Random(), preempt_at=settings.preempt_at
+            dispatcher, max_active=settings.max_active, rng=random.Random(), preempt_at=settings.preempt_at
         ),
         pool=pool,
+        figures=QueueFigures(statistics.figures, dispatcher.limits),
         state=state,
         ledger=ledger,
         store=store,

@@ -106,6 +106,7 @@ class PoolReports:
         card = self._queue.scheduler.cards.get(message.task_uid)
         if card is not None and worker.held.get(message.task_uid) == message.lease_epoch:
             self._queue.progress.report(card, message.lease_epoch, message.time, message.report)
+            self._queue.figures.report(card, message.report, self._clock())
 
     def on_child(self, worker: PoolWorker, message: SubmitChild) -> None:
         """Submit a child of a running task."""

@@ -101,6 +101,7 @@ def restore(queue: TaskQueue, store: Store, workers: Iterable[WorkerRow], now: f
     if isinstance(text := settings.get(LIMITS), str):
         dispatcher.limits.load(text, now)
     cards = [card_of(record, tags) for record, tags in reads.active(bodies=True)]
+    queue.figures.take_up(cards)
     if len(cards) > KEPT_BODIES:
         queue.drop_bodies(cards)
     needed = _prerequisites(cards)

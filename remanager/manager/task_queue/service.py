@@ -18,6 +18,7 @@ from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock
 from remanager.manager.state import State, change_uid
 from remanager.manager.task_queue import rows
+from remanager.manager.task_queue.figures import QueueFigures
 from remanager.manager.task_queue.functions import Functions
 from remanager.manager.task_queue.options import TaskQueueOptions
 from remanager.manager.task_queue.pace import Pace
@@ -66,6 +67,8 @@ class TaskQueue:
         Decides.
     pool : Pool
         Runs.
+    figures : QueueFigures
+        Count.
     state, ledger, store, clock, background
         As elsewhere in this room.
     options : TaskQueueOptions
@@ -96,6 +99,7 @@ class TaskQueue:
         *,
         scheduler: TaskScheduler,
         pool: Pool,
+        figures: QueueFigures,
         state: State,
         ledger: Ledger,
         store: Store,
@@ -111,10 +115,11 @@ class TaskQueue:
         self.functions_known = asyncio.Event()
         self.specs = SpecMaker(self.functions)
         self.waiters = Waiters()
-        self.progress = ProgressBoard(lambda _name: self.pace.mean_s)
+        self.figures = figures
+        self.progress = ProgressBoard(figures.expected_s)
         self.pace = Pace()
         self.ending: dict[str, Ended] = {}
-        self.observers: list[OnChanges] = []
+        self.observers: list[OnChanges] = [figures.observe]
         self.recorders: list[Recorder] = []
         self._state = state
         self._ledger = ledger

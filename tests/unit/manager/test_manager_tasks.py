@@ -78,7 +78,7 @@ async def test_script_and_update(rig: Rig) -> None:
     await worker.end_task(uid)
     await rig.settle()
     types = (await rig.ok("stats", sections=["types"]))["types"]
-    for kind in ("script", "update"):
+    for kind in ("script_upload", "environment_update"):
         assert types[kind]["total_tasks_cnt"] == types[kind]["done_tasks_cnt"] == 1
 
 

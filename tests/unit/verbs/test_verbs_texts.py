@@ -310,14 +310,15 @@ async def test_stats_and_queue_status(rig: Rig) -> None:
     status = await rig.ok("queue_status")
     assert (status["queued"], status["unacked"], status["total"], status["users_count"]) == (1, 2, 3, 1)
     assert status["plan_queue"]["items_in_queue"] == 1
-    assert status["lanes"][0]["lane"] == "Jo/plan"
+    assert {lane["lane"] for lane in status["lanes"]} == {"Jo//scan", "Jo//count", "Jo//f"}
     await worker.finish(exit_status="failed")
     await rig.settle()
     stats = await rig.ok("stats")
     assert stats["health"] == {"state": "ok", "reasons": []}
-    assert stats["types"]["plan"]["total_err_cnt"] == 1
-    assert len(stats["types"]["plan"]["per_min"]["failed"]) == 20
-    assert stats["summary"]["live"] == {"pending": 2, "running": 1}
+    assert stats["types"]["scan"]["total_err_cnt"] == 1
+    assert len(stats["types"]["scan"]["per_min"]["failed"]) == 20
+    live = {name: number for name, number in stats["summary"]["live"].items() if number}
+    assert live == {"pending": 2, "running": 1, "total": 3}
     assert stats["workers"][0]["worker_uid"] == worker.uid
     assert stats["counters"]["dispatched"] == 2
     rig.now += 60.0
