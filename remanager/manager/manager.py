@@ -40,6 +40,7 @@ from remanager.manager.stats_view import StatsView
 from remanager.manager.status import StatusBoard
 from remanager.manager.status_view import StatusView
 from remanager.manager.task_queue.build import make_pool, make_task_queue
+from remanager.manager.task_queue.controls import Controls
 from remanager.manager.task_queue.questions import TaskQuestions
 from remanager.manager.task_queue.service import TaskQueue
 from remanager.manager.tasks import TaskService
@@ -70,14 +71,12 @@ from remanager.model.link import (
 )
 from remanager.model.pool_messages import Drain, PoolHello
 from remanager.model.states import EnvironmentState, ExitStatus, ManagerState
-from remanager.store.records import Retention
 from remanager.store.store import Store
 from remanager.store.writes import worker_acked
 from remanager.wire.codec import CachedReply
 
 logger = logging.getLogger(__name__)
 
-PURGE_PERIOD_S = 30.0
 LEARNED_PLANS = 200
 """Entries of the history from which durations of plans are learned at the start."""
 
@@ -163,6 +162,7 @@ class Manager:
         self.queue_view = QueueView(self)
         self.stored_flags = {k: bool(settings.get(k)) for k in (AUTOSTART, STOP_PENDING)}
         self.stored_settings = settings
+        self.controls = Controls(self)
         self.greeted = asyncio.Event()
         self.started = asyncio.Event()
         self._events: asyncio.Queue[tuple[WorkerRecord, Event | WorkerExit]] = asyncio.Queue()
@@ -233,7 +233,7 @@ class Manager:
     def run_background(self) -> None:
         """Start the loops of the manager."""
         self.background.spawn(self._consume_events(), "worker events")
-        self.background.spawn(self._purge(), "retention")
+        self.controls.start()
         self.task_queue.start()
 
     def request_stop(self) -> None:
@@ -256,13 +256,6 @@ class Manager:
         batch.event("manager_stopped")
         await self.ledger.commit(batch)
         await self.background.close()
-
-    async def _purge(self) -> None:
-        # Records go with their results: then the answer is ``not_found``.
-        retention = Retention(records_s=self.options.retention_s)
-        while True:
-            await asyncio.sleep(PURGE_PERIOD_S)
-            await self.store.purge(self.clock(), retention)
 
     # -------------------------------------------------------------------------------- small questions
 

@@ -17,6 +17,8 @@ FAMILIES = (
     "tasks",
     "task_submission",
     "task_questions",
+    "task_steering",
+    "limits",
     "lock",
     "streams",
     "control",

@@ -193,6 +193,14 @@ class Dispatcher:
             return f"resource_lock:{lock}"
         return "slot"
 
+    def ready_by_group(self) -> dict[str, int]:
+        """Return how many tasks wait for a slot, by group; those of scopes that are switched off do not."""
+        found: dict[str, int] = {}
+        for lane in self._lanes.values():
+            if not self.switches.any_of(lane.scopes):
+                found[lane.key.group] = found.get(lane.key.group, 0) + lane.size
+        return found
+
     def effective_priority(self, card: Card, now: float) -> int:
         """Return the priority of a task with what it has gained by waiting."""
         return self._aging.effective(card, now) if self._aging else card.priority

@@ -53,6 +53,8 @@ def cancel(
         if kill_after_s is not None:
             options = replace(card.spec.options, kill_after_s=kill_after_s)
             card.spec = replace(card.spec, options=options)
+            if card.cancel_state in FINAL_STOPS:  # it is being stopped: now with other patience
+                board.timers.set((card.uid, Alarm.KILL), now + kill_after_s)
         if not cascade:
             abandon_children(board, card)
         stopped = stop(board, card, TaskState.CANCELLED, reason, now)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from remanager.model.pool_worker_config import PoolWorkerConfig
+from remanager.model.states import StateClass
+from remanager.store.records import Keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,10 @@ class TaskQueueOptions:
         Most tasks that have not ended.
     preempt_at : int or None
         A task of this or a higher priority (a lower number) may interrupt others; None: none may.
+    retention : mapping
+        How long the ended tasks of a class are kept, where it is not as long as their results.
+    archive : Path or None
+        Directory in which tasks are written down before they are deleted; None: they are not.
     """
 
     modules: tuple[str, ...] = ()
@@ -42,6 +50,8 @@ class TaskQueueOptions:
     lease_s: float = 15.0
     max_active: int = 200_000
     preempt_at: int | None = None
+    retention: Mapping[StateClass, Keep] = field(default_factory=dict)
+    archive: Path | None = None
 
     def worker_config(self, link_address: str, console_address: str) -> PoolWorkerConfig:
         """Return the settings of a worker; its uid is filled in when it starts."""

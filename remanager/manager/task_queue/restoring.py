@@ -10,6 +10,7 @@ from remanager.engine.task_queue.changes import Outcome, OutcomeKind
 from remanager.manager.task_queue.functions import SETTING as FUNCTIONS
 from remanager.manager.task_queue.pool import KIND
 from remanager.manager.task_queue.service import KEPT_BODIES, TaskQueue
+from remanager.manager.task_queue.switch_record import SWITCHES, TIMED_HOLDS
 from remanager.model.states import TaskState
 from remanager.model.task_spec import TaskOptions, TaskSpec
 from remanager.store.records import WorkerRow
@@ -17,7 +18,6 @@ from remanager.store.store import Store
 from remanager.store.task_reads import Tags
 from remanager.store.task_rows import TaskRecord
 
-SWITCHES = "task_switches"
 LIMITS = "task_limits"
 GONE = "The worker process was gone when the manager came back"
 
@@ -98,9 +98,13 @@ def restore(queue: TaskQueue, store: Store, workers: Iterable[WorkerRow], now: f
     dispatcher = queue.scheduler.dispatcher
     if isinstance(text := settings.get(SWITCHES), str):
         dispatcher.switches.load(text)
+        queue.switch_record.adopt()
     if isinstance(text := settings.get(LIMITS), str):
         dispatcher.limits.load(text, now)
     cards = [card_of(record, tags) for record, tags in reads.active(bodies=True)]
+    if isinstance(held := settings.get(TIMED_HOLDS), dict):
+        for card in cards:
+            card.paused_until = held.get(card.uid)
     queue.figures.take_up(cards)
     if len(cards) > KEPT_BODIES:
         queue.drop_bodies(cards)

@@ -10,8 +10,8 @@ from remanager.engine.task_queue.changes import Changes, Ended, Transition
 from remanager.manager.ledger import Batch
 from remanager.manager.task_queue.progress_board import ProgressBoard
 from remanager.model.states import STATE_CLASS, StateClass, TaskState, is_terminal
-from remanager.model.task_spec import DEFAULT_OPTIONS
-from remanager.store.task_rows import TaskEnd, TaskInsert, TaskUpdate, log_line
+from remanager.model.task_spec import DEFAULT_OPTIONS, TaskSpec
+from remanager.store.task_rows import TaskEdit, TaskEnd, TaskInsert, TaskUpdate, log_line
 from remanager.store.task_writes import tasks_end, tasks_insert, tasks_update
 
 
@@ -44,6 +44,22 @@ def write(batch: Batch, changes: Changes, retention_s: float, progress: Progress
         )
     for change in changes.transitions:
         _event(batch, change, cards.get(change.task_uid))
+
+
+def edit(card: Card) -> TaskEdit:
+    """Return what a person may change of an active task, as it is now."""
+    spec = card.spec
+    return {
+        "task_uid": card.uid,
+        "task_group": spec.group,
+        "label": spec.label,
+        "options": _options(spec),
+        "time_updated": card.time_updated,
+    }
+
+
+def _options(spec: TaskSpec) -> str | None:
+    return None if spec.options is DEFAULT_OPTIONS else spec.options.to_json()
 
 
 def _logs(transitions: Iterable[Transition]) -> tuple[dict[str, str], dict[str, str]]:
@@ -125,7 +141,7 @@ def _insert(card: Card, logs: Mapping[str, str], reasons: Mapping[str, str]) -> 
         "state_reason": reasons.get(uid, ""),
         "tags": spec.tags,
         "depends_on": spec.depends_on,
-        "options": None if spec.options is DEFAULT_OPTIONS else spec.options.to_json(),
+        "options": _options(spec),
         "properties": None,
         "log": logs.get(uid, ""),
         "body": spec.body,

@@ -25,6 +25,7 @@ from remanager.manager.task_queue.pace import Pace
 from remanager.manager.task_queue.pool import Pool
 from remanager.manager.task_queue.progress_board import ProgressBoard
 from remanager.manager.task_queue.submission import SpecMaker
+from remanager.manager.task_queue.switch_record import SwitchRecord
 from remanager.manager.task_queue.waiters import Waiters
 from remanager.model.errors import Busy
 from remanager.model.pool_messages import CancelTask
@@ -121,6 +122,7 @@ class TaskQueue:
         self.ending: dict[str, Ended] = {}
         self.observers: list[OnChanges] = [figures.observe]
         self.recorders: list[Recorder] = []
+        self.switch_record = SwitchRecord(scheduler.dispatcher.switches)
         self._state = state
         self._ledger = ledger
         self._store = store
@@ -263,6 +265,8 @@ class TaskQueue:
         """Start what can start, and add everything that changed to a transaction."""
         now = self._clock()
         self.scheduler.dispatch(now, self._free())
+        if self.switch_record.write(batch):
+            batch.after(self._switched)
         self._collect(batch, now)
         self._want_workers(now)
         self.arm()
@@ -285,6 +289,10 @@ class TaskQueue:
         for observe in self.observers:
             observe(changes, now)
         batch.after(lambda: self._act(changes))
+
+    def _switched(self) -> None:
+        self._state.task_list_uid = change_uid()
+        self._ledger.touch()
 
     def _act(self, changes: Changes) -> None:
         """Do what follows, now that the changes are on disk."""

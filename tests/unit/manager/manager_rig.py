@@ -73,7 +73,7 @@ def plan_description(name: str) -> dict[str, Any]:
 PLANS = {name: plan_description(name) for name in ("count", "scan")}
 FUNCTIONS: dict[str, dict[str, Any]] = {"work": {}, "other": {}}
 """Functions of the task modules and the default options of their tasks; all take any arguments."""
-TASK_QUEUE = TaskQueueOptions(modules=("jobs",))
+TASK_QUEUE = TaskQueueOptions(modules=("jobs",), workers=1)
 DEVICES = {"det": {"classname": "Det", "is_readable": True, "is_movable": False, "is_flyable": False}}
 
 
@@ -107,9 +107,9 @@ class Gate:
         self._held.append((list(writes), list(events), held))
         return held
 
-    async def purge(self, *args: Any) -> int:
+    async def purge(self, *args: Any, **kwargs: Any) -> int:
         """Purge, and say so."""
-        rounds = await self._store.purge(*args)
+        rounds = await self._store.purge(*args, **kwargs)
         self._activity()
         return rounds
 

@@ -244,7 +244,7 @@ async def test_loop_of_retention_purges(rig: Rig, monkeypatch: pytest.MonkeyPatc
     uid = await rig.add()
     await rig.ok("queue_clear")
     assert await state(rig, uid) == "cancelled"
-    monkeypatch.setattr("remanager.manager.manager.PURGE_PERIOD_S", 0.0)
+    monkeypatch.setattr("remanager.manager.task_queue.keeping.PERIOD_S", 0.0)
     rig.now += 1000.0
     await rig.restart()
     await rig.until(lambda: rig.gate.reads.task_states([uid]) == {})

@@ -1,0 +1,41 @@
+"""What steers the task queue, put together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from remanager.manager.task_queue.cancelling import Canceller
+from remanager.manager.task_queue.holding import Holds
+from remanager.manager.task_queue.keeping import Keeper
+from remanager.manager.task_queue.limiting import LimitDesk
+from remanager.manager.task_queue.retrying import Edits, Retries
+
+if TYPE_CHECKING:
+    from remanager.manager.manager import Manager
+
+
+class Controls:
+    """The services behind the methods that steer tasks.
+
+    Parameters
+    ----------
+    manager : Manager
+        Whose parts they work on.
+    """
+
+    def __init__(self, manager: Manager) -> None:
+        queue, state, ledger, clock = manager.task_queue, manager.state, manager.ledger, manager.clock
+        store, questions = manager.store, manager.questions
+        self.canceller = Canceller(
+            queue, manager.queue, manager.tasks, questions, state=state, ledger=ledger, clock=clock
+        )
+        self.holds = Holds(queue, manager.tasks, ledger, clock)
+        self.retries = Retries(queue, questions, manager.catalogue, store=store, ledger=ledger, clock=clock)
+        self.edits = Edits(queue, store, ledger, clock)
+        self.limits = LimitDesk(queue, state, ledger, clock)
+        self.keeper = Keeper(manager.options, store, state, ledger, clock)
+        self._background = manager.background
+
+    def start(self) -> None:
+        """Begin with what goes on by itself."""
+        self._background.spawn(self.keeper.run(), "retention")
