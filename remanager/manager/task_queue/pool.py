@@ -343,7 +343,8 @@ class Pool:
 
     def _on_hello(self, worker: PoolWorker, hello: PoolHello) -> None:
         worker.connected = True
-        worker.named = {uid: epoch for uid, epoch, _began in hello.held}
+        named = {uid: epoch for uid, epoch, _began in hello.held}
+        worker.unnamed = {uid: epoch for uid, epoch in worker.held.items() if named.get(uid) != epoch}
         worker.reconcile_seq = hello.last_seq
         self.send(worker, Welcome(self._manager_uid, worker.acked_seq, {}))
         if worker.draining:
@@ -356,8 +357,8 @@ class Pool:
         if worker.reconcile_seq is None or worker.handled_seq < worker.reconcile_seq:
             return
         worker.reconcile_seq = None
-        missing = [uid for uid, epoch in worker.held.items() if worker.named.get(uid) != epoch]
-        worker.named = {}
+        missing = [uid for uid, epoch in worker.unnamed.items() if worker.held.get(uid) == epoch]
+        worker.unnamed = {}
         if missing:
             batch = self._ledger.batch()
             self.owner.on_never_reached(worker, batch, missing)

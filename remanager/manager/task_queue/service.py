@@ -7,7 +7,7 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from operator import attrgetter
+from operator import itemgetter
 
 from remanager.engine.task_queue.card import Card
 from remanager.engine.task_queue.changes import Changes, Ended, Interrupt, InterruptKind
@@ -54,6 +54,9 @@ KEPT_BODIES = 20_000
 """With more active tasks than this, their items are read from the store when they start."""
 
 _ENDS = ("plan_finished", "task_finished")
+
+_Start = tuple[str, int, Card]
+"""UID of the worker, lease epoch and task of a hand-over."""
 
 OnChanges = Callable[[Changes, float], None]
 Recorder = Callable[[Batch, Changes, float], None]
@@ -278,9 +281,11 @@ class TaskQueue:
         rows.write(batch, changes, self._retention_s, self.progress)
         for ended in changes.ended:
             self.ending[ended.card.uid] = ended
+        starts: list[_Start] = []
         for card in changes.starts:
             assert card.worker_uid is not None
             self.pool.workers[card.worker_uid].held[card.uid] = card.lease_epoch
+            starts.append((card.worker_uid, card.lease_epoch, card))
             if card.attempt == 1 and card.lease_epoch > 1 and not card.finishing:
                 batch.write(checkpoint_put(card.uid, card.lease_epoch, None))  # that of an earlier run
         self.progress.finish(changes)
@@ -288,14 +293,17 @@ class TaskQueue:
             record(batch, changes, now)
         for observe in self.observers:
             observe(changes, now)
-        batch.after(lambda: self._act(changes))
+        batch.after(lambda: self._act(changes, starts))
 
     def _switched(self) -> None:
         self._state.task_list_uid = change_uid()
         self._ledger.touch()
 
-    def _act(self, changes: Changes) -> None:
-        """Do what follows, now that the changes are on disk."""
+    def _act(self, changes: Changes, starts: list[_Start]) -> None:
+        """Do what follows, now that the changes are on disk.
+
+        The cards may have changed since: ``starts`` says what was decided.
+        """
         for ended in changes.ended:
             uid = ended.card.uid
             self.ending.pop(uid, None)
@@ -306,27 +314,25 @@ class TaskQueue:
         self._ledger.touch()
         if len(self.scheduler.cards) > KEPT_BODIES:
             self.drop_bodies(changes.inserted)
-        for worker_uid, cards in itertools.groupby(changes.starts, attrgetter("worker_uid")):
-            self._hand_over(str(worker_uid), list(cards))
+        for worker_uid, started in itertools.groupby(starts, itemgetter(0)):
+            self._hand_over(worker_uid, started)
         for interrupt in changes.interrupts:
             self._interrupt(interrupt)
 
-    def _hand_over(self, worker_uid: str, cards: list[Card]) -> None:
+    def _hand_over(self, worker_uid: str, starts: Iterable[_Start]) -> None:
         worker = self.pool.workers.get(worker_uid)
         if worker is None:  # it has ended meanwhile, and what it held was taken back
             return
         tasks, reads = [], self._store.reads.tasks
-        for card in cards:
-            if worker.held.get(card.uid) != card.lease_epoch:
+        for _, epoch, card in starts:
+            if worker.held.get(card.uid) != epoch:
                 continue
             options = card.spec.options
             again = card.attempt > 1 or card.finishing
             checkpoint = reads.checkpoints([card.uid]).get(card.uid) if again else None
             body = card.spec.body or reads.bodies([card.uid])[card.uid]
             finishing = card.finishing
-            tasks.append(
-                [card.uid, card.lease_epoch, card.attempt, body, options.timeout_s, checkpoint, finishing]
-            )
+            tasks.append([card.uid, epoch, card.attempt, body, options.timeout_s, checkpoint, finishing])
         if tasks:
             self.pool.hand_over(worker, tasks)
 

@@ -32,10 +32,10 @@ class PoolWorker:
     acked_seq, handled_seq : int
         Its events up to these are on disk, and have been handled.
     reconcile_seq : int or None
-        After a greeting: once its events up to this one have been handled, a held task that it did not name
-        never reached it.
-    named : dict
-        Lease epoch by UID of the tasks that its last greeting named.
+        After a greeting: once its events up to this one have been handled, those tasks that it did not name
+        and that it still holds never reached it.
+    unnamed : dict
+        Lease epoch by UID of the tasks that it held and did not name in its last greeting.
     serials : dict
         Running number of each of them, in the order in which it was sent.
     killed_because : str
@@ -55,7 +55,7 @@ class PoolWorker:
     acked_seq: int = 0
     handled_seq: int = 0
     reconcile_seq: int | None = None
-    named: dict[str, int] = field(default_factory=dict)
+    unnamed: dict[str, int] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
     began: dict[str, float] = field(default_factory=dict)
     tasks_done: int = 0
