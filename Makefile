@@ -3,13 +3,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test lint unit bench bench-peer conformance differential reference clean
+.PHONY: help venv demo test lint unit kill-suite bench bench-peer conformance differential reference clean
 
 help:
 	@echo "make demo         run about ten plans on a simulated instrument"
 	@echo "make test         everything that continuous integration runs"
 	@echo "make lint         the checks of make test without the tests"
 	@echo "make unit         the fast tests only"
+	@echo "make kill-suite   kill processes at random while 2000 tasks run, 50 times"
 	@echo "make bench        benchmarks of this daemon, about 3 minutes"
 	@echo "make bench-peer   the same beside bluesky-queueserver, about 15 minutes"
 	@echo "make conformance  the test suites of bluesky-queueserver, against this daemon"
@@ -41,6 +42,11 @@ test: lint
 
 unit: $(STAMP)
 	$(BIN)/pytest tests/unit
+
+# KILL_SEED: another one kills at other moments.
+KILL_SEED ?= 1
+kill-suite: $(STAMP)
+	KILL_TASKS=2000 KILL_ROUNDS=50 KILL_SEED=$(KILL_SEED) $(BIN)/pytest tests/system/test_task_queue_kill.py
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/compare.py --json build/bench.json
