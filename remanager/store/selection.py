@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from remanager.model.selector import Location, Selector, TimeRange
 from remanager.model.states import STATE_CLASS, StateClass, TaskState
 
 ACTIVE = frozenset(state for state in TaskState if STATE_CLASS[state] is StateClass.ACTIVE)
-ENDED = frozenset(TaskState) - ACTIVE
+EVERY_STATE = frozenset(TaskState)
+ENDED = EVERY_STATE - ACTIVE
 _QUEUED = frozenset({TaskState.PENDING, TaskState.BLOCKED, TaskState.PAUSED})
 
 WAITING_PART = "time_stop IS NULL AND task_number IS NOT NULL"
@@ -73,8 +74,8 @@ class Conditions:
         Values of the columns of :data:`INDEX_OF` that are asked for; each value has an index entry.
     later : str or None
         Condition of a time to wait for that lies in the future, where the selector asks for what is ready.
-    created_after : bool
-        Only tasks created after some time are asked for.
+    created_after, finished_within : bool
+        Only tasks created or ended after some time are asked for: an index has these.
     """
 
     states: frozenset[TaskState]
@@ -84,6 +85,7 @@ class Conditions:
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     later: str | None = None
     created_after: bool = False
+    finished_within: bool = False
     params: dict[str, object] = field(default_factory=dict)
 
     @property
@@ -116,11 +118,11 @@ class Conditions:
     @property
     def is_all(self) -> bool:
         """Tell whether every task is asked for."""
-        return self.states == frozenset(TaskState) and not self.all_terms()
+        return self.states == EVERY_STATE and not self.all_terms()
 
-    def only(self, part: frozenset[TaskState]) -> Conditions:
-        """Return the same with the states of a part alone; parameters are shared."""
-        return replace(self, states=self.states & part)
+    def any_state(self, part: frozenset[TaskState] = EVERY_STATE) -> str:
+        """Return the condition on the state within a part; where all are wanted it needs no row."""
+        return "true" if self.states >= part else self.state_in(part)
 
     def all_terms(self) -> list[str]:
         """Return all conditions but that on the state."""
@@ -147,6 +149,7 @@ def conditions(selector: Selector, now: float) -> Conditions:
         {"time_created": selector.created, "time_start": selector.started, "time_stop": selector.finished},
     )
     made.created_after = selector.created.after is not None
+    made.finished_within = selector.finished.after is not None
     if selector.pause_reason:
         among = made.among("value", selector.pause_reason)
         made.others.append(f"EXISTS (SELECT 1 FROM json_each(pause_reasons) WHERE {among})")
@@ -222,7 +225,7 @@ def sources(made: Conditions, column: str | None) -> list[Source]:
         state does.
     """
     if made.few is not None:
-        return [Source("NOT INDEXED", made.state_in(frozenset(TaskState)))]
+        return [Source("NOT INDEXED", made.any_state())]
     found = []
     active, ended = made.states & ACTIVE, made.states & ENDED
     if active:
@@ -243,15 +246,10 @@ def sources(made: Conditions, column: str | None) -> list[Source]:
         index = f"INDEXED BY {INDEX_OF[column]}"
         some = f" AND {column} <> ''" if column in {"domain", "task_group"} else ""
         if active:
-            found.append(Source(index, f"{WAITING_PART}{some} AND {any_state(made, ACTIVE)}"))
+            found.append(Source(index, f"{WAITING_PART}{some} AND {made.any_state(ACTIVE)}"))
         if ended:
-            found.append(Source(index, f"time_stop IS NOT NULL{some} AND {any_state(made, ENDED)}"))
+            found.append(Source(index, f"time_stop IS NOT NULL{some} AND {made.any_state(ENDED)}"))
     return found
-
-
-def any_state(made: Conditions, part: frozenset[TaskState]) -> str:
-    """Return the condition on the state within a part; where all are wanted, rows need not be read for it."""
-    return "true" if made.states >= part else made.state_in(part)
 
 
 def _storable(value: str) -> bool:

@@ -14,22 +14,15 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import islice
 from operator import itemgetter
 
 from remanager.model.errors import InvalidParams
 from remanager.model.selector import Selector
 from remanager.model.states import STATE_CLASS, TaskState
-from remanager.store import selection
-from remanager.store.selection import ACTIVE, ENDED, INDEX_OF, Conditions, Source
-
-SORTED_AT_MOST = 10_000
-"""With more tasks a page comes from an index that has their order."""
-
-_MANY_VALUES = 20
-_NUMBER = "COALESCE(task_number, id - 1099511627776)"
-"""Place in the order of dispatch among equal priorities; what is not of the task queue comes first."""
+from remanager.store import page_plan, selection
+from remanager.store.page_plan import Order, Sizes
+from remanager.store.selection import ACTIVE, ENDED, EVERY_STATE, Conditions, Source
 
 TALLY_GROUPS = {
     "state": "state",
@@ -45,16 +38,10 @@ TALLY_GROUPS = {
 OTHER_GROUPS = {"job_uid": "job_uid", "worker_uid": "worker_uid"}
 TAG_GROUP = "tag:"
 
+ANY_SIZE = Sizes(1, 1, {}, 1)
+"""Where a few tasks are asked for, the tally need not be read."""
+
 Value = str | int | None
-
-
-class Order(StrEnum):
-    """Order of a page."""
-
-    DISPATCH = "dispatch"  # active tasks only: by priority, then as submitted
-    CREATED = "created"  # newest first
-    FINISHED = "finished"  # ended tasks only: last ended first
-    PRIORITY = "priority"  # as dispatch, ended tasks too
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,38 +119,25 @@ class TaskPages:
         after = _decode(cursor, order)
         if not made.states:
             return Page([], 0, None)
-        number = self._tallied(made)
-        if number == 0:
+        size = self._sizes(made)
+        if size.matched == 0:
             return Page([], 0, None)
         wanted = offset + limit + 1
         rows = heapq.merge(
             *(
                 self._walk(made, source, order, keys, after, wanted)
-                for source, keys in self._walks(made, order, number)
+                for source, keys in page_plan.paging(made, size, order, wanted)
             ),
             key=itemgetter(0, 1),
             reverse=order in {Order.CREATED, Order.FINISHED},
         )
         found = list(islice(rows, offset, wanted))
-        total = number if made.by_tally else self.count(selector, now=now, only=made.states)
+        total = size.matched if made.by_tally else self.count(selector, now=now, only=made.states)
         more = len(found) > limit
         found = found[:limit]
         return Page(
             [row[2] for row in found], total, _encode(order, found[-1][:2]) if more and found else None
         )
-
-    def _walks(self, made: Conditions, order: Order, number: int) -> list[tuple[Source, str]]:
-        """Return sources whose merged rows have the order, each with its two sort keys."""
-        column = self._best_column(made)
-        keys = {Order.CREATED: "id, 0", Order.FINISHED: "time_stop, id"}.get(order, f"priority, {_NUMBER}")
-        by_index = order is Order.FINISHED and column is None
-        if made.few is not None or (number <= SORTED_AT_MOST and not by_index):
-            return [(source, keys) for source in selection.sources(made, column)]
-        if order is Order.CREATED:
-            return [(Source("NOT INDEXED", selection.any_state(made, frozenset(TaskState))), keys)]
-        if order is Order.FINISHED:
-            return [(source, keys) for source in _by_end(made, column)]
-        return [*_by_priority(made), *((source, keys) for source in _ended_sources(made, column))]
 
     def _walk(
         self,
@@ -190,23 +164,9 @@ class TaskPages:
         sql = f"SELECT {keys}, id FROM task {source.index} WHERE {where} ORDER BY {by} LIMIT :limit"
         return self.connection.execute(sql, params)
 
-    def _best_column(self, made: Conditions) -> str | None:
-        """Return the column whose values the fewest tasks have; None if none of them is asked for."""
-        if made.few is not None or not made.columns:
-            return None
-        if len(made.columns) == 1:
-            return next(iter(made.columns))
-        return min(made.columns, key=lambda column: self._column_tally(column, made.columns[column]))
-
-    def _column_tally(self, column: str, values: tuple[str, ...]) -> int:
-        sql = f"SELECT TOTAL(n) FROM task_tally WHERE {column} IN (SELECT value FROM json_each(:values))"
-        return int(self.connection.execute(sql, {"values": json.dumps(values)}).fetchone()[0])
-
     # ------------------------------------------------------------------------------------------ counts
 
-    def count(
-        self, selector: Selector, *, now: float, only: frozenset[TaskState] = frozenset(TaskState)
-    ) -> int:
+    def count(self, selector: Selector, *, now: float, only: frozenset[TaskState] = EVERY_STATE) -> int:
         """Return the number of selected tasks, of those in the states ``only``."""
         made = selection.conditions(selector, now)
         made.states &= only
@@ -256,11 +216,14 @@ class TaskPages:
         counts = sorted(found.items(), key=lambda item: (-item[1], str(item[0])))
         return GroupCounts(total, counts[:limit], sum(n for _, n in counts[limit:]))
 
+    def _sizes(self, made: Conditions) -> Sizes:
+        return ANY_SIZE if made.few is not None else page_plan.sizes(self.connection, made)
+
     def _tallied(self, made: Conditions) -> int:
         return sum(self._tally(made, "''").values())
 
     def _tally(self, made: Conditions, column: str) -> Counter[Value]:
-        where = " AND ".join([made.state_in(frozenset(TaskState)), *made.tallied])
+        where = " AND ".join([made.any_state(), *made.tallied])
         sql = f"SELECT {column}, SUM(n) FROM task_tally WHERE {where} GROUP BY 1"
         return Counter({value: n for value, n in self.connection.execute(sql, made.params) if n})
 
@@ -279,7 +242,7 @@ class TaskPages:
     def _by_other(self, made: Conditions, column: str) -> Counter[Value]:
         if column == "job_uid" and made.few is None:
             # The index of jobs has their order; all rows are read only where there are further conditions.
-            where = " AND ".join(["job_uid IS NOT NULL", _any_state(made), *made.all_terms()])
+            where = " AND ".join(["job_uid IS NOT NULL", made.any_state(), *made.all_terms()])
             sql = f"SELECT job_uid, COUNT(*) FROM task INDEXED BY task_job WHERE {where} GROUP BY 1"
             return Counter(dict(self.connection.execute(sql, made.params))) if made.states else Counter()
         return self._grouped(made, f"{column}, COUNT(*)", "GROUP BY 1") if made.states else Counter()
@@ -292,13 +255,14 @@ class TaskPages:
             sql = "SELECT value, COUNT(*) FROM tag INDEXED BY tag_value WHERE key = :tag_key GROUP BY value"
             return Counter(dict(self.connection.execute(sql, made.params)))
         tagged = "(SELECT task_id, value AS tag_value FROM tag WHERE key = :tag_key) AS tagged"
-        if self._tallied(made) > SORTED_AT_MOST and made.few is None:
-            where = " AND ".join([_any_state(made), *made.all_terms()])
+        if made.few is None:
+            # The tags of a key are fewer than the tasks, or hardly more expensive.
+            where = " AND ".join([made.any_state(), *made.all_terms()])
             tables = f"{tagged} CROSS JOIN task NOT INDEXED ON id = task_id"
             sql = f"SELECT tag_value, COUNT(*) FROM {tables} WHERE {where} GROUP BY 1"
             return Counter(dict(self.connection.execute(sql, made.params)))
         found: Counter[Value] = Counter()
-        for source in selection.sources(made, self._best_column(made)):
+        for source in page_plan.counting(made, self._sizes(made)):
             where = " AND ".join([source.where, *made.all_terms()])
             tables = f"task {source.index} CROSS JOIN {tagged} ON task_id = id"
             sql = f"SELECT tag_value, COUNT(*) FROM {tables} WHERE {where} GROUP BY 1"
@@ -308,7 +272,7 @@ class TaskPages:
     def _grouped(self, made: Conditions, columns: str, group: str) -> Counter[Value]:
         """Add up the rows ``(value, number)``, or the numbers alone, over all parts of the table."""
         found: Counter[Value] = Counter()
-        for source in selection.sources(made, self._best_column(made)):
+        for source in page_plan.counting(made, self._sizes(made)):
             where = " AND ".join([source.where, *made.all_terms()])
             sql = f"SELECT {columns} FROM task {source.index} WHERE {where} {group}"
             for *value, number in self.connection.execute(sql, made.params):
@@ -332,7 +296,7 @@ class TaskPages:
         else:
             tagged = f"(SELECT task_id, key AS tag_key FROM tag WHERE {begins}) AS tagged"
             tables = f"{tagged} CROSS JOIN task NOT INDEXED ON id = task_id"
-            where = " AND ".join([_any_state(made), *made.all_terms()])
+            where = " AND ".join([made.any_state(), *made.all_terms()])
             sql = f"SELECT tag_key, COUNT(*) FROM {tables} WHERE {where} GROUP BY 1 ORDER BY 1 LIMIT :limit"
         return list(self.connection.execute(sql, {**made.params, "limit": limit}))
 
@@ -344,7 +308,7 @@ class TaskPages:
         if not made.states:
             return []
         rows: list[tuple[int, str, str]] = []
-        for source in selection.sources(made, self._best_column(made)):
+        for source in page_plan.counting(made, self._sizes(made)):
             where = " AND ".join([source.where, *made.all_terms()])
             sql = (
                 f"SELECT id, task_uid, state FROM task {source.index} WHERE {where} ORDER BY id LIMIT :limit"
@@ -360,49 +324,6 @@ def _restricted(selector: Selector, order: Order, now: float) -> Conditions:
     elif order is Order.DISPATCH:
         made.states &= ACTIVE
     return made
-
-
-def _by_end(made: Conditions, column: str | None) -> list[Source]:
-    """Return sources of ended tasks that have the order of the ends, each for one value."""
-    if column is not None and len(made.columns[column]) <= _MANY_VALUES:
-        index = f"INDEXED BY {INDEX_OF[column]}"
-        some = f" AND {column} <> ''" if column in {"domain", "task_group"} else ""
-        where = f"time_stop IS NOT NULL{some} AND {selection.any_state(made, ENDED)}"
-        return [
-            Source(index, f"{column} = {made.param(value)} AND {where}") for value in made.columns[column]
-        ]
-    found = []
-    for state in sorted(made.states & ENDED):
-        is_state = f"state = {made.param(state.value)}"
-        found.append(Source("INDEXED BY task_ended", f"{is_state} AND {selection.ENDED_PART}"))
-        found.append(Source("INDEXED BY task_kept", f"{is_state} AND {selection.KEPT_PART}"))
-    return found
-
-
-def _by_priority(made: Conditions) -> list[tuple[Source, str]]:
-    """Return sources of active tasks that have the order of dispatch."""
-    found = [
-        (
-            Source(
-                "INDEXED BY task_waiting", f"state = {made.param(state.value)} AND {selection.WAITING_PART}"
-            ),
-            "priority, task_number",
-        )
-        for state in sorted(made.states & ACTIVE)
-    ]
-    if made.states & ACTIVE:
-        other = Source("INDEXED BY task_active", f"{selection.OTHER_PART} AND {made.state_in(ACTIVE)}")
-        found.append((other, f"priority, {_NUMBER}"))
-    return found
-
-
-def _ended_sources(made: Conditions, column: str | None) -> list[Source]:
-    ended = made.only(ENDED)
-    return selection.sources(ended, column) if ended.states else []
-
-
-def _any_state(made: Conditions) -> str:
-    return selection.any_state(made, frozenset(TaskState))
 
 
 def _classes(states: Counter[Value]) -> Counter[Value]:
