@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from remanager.manager.ledger import Ledger
+from remanager.model.selector import TagCondition
 from remanager.store.reads import Reads
 from remanager.store.records import EventRow, JournalEvent
 from remanager.store.store import Store
 
 MAX_WAITERS = 5000
 """Requests that may wait at the same time; further ones are answered at once."""
+
+PORTION = 1000
+MAX_PORTIONS = 20
+"""Portions of events that one request looks through in search of those of some tasks."""
+
+_NEWS = ("alert", "schedule", "limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +34,41 @@ class EventFilter:
         Only events of these types; None: of all types.
     task_uid : str or None
         Only events of this task; None: all.
+    task_uids : frozenset of str
+        Only events of these tasks; empty: all.
+    said : mapping
+        Values that the event must have, one of each set, by their names in its data.
+    tags : tuple of TagCondition
+        Tags that it must have.
     """
 
     types: frozenset[str] | None = None
     task_uid: str | None = None
+    task_uids: frozenset[str] = frozenset()
+    said: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    tags: tuple[TagCondition, ...] = ()
+
+    @property
+    def selects(self) -> bool:
+        """Whether more is asked than the store looks at by itself."""
+        return bool(self.task_uids or self.said or self.tags)
 
     def matches(self, event: JournalEvent) -> bool:
         """Tell whether an event is asked for."""
-        return (self.types is None or event.type in self.types) and (
-            self.task_uid is None or event.task_uid == self.task_uid
+        return (
+            (self.types is None or event.type in self.types)
+            and (self.task_uid is None or event.task_uid == self.task_uid)
+            and self.fits(event.task_uid, event.data)
         )
+
+    def fits(self, task_uid: str | None, data: Mapping[str, Any]) -> bool:
+        """Tell whether the task and the data of an event are as asked."""
+        if self.task_uids and task_uid not in self.task_uids:
+            return False
+        if any(data.get(name) not in values for name, values in self.said.items()):
+            return False
+        tags = data.get("tags") or {}
+        return all(t.key in tags and (not t.values or tags[t.key] in t.values) for t in self.tags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +85,15 @@ class EventPage:
         The oldest event that is still kept; ``next_seq`` if there is none.
     gap : bool
         What was asked for is not (or no longer) in the journal.
+    is_last : bool
+        There was nothing more to look through.
     """
 
     events: list[EventRow]
     next_seq: int
     oldest_seq: int
     gap: bool
+    is_last: bool
 
 
 def read_page(reads: Reads, since: int, wanted: EventFilter, limit: int) -> EventPage:
@@ -64,10 +101,31 @@ def read_page(reads: Reads, since: int, wanted: EventFilter, limit: int) -> Even
     oldest, newest = reads.event_bounds()  # first: what is committed meanwhile is at most found too early
     gap = 0 < since < oldest or since > newest + 1
     start = min(since, newest + 1)
-    rows = reads.events_matching(start, wanted.types, wanted.task_uid, limit)
-    last = rows[-1].seq if rows else 0
-    next_seq = last + 1 if len(rows) == limit else max(newest, last) + 1
-    return EventPage(rows, next_seq, oldest or next_seq, gap)
+    found, next_seq, is_last = _look_through(reads, start, wanted, limit)
+    if is_last:
+        next_seq = max(newest + 1, next_seq)
+    return EventPage(found, next_seq, oldest or next_seq, gap, is_last)
+
+
+def _look_through(
+    reads: Reads, start: int, wanted: EventFilter, limit: int
+) -> tuple[list[EventRow], int, bool]:
+    """Return events from a number on, where to go on, and whether that is the end."""
+    if not wanted.selects:
+        rows = reads.events_matching(start, wanted.types, wanted.task_uid, limit)
+        return rows, rows[-1].seq + 1 if rows else start, len(rows) < limit
+    found: list[EventRow] = []
+    for _ in range(MAX_PORTIONS):
+        rows = reads.events_matching(start, wanted.types, wanted.task_uid, PORTION)
+        for row in rows:
+            start = row.seq + 1
+            if wanted.fits(row.task_uid, json.loads(row.data)):
+                found.append(row)
+                if len(found) == limit:
+                    return found, start, False
+        if len(rows) < PORTION:
+            return found, start, True
+    return found, start, False
 
 
 class Journal:
@@ -80,7 +138,8 @@ class Journal:
     ledger : Ledger
         Reports what was committed.
     publish : callable
-        Receives each event that concerns a task, as ``{"task_event": {...}}``.
+        Receives each event that concerns a task, as ``{"task_event": {...}}``; likewise ``alert_event``,
+        ``schedule_event`` and ``limit_event``.
     wanted : callable
         Tells whether anybody listens to what is published.
 
@@ -123,7 +182,7 @@ class Journal:
             self._waiters[news] = wanted  # before the journal is read: nothing is missed in between
         try:
             page = await self._store.read_heavy(lambda reads: read_page(reads, since, wanted, limit))
-            if page.events or page.gap or news not in self._waiters:
+            if page.events or page.gap or not page.is_last or news not in self._waiters:
                 return page
             await asyncio.wait([news], timeout=timeout_s)
         finally:
@@ -138,18 +197,22 @@ class Journal:
         for news in [n for n, w in self._waiters.items() if any(map(w.matches, events))]:
             if not news.done():
                 news.set_result(None)
-        if any(e.task_uid is not None for e in events) and self._wanted():
+        keys = [_news_key(event) for event in events]
+        if any(keys) and self._wanted():
             first_seq = last_seq - len(events) + 1
-            for seq, event in enumerate(events, first_seq):
-                if event.task_uid is not None:
-                    self._publish({"task_event": _task_event(seq, event)})
+            for seq, (key, event) in enumerate(zip(keys, events, strict=True), first_seq):
+                if key:
+                    self._publish({key: _news(seq, event)})
 
 
-def _task_event(seq: int, event: JournalEvent) -> dict[str, object]:
-    return {
-        **event.data,
-        "seq": seq,
-        "time": event.time,
-        "type": event.type,
-        "task_uid": event.task_uid,
-    }
+def _news_key(event: JournalEvent) -> str:
+    """Return under which name an event is published; empty if it is not."""
+    if event.task_uid is not None:
+        return "task_event"
+    kind = event.type.partition("_")[0]
+    return f"{kind}_event" if kind in _NEWS else ""
+
+
+def _news(seq: int, event: JournalEvent) -> dict[str, object]:
+    of_task = {} if event.task_uid is None else {"task_uid": event.task_uid}
+    return {**event.data, "seq": seq, "time": event.time, "type": event.type, **of_task}

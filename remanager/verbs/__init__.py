@@ -19,6 +19,7 @@ FAMILIES = (
     "task_questions",
     "task_steering",
     "limits",
+    "schedules",
     "lock",
     "streams",
     "control",

@@ -9,6 +9,7 @@ from remanager.manager.task_queue.holding import Holds
 from remanager.manager.task_queue.keeping import Keeper
 from remanager.manager.task_queue.limiting import LimitDesk
 from remanager.manager.task_queue.retrying import Edits, Retries
+from remanager.manager.task_queue.schedules import ScheduleService
 
 if TYPE_CHECKING:
     from remanager.manager.manager import Manager
@@ -34,8 +35,12 @@ class Controls:
         self.edits = Edits(queue, store, ledger, clock)
         self.limits = LimitDesk(queue, state, ledger, clock)
         self.keeper = Keeper(manager.options, store, state, ledger, clock)
+        self.schedules = ScheduleService(
+            queue, manager.catalogue, store=store, state=state, ledger=ledger, clock=clock
+        )
         self._background = manager.background
 
     def start(self) -> None:
         """Begin with what goes on by itself."""
         self._background.spawn(self.keeper.run(), "retention")
+        self._background.spawn(self.schedules.run(), "schedules")

@@ -149,6 +149,7 @@ class SpecMaker:
         *,
         job_uid: str | None = None,
         parent_uid: str | None = None,
+        schedule_uid: str | None = None,
     ) -> TaskSpec:
         """Return the task of an item.
 
@@ -190,6 +191,7 @@ class SpecMaker:
             tags=tuple(sorted(model.tags.items())),
             job_uid=model.job_uid or job_uid,
             parent_uid=parent_uid or model.parent_uid,
+            schedule_uid=schedule_uid,
             depends_on=tuple(dict.fromkeys(model.depends_on)),
             run_after=run_after,
             options=own,
