@@ -9,20 +9,11 @@ from typing import Any
 
 from remanager_api.core import DEFAULT_WAIT_TIMEOUT, Item, Reply, plain_item
 from remanager_api.errors import RequestParameterError
-from remanager_api.queue_methods import QueueMethods
+from remanager_api.steering_methods import SteeringMethods
+from remanager_api.task_methods import plain_uids
 
 
-def _plain_uids(task_uid: str | Iterable[str]) -> str | list[str]:
-    if isinstance(task_uid, str):
-        return task_uid
-    if isinstance(task_uid, Iterable):
-        return list(task_uid)
-    raise RequestParameterError(
-        f"Invalid type of parameter 'task_uid' ({type(task_uid)}). String or iterable (list) is expected."
-    )
-
-
-class AsyncClient(QueueMethods):
+class AsyncClient(SteeringMethods):
     """Talks to a run manager. Make it inside a running event loop and close it in the same.
 
     Each method sends the request of the same name (``item_...`` sends ``queue_item_...``) and returns the
@@ -66,14 +57,6 @@ class AsyncClient(QueueMethods):
     async def config_get(self) -> Reply:
         """Return how the manager is set up."""
         return await self._call("config_get")
-
-    async def stats(self, sections: list[str] | None = None) -> Reply:
-        """Return figures of the manager: health, rates, counters. ``sections`` picks some of them."""
-        return await self._call("stats", sections=sections)
-
-    async def queue_status(self, *, group_by: str | None = None) -> Reply:
-        """Return how much is queued and running."""
-        return await self._call("queue_status", group_by=group_by)
 
     # ------------------------------------------------------------------------------------- environment
 
@@ -179,18 +162,6 @@ class AsyncClient(QueueMethods):
             user_group=user_group,
             lock_key=lock_key,
         )
-
-    async def task_status(self, task_uid: str | Iterable[str]) -> Reply:
-        """Return the status of one task (a str) or several (a dictionary by UID)."""
-        return await self._call("task_status", task_uid=_plain_uids(task_uid))
-
-    async def task_result(self, task_uid: str) -> Reply:
-        """Return the result of a task."""
-        if not isinstance(task_uid, str):
-            raise RequestParameterError(
-                f"Invalid type of parameter 'task_uid' ({type(task_uid)}). String is expected."
-            )
-        return await self._call("task_result", task_uid=task_uid)
 
     # ------------------------------------------------------------------------------------- RunEngine
 
@@ -336,7 +307,7 @@ class AsyncClient(QueueMethods):
         WaitTimeoutError
             None ended in time.
         """
-        uids = _plain_uids(task_uid)
+        uids = plain_uids(task_uid)
         if not uids:
             kind = "string" if isinstance(uids, str) else "list"
             raise RequestParameterError(

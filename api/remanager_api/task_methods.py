@@ -1,0 +1,220 @@
+"""Requests about the task queue: submitting tasks, asking about them, waiting for them."""
+
+# ruff: noqa: ASYNC109 - the names of the parameters are those of the methods
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from remanager_api.core import Item, Reply, plain_item
+from remanager_api.errors import RequestParameterError
+from remanager_api.queue_methods import QueueMethods
+
+Selector = Mapping[str, Any]
+"""Which tasks: see the reference of the methods."""
+
+
+def plain_uids(task_uid: str | Iterable[str]) -> str | list[str]:
+    """Return UIDs in the form in which they are sent."""
+    if isinstance(task_uid, str):
+        return task_uid
+    if isinstance(task_uid, Iterable):
+        return list(task_uid)
+    raise RequestParameterError(
+        f"Invalid type of parameter 'task_uid' ({type(task_uid)}). String or iterable (list) is expected."
+    )
+
+
+def plain_selector(selector: Selector | None) -> dict[str, Any] | None:
+    """Return a selector in the form in which it is sent."""
+    return None if selector is None else dict(selector)
+
+
+class TaskMethods(QueueMethods):
+    """The part of the client that submits tasks of the task queue and asks about tasks of all kinds."""
+
+    async def _call_waiting(self, method: str, wait_s: float | None, /, **params: Any) -> Reply:
+        """Send a request that the manager may answer only after some time."""
+        given = {k: v for k, v in params.items() if v is not None}
+        timeout = None if wait_s is None else wait_s + self._timeout_recv
+        return await self.send_request(method=method, params=given, timeout=timeout)
+
+    async def task_submit(
+        self,
+        item: Item,
+        options: Mapping[str, Any] | None = None,
+        *,
+        user: str | None = None,
+        user_group: str | None = None,
+        lock_key: str | None = None,
+    ) -> Reply:
+        """Submit a function of the task modules to the task queue; the reply has a ``task_uid``."""
+        return await self._call_as_user(
+            "task_submit",
+            item=plain_item(item),
+            options=None if options is None else dict(options),
+            user=user,
+            user_group=user_group,
+            lock_key=lock_key,
+        )
+
+    async def task_submit_batch(
+        self,
+        items: Iterable[Item | tuple[Item, Mapping[str, Any]]],
+        defaults: Mapping[str, Any] | None = None,
+        *,
+        atomic: bool | None = None,
+        job_uid: str | None = None,
+        user: str | None = None,
+        user_group: str | None = None,
+        lock_key: str | None = None,
+    ) -> Reply:
+        """Submit many tasks as one job: items, or pairs of an item and its options."""
+        entries = [
+            {"item": plain_item(entry[0]), "options": dict(entry[1])}
+            if isinstance(entry, tuple)
+            else {"item": plain_item(entry)}
+            for entry in items
+        ]
+        return await self._call_as_user(
+            "task_submit_batch",
+            items=entries,
+            defaults=None if defaults is None else dict(defaults),
+            atomic=atomic,
+            job_uid=job_uid,
+            user=user,
+            user_group=user_group,
+            lock_key=lock_key,
+        )
+
+    async def task_function_list(self) -> Reply:
+        """Return the functions that tasks can run."""
+        return await self._call("task_function_list")
+
+    async def task_status(self, task_uid: str | Iterable[str]) -> Reply:
+        """Return the status of one task (a str) or several (a dictionary by UID)."""
+        return await self._call("task_status", task_uid=plain_uids(task_uid))
+
+    async def task_result(self, task_uid: str, *, timeout: float | None = None) -> Reply:
+        """Return the result of a task; with a ``timeout``, wait so long (s) for its end."""
+        if not isinstance(task_uid, str):
+            raise RequestParameterError(
+                f"Invalid type of parameter 'task_uid' ({type(task_uid)}). String is expected."
+            )
+        return await self._call_waiting("task_result", timeout, task_uid=task_uid, timeout=timeout)
+
+    async def task_result_batch(
+        self, task_uid: Iterable[str], *, fields: Iterable[str] | None = None
+    ) -> Reply:
+        """Return the results of several tasks by UID."""
+        return await self._call(
+            "task_result_batch", task_uid=list(task_uid), fields=None if fields is None else list(fields)
+        )
+
+    async def task_info(
+        self,
+        task_uid: str | None = None,
+        *,
+        task_type: str | None = None,
+        key: str | None = None,
+        include: Iterable[str] | None = None,
+    ) -> Reply:
+        """Return everything that is known of a task, named by its UID or by type and key."""
+        return await self._call(
+            "task_info",
+            task_uid=task_uid,
+            task_type=task_type,
+            key=key,
+            include=None if include is None else list(include),
+        )
+
+    async def task_list(
+        self,
+        selector: Selector | None = None,
+        *,
+        order: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+        offset: int | None = None,
+        fields: Iterable[str] | None = None,
+    ) -> Reply:
+        """Return a page of the records of selected tasks."""
+        return await self._call(
+            "task_list",
+            selector=plain_selector(selector),
+            order=order,
+            limit=limit,
+            cursor=cursor,
+            offset=offset,
+            fields=None if fields is None else list(fields),
+        )
+
+    async def task_count(self, selector: Selector | None = None, *, group_by: str | None = None) -> Reply:
+        """Return the number of selected tasks, by a value if asked for."""
+        return await self._call("task_count", selector=plain_selector(selector), group_by=group_by)
+
+    async def task_wait(
+        self,
+        task_uid: str | Iterable[str] | None = None,
+        *,
+        job_uid: str | None = None,
+        selector: Selector | None = None,
+        until: str | None = None,
+        timeout: float = 10.0,
+    ) -> Reply:
+        """Wait until ``any`` or ``all`` (default) tasks have ended, or until there are none (``idle``).
+
+        The manager answers after ``timeout`` (s, at most 60) in any case: then ``timed_out`` is true.
+        """
+        return await self._call_waiting(
+            "task_wait",
+            timeout,
+            task_uid=None if task_uid is None else plain_uids(task_uid),
+            job_uid=job_uid,
+            selector=plain_selector(selector),
+            until=until,
+            timeout=timeout,
+        )
+
+    async def task_progress(self, selector: Selector | None = None) -> Reply:
+        """Return how far tasks are: all that run, or the selected ones."""
+        return await self._call("task_progress", selector=plain_selector(selector))
+
+    async def tag_list(
+        self, *, prefix: str | None = None, key: str | None = None, selector: Selector | None = None
+    ) -> Reply:
+        """Return the keys of tags, or the values of one key, with their numbers of tasks."""
+        return await self._call("tag_list", prefix=prefix, key=key, selector=plain_selector(selector))
+
+    async def job_status(
+        self, job_uid: str | Iterable[str] | None = None, *, selector: Selector | None = None
+    ) -> Reply:
+        """Return how far a job is, several jobs are, or the selected tasks are together."""
+        return await self._call(
+            "job_status",
+            job_uid=None if job_uid is None else plain_uids(job_uid),
+            selector=plain_selector(selector),
+        )
+
+    async def event_list(
+        self,
+        since: int | None = None,
+        *,
+        types: Iterable[str] | None = None,
+        task_uid: str | None = None,
+        selector: Selector | None = None,
+        limit: int | None = None,
+        timeout: float | None = None,
+    ) -> Reply:
+        """Return events after ``since``; with a ``timeout``, wait so long (s, at most 30) for the first."""
+        return await self._call_waiting(
+            "event_list",
+            timeout,
+            since=since,
+            types=None if types is None else list(types),
+            task_uid=task_uid,
+            selector=plain_selector(selector),
+            limit=limit,
+            timeout=timeout,
+        )

@@ -1,0 +1,267 @@
+"""CubeFS: figures of background tasks, details of a task, progress of a disk.
+
+The answers have the very shapes of the blob store's scheduler: its numbers by minute and its times are
+printed texts. Which task types stand for which section is data (:data:`SECTIONS`) and can be given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from remanager_api.views.native import Answer, Record
+
+STATE: Mapping[str, int] = {
+    "pending": 1,
+    "blocked": 1,
+    "paused": 1,
+    "running/preparing": 1,
+    "running/executing": 2,
+    "running/cancelling": 2,
+    "waiting_children": 2,
+    "running/finishing": 3,
+    "completed": 4,
+    "stopped": 4,
+    "skipped": 5,
+}
+"""Number of CubeFS by native state, with the stage of a running task.
+
+1: accepted, 2: prepared, 3: work completed, 4: finished, 5: finished in advance. A pending task that could
+start now is 2 as well, see :func:`state_number`.
+"""
+
+WITHOUT_NUMBER = (
+    *("failed", "dead_letter", "dependency_failed", "timed_out", "lost"),
+    *("cancelled", "aborted", "halted", "expired", "superseded"),
+)
+"""Native states that CubeFS has no number for: it tries again for ever and cancels nothing."""
+
+STATES: Mapping[int, tuple[str, ...]] = {
+    number: tuple(word for word, n in STATE.items() if n == number) for number in range(1, 6)
+}
+"""Native states, with stages, by number of CubeFS."""
+
+
+class Kind(StrEnum):
+    """Shapes of the sections of ``stats``."""
+
+    MIGRATION = "migration"
+    INSPECTION = "inspection"
+    RUNNER = "runner"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of ``stats``.
+
+    Attributes
+    ----------
+    types : tuple of str
+        Task types that it sums up.
+    kind : Kind
+        Its shape.
+    disks : str
+        Key of the list of disks that are worked on; empty: the section has no such list and no totals.
+    done : str
+        Key of the number of tasks that have ended.
+    has_enable : bool
+        Whether it has the key ``enable``.
+    """
+
+    types: tuple[str, ...]
+    kind: Kind = Kind.MIGRATION
+    disks: str = ""
+    done: str = ""
+    has_enable: bool = True
+
+
+SECTIONS: Mapping[str, Section] = {
+    "disk_repair": Section(("repair_run",), disks="repairing_disks", done="repaired_tasks_cnt"),
+    "disk_drop": Section(("drain_directory", "move_run"), disks="dropping_disks", done="dropped_tasks_cnt"),
+    "balance": Section(("balance_directories",)),
+    "manual_migrate": Section(("copy_run", "move_run"), has_enable=False),
+    "volume_inspect": Section(("inspect_run",), Kind.INSPECTION),
+    "shard_repair": Section(("repair_run",), Kind.RUNNER),
+    "blob_delete": Section(("delete_runs",), Kind.RUNNER),
+}
+"""The sections of the seed, with the task types of ``remanager.data_movement``.
+
+Figures belong to a task type: ``move_run`` counts in two sections, as a drained directory is emptied by it,
+and ``repair_run`` in two shapes.
+"""
+
+SLOTS = 20
+_NOTHING: Mapping[str, Any] = {"enable": True, "resources": [], "per_min": {}, "err_stats": []}
+_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+_LOCK_PREFIX = "disk:"
+
+
+# ------------------------------------------------------------------------------------------------- stats
+
+
+def stats(answer: Answer, sections: Mapping[str, Section] = SECTIONS) -> dict[str, dict[str, Any]]:
+    """Return what ``GET /stats`` answers, from what ``stats`` does.
+
+    Parameters
+    ----------
+    answer : mapping
+        With the section ``types``.
+    sections : mapping
+        Sections by name.
+    """
+    make = {Kind.MIGRATION: _migration, Kind.INSPECTION: _inspection, Kind.RUNNER: _runner}
+    types = answer["types"]
+    return {
+        name: make[section.kind](section, [types.get(t, _NOTHING) for t in section.types])
+        for name, section in sections.items()
+    }
+
+
+def _migration(section: Section, rows: Sequence[Answer]) -> dict[str, Any]:
+    found: dict[str, Any] = {"enable": _enabled(rows)} if section.has_enable else {}
+    if section.disks:
+        locks = sorted({lock for row in rows for lock in row["resources"]})
+        found[section.disks] = [lock.removeprefix(_LOCK_PREFIX) for lock in locks]
+        found["total_tasks_cnt"] = _sum(rows, "total_tasks_cnt")
+        found[section.done] = _sum(rows, "done_tasks_cnt")
+    ready = _sum(rows, "ready_cnt")
+    return {
+        **found,
+        "preparing_cnt": max(_sum(rows, "preparing_cnt") - ready, 0),
+        "worker_doing_cnt": _sum(rows, "worker_doing_cnt") + ready,
+        "finishing_cnt": _sum(rows, "finishing_cnt"),
+        "stats_per_min": {
+            "finished_cnt": printed(_per_min(rows, "finished")),
+            "shard_cnt": printed(_per_min(rows, "items")),
+            "data_amount_byte": printed(_per_min(rows, "bytes"), printed_bytes),
+        },
+    }
+
+
+def _inspection(_section: Section, rows: Sequence[Answer]) -> dict[str, Any]:
+    return {
+        "enable": _enabled(rows),
+        "finished_per_min": printed(_per_min(rows, "finished")),
+        "time_out_per_min": printed(_per_min(rows, "timed_out")),
+    }
+
+
+def _runner(_section: Section, rows: Sequence[Answer]) -> dict[str, Any]:
+    errors = [kind for row in rows for kind in row["err_stats"]]
+    total = sum(kind["count"] for kind in errors)
+    errors.sort(key=lambda kind: -kind["count"])
+    texts = [f"{k['error']}: {100 * k['count'] / total:.2f}%[{k['count']}]" for k in errors]
+    return {
+        "enable": _enabled(rows),
+        "success_per_min": printed(_per_min(rows, "succeeded")),
+        "failed_per_min": printed(_per_min(rows, "failed")),
+        "total_err_cnt": _sum(rows, "total_err_cnt"),
+        "err_stats": texts or None,
+    }
+
+
+def _enabled(rows: Sequence[Answer]) -> bool:
+    return all(row["enable"] for row in rows)
+
+
+def _sum(rows: Iterable[Answer], name: str) -> int:
+    return sum(row.get(name) or 0 for row in rows)
+
+
+def _per_min(rows: Sequence[Answer], name: str) -> list[int]:
+    windows = [row["per_min"].get(name, [0] * SLOTS) for row in rows]
+    return [sum(slot) for slot in zip(*windows, strict=True)]
+
+
+def printed(values: Iterable[int], form: Callable[[int], str] = str) -> str:
+    """Return numbers as CubeFS prints them: ``[0 0 1]``."""
+    return f"[{' '.join(map(form, values))}]"
+
+
+def printed_bytes(size: int) -> str:
+    """Return a size as CubeFS prints it: ``1.500KB``."""
+    value, unit = float(size), 0
+    while value >= 1024 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.3f}{_UNITS[unit]}"
+
+
+# ------------------------------------------------------------------------------------------------- one task
+
+
+def state_number(task: Record) -> int | None:
+    """Return the number of CubeFS for the state of a task; None if it has none."""
+    state, stage = task["state"], task.get("stage")
+    if state == "pending" and task.get("wait_reason") in {"", "slot", "no_worker"}:
+        return 2
+    return STATE.get(f"{state}/{stage or 'executing'}" if state == "running" else state)
+
+
+def printed_time(seconds: float | None) -> str:
+    """Return a time as CubeFS prints it, in UTC; empty if there is none."""
+    if seconds is None:
+        return ""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC")
+
+
+def task_detail(info: Answer) -> dict[str, Any] | None:
+    """Return what ``GET /task/detail/:type/:id`` answers, from what ``task_info`` does; None for 404."""
+    task = info["task"]
+    if task is None:
+        return None
+    progress = task["progress"] or {}
+    source, destination, others = _places(task)
+    skipped = task["state"] == "skipped"
+    return {
+        "stat": {
+            "done_count": int(progress.get("done_count") or 0),
+            "done_size": int(progress.get("done_size") or 0),
+            "progress": int(progress.get("percent") or 0),
+            "total_count": int(progress.get("total_count") or 0),
+            "total_size": int(progress.get("total_size") or 0),
+        },
+        "task": {
+            "code_mode": 0,  # copies are whole: there is no erasure code
+            "ctime": printed_time(task["time_created"]),
+            "destination": destination,
+            "finish_advance_reason": task["state_reason"] if skipped else "",
+            "forbidden_direct_download": not task["kwargs"].get("direct_download", True),
+            "mtime": printed_time(task["time_updated"]),
+            "source_disk_id": task["tags"].get("disk", ""),
+            "source_idc": task["group"] or "",
+            "source_vuid": source,
+            "sources": others,
+            "state": state_number(task),
+            "task_id": task["task_uid"],
+            "task_type": task["task_type"],
+            "worker_redo_cnt": max(task["attempt"] - 1, 0),
+        },
+    }
+
+
+def _places(task: Record) -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
+    """Return what the task reads and where it writes: its first two arguments or those of these names."""
+    args, kwargs = list(task["args"]), task["kwargs"]
+    names = ("source", "run", "directory")
+    source = str(next((kwargs[n] for n in names if n in kwargs), args[0] if args else ""))
+    target = str(
+        next((kwargs[n] for n in ("target", "archive") if n in kwargs), "".join(map(str, args[1:2])))
+    )
+    worker = task["worker_uid"] or ""
+    destination = {"disk_id": target, "host": worker, "vuid": target} if target else {}
+    return source, destination, [{"disk_id": source, "host": worker, "vuid": source}] if source else []
+
+
+def migrating_selector(
+    task_type: str, disk_id: str, sections: Mapping[str, Section] = SECTIONS
+) -> dict[str, Any]:
+    """Return the selector of ``job_status`` for the tasks of a section that concern a disk."""
+    return {"task_type": list(sections[task_type].types), "tags": {"disk": disk_id}}
+
+
+def disk_migrating(job: Answer) -> dict[str, int]:
+    """Return what ``GET /stats/disk/migrating`` answers, from what ``job_status`` does."""
+    return {"total_tasks_cnt": job["total_tasks_cnt"], "migrated_tasks_cnt": job["done_tasks_cnt"]}

@@ -1,0 +1,43 @@
+"""The states of tasks, by class, as the manager names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+QUEUED = ("pending", "blocked", "paused")
+"""Accepted and not handed to a worker."""
+
+UNDER_WAY = ("running", "waiting_children")
+"""Handed to a worker, or waiting for children."""
+
+SUCCESS = ("completed", "stopped", "skipped")
+FAILURE = ("failed", "dead_letter", "dependency_failed", "timed_out", "lost")
+CANCELLED = ("cancelled", "aborted", "halted")
+DROPPED = ("expired", "superseded")
+
+ACTIVE = (*QUEUED, *UNDER_WAY)
+TERMINAL = (*SUCCESS, *FAILURE, *CANCELLED, *DROPPED)
+STATES = (*ACTIVE, *TERMINAL)
+
+NOT_FOUND = "not_found"
+"""Pseudo state of a task that is not known."""
+
+Record = Mapping[str, Any]
+"""A task as ``task_info`` and ``task_list`` describe it."""
+
+Answer = Mapping[str, Any]
+"""A reply of the manager."""
+
+
+def inverted(table: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return the native states of each foreign word."""
+    found: dict[str, tuple[str, ...]] = {}
+    for state, word in table.items():
+        found[word] = (*found.get(word, ()), state)
+    return found
+
+
+def counted(answer: Answer) -> dict[str, int]:
+    """Return the numbers by state of what ``task_count(group_by="state")`` answers."""
+    return {str(row["value"]): int(row["count"]) for row in answer["counts"]}
