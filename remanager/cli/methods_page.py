@@ -45,8 +45,9 @@ def _section(verb: Verb) -> list[str]:
         lines += ["", "Takes a `request_id`."]
     if verb.names:
         lines += ["", "| parameter | default | |", "|---|---|---|"]
+    fields = {field.alias or name: field for name, field in verb.params.model_fields.items()}
     for name in verb.names:
-        field = verb.params.model_fields[name]
+        field = fields[name]
         text = (field.description or "").replace("|", "\\|")
         lines.append(f"| `{name}` | {_default(field)} | {text} |")
     return [*lines, ""]

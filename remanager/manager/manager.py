@@ -33,6 +33,7 @@ from remanager.manager.ports import (
 from remanager.manager.progress import ProgressView
 from remanager.manager.queue import MODE, QueueService
 from remanager.manager.queue_view import QueueView
+from remanager.manager.snapshot_view import SnapshotView
 from remanager.manager.state import State, WorkerRecord, change_uid, new_uid
 from remanager.manager.statistics import SETTING as FIGURES
 from remanager.manager.statistics import Statistics
@@ -41,6 +42,7 @@ from remanager.manager.status import StatusBoard
 from remanager.manager.status_view import StatusView
 from remanager.manager.task_queue.build import make_pool, make_task_queue
 from remanager.manager.task_queue.controls import Controls
+from remanager.manager.task_queue.history import FiguresHistory
 from remanager.manager.task_queue.questions import TaskQuestions
 from remanager.manager.task_queue.service import TaskQueue
 from remanager.manager.tasks import TaskService
@@ -160,6 +162,9 @@ class Manager:
         self.lock = LockService(self.ledger, clock, options.emergency_lock_key, settings.get(LOCK))
         self.statistics_view = StatsView(self)
         self.queue_view = QueueView(self)
+        self.snapshot_view = SnapshotView(self)
+        figures = self.task_queue.figures
+        self.figures_history = FiguresHistory(figures, store, self.ledger, clock)
         self.stored_flags = {k: bool(settings.get(k)) for k in (AUTOSTART, STOP_PENDING)}
         self.stored_settings = settings
         self.controls = Controls(self)
@@ -234,6 +239,7 @@ class Manager:
         """Start the loops of the manager."""
         self.background.spawn(self._consume_events(), "worker events")
         self.controls.start()
+        self.background.spawn(self.figures_history.run(), "figures of the past")
         self.task_queue.start()
 
     def request_stop(self) -> None:
@@ -253,6 +259,7 @@ class Manager:
         batch = self.ledger.batch()
         batch.setting(AUTOSTART, False)
         batch.setting(STOP_PENDING, False)
+        self.figures_history.save(batch)
         batch.event("manager_stopped")
         await self.ledger.commit(batch)
         await self.background.close()

@@ -14,11 +14,13 @@ from remanager.engine.task_queue.type_figures import COUNTERS, MAX_TYPES, Durati
 from remanager.engine.windows import SLOT_S, SLOTS
 from remanager.manager.queue_view import QUEUED, Depths
 from remanager.manager.task_queue.worker_process import PoolWorkerState
+from remanager.manager.type_stats import type_stats
 from remanager.model.errors import NotFound
 from remanager.model.selector import ALL
 from remanager.model.states import STATE_CLASS, ItemType, StateClass, TaskState, is_terminal
 from remanager.store.reads import Reads
 from remanager.store.task_figures import PriorityDepth, TypeCount
+from remanager.store.task_rows import EndedSample
 
 if TYPE_CHECKING:
     from remanager.manager.manager import Manager
@@ -246,6 +248,23 @@ class StatsView:
             expected.update(card.spec.options.expected_io)
             actual.update(queue.progress.io_of(card.uid))
         return {"expected": dict(expected), "actual": dict(actual)}
+
+    async def type_stats(
+        self, names: Collection[str], since: float | None, sample: int
+    ) -> dict[str, dict[str, object]]:
+        """Return what ``type_stats`` answers for each type; see :func:`type_stats`."""
+        manager = self._manager
+        await manager.ledger.flush()
+
+        def read(reads: Reads) -> tuple[list[TypeCount], dict[str, list[EndedSample]]]:
+            return reads.figures.by_type(), {n: reads.tasks.type_sample(n, sample) for n in names}
+
+        rows, samples = await manager.store.read_heavy(read)
+        counts: dict[str, Counter[TaskState]] = {name: Counter() for name in names}
+        for row in rows:
+            if row.name in counts:
+                counts[row.name][row.state] += row.number
+        return {name: type_stats(counts[name], samples[name], since) for name in names}
 
     def workers(self, now: float, worker_uid: str | None = None) -> Sequence[dict[str, object]]:
         """Return the worker processes: of the environment, and of the pool.

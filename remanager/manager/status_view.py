@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from remanager.engine.task_queue.scopes import Scope
-from remanager.model.states import ManagerState, TaskState
+from remanager.model.states import ManagerState
 
 if TYPE_CHECKING:
     from remanager.manager.manager import Manager
@@ -63,12 +63,11 @@ class StatusView:
 
     def _task_queue(self) -> dict[str, Any]:
         queue, state = self._manager.task_queue, self._manager.state
-        live = queue.figures.live
-        running = live[TaskState.RUNNING] + live[TaskState.WAITING_CHILDREN]
+        depths = queue.figures.depths()
         return {
-            "tasks_queued": live.total() - running,
-            "tasks_running": running,
-            "tasks_held": live[TaskState.PAUSED],
+            "tasks_queued": depths["queued"],
+            "tasks_running": depths["unacked"],
+            "tasks_held": depths["held"],
             "task_list_uid": state.task_list_uid,
             "schedules_uid": state.schedules_uid,
             "limits_uid": state.limits_uid,

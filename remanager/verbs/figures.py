@@ -7,11 +7,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from remanager.manager.manager import Manager
-from remanager.verbs.registry import Params, verb
+from remanager.manager.snapshot_view import Part
+from remanager.manager.task_queue.history import Metric
+from remanager.model.errors import InvalidParams
+from remanager.verbs.registry import Params, fixed, verb
 from remanager.verbs.selectors import SelectorModel, selector_of
 from remanager.wire.codec import Reply
 
 Section = Literal["summary", "queue", "rates", "types", "io", "workers", "counters"]
+AnyPart = Annotated[Part, Field(strict=False)]
+Name = Annotated[str, Field(max_length=256)]
+Time = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
 Uid = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -52,7 +58,82 @@ async def stats(manager: Manager, params: StatsParams) -> Reply:
     """Return health, depths, rates over 1, 5 and 20 minutes, per-minute windows by type, and counters.
 
     The type of a task is the name of its function or plan. Windows have a number for each of 20 minutes, the
-    oldest first; the last one is not over yet. Rates count successes per second; the error rate is the part of
-    failures in failures and successes. Counters are since the start of the manager; ``since_ever`` survives it.
+    oldest first; the last one is not over yet. Rates count successes per second; the error rate is the part
+    of failures in failures and successes. Counters are since the start of the manager; those in
+    ``since_ever`` survive it.
     """
     return await manager.statistics_view.stats(params.sections, params.worker_uid)
+
+
+class TypeStatsParams(Params):
+    """Parameters of ``type_stats``."""
+
+    task_type: Name | Annotated[list[Name], Field(max_length=100)] = Field(description="a type, or a list")
+    since: Time | None = Field(None, description="only tasks that ended then or later (epoch seconds)")
+    sample: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        500, description="times, bytes and rates are of so many tasks, those that ended last"
+    )
+
+
+class SnapshotParams(Params):
+    """Parameters of ``snapshot``."""
+
+    selector: SelectorModel | None = Field(
+        None, description="which tasks, such as those of a domain; default: all"
+    )
+    parts: list[AnyPart] | None = Field(None, description="parts of the answer; all by default")
+
+
+class HistoryParams(Params):
+    """Parameters of ``stats_history``."""
+
+    metric: Annotated[Metric, Field(strict=False)] = Field(
+        description=f"one of {', '.join(f'``{m}``' for m in Metric)}"
+    )
+    task_type: Name | None = Field(None, description="of this type; default: of all")
+    begin: Time | None = Field(None, alias="from", description="epoch seconds; default: an hour ago")
+    end: Time | None = Field(None, alias="to", description="epoch seconds; default: now")
+    step_s: Annotated[int, Field(ge=60, le=10**7, multiple_of=60)] = Field(
+        60, description="whole minutes, in s"
+    )
+
+
+@verb("type_stats", TypeStatsParams, fillers=fixed(types={}))
+async def type_stats(manager: Manager, params: TypeStatsParams) -> Reply:
+    """Return what became of the tasks of a type: how many, how long they took, how often they failed.
+
+    ``count`` and ``count_by_state`` are of all ended tasks that are kept; with ``since``, of the sampled
+    ones. Durations and bytes are those of successful tasks. ``failure_rate`` is the part of failures in
+    failures and successes, ``retry_rate`` the part of tasks with more than one attempt.
+    """
+    names = [params.task_type] if isinstance(params.task_type, str) else params.task_type
+    return {"types": await manager.statistics_view.type_stats(names, params.since, params.sample)}
+
+
+@verb("snapshot", SnapshotParams)
+async def snapshot(manager: Manager, params: SnapshotParams) -> Reply:
+    """Return everything that a dashboard shows.
+
+    ``running`` has the records of what runs (at most 1000), ``counts`` the active tasks by state,
+    ``pressure`` how far the most used of ``pressure_sources`` is used up (0 to 1), ``groups`` how the places
+    are divided.
+    """
+    return await manager.snapshot_view.snapshot(selector_of(params.selector), params.parts)
+
+
+@verb("stats_history", HistoryParams, fillers=fixed(points=[]))
+async def stats_history(manager: Manager, params: HistoryParams) -> Reply:
+    """Return a figure over time as ``points``: begin of the step (epoch seconds) and value.
+
+    There is one value for each minute that is over. With a longer step counts are added up and other figures
+    averaged. Minutes of which nothing is known are left out; of a single type, also those without any.
+    """
+    now = manager.clock()
+    end = now if params.end is None else params.end
+    begin = end - 3600.0 if params.begin is None else params.begin
+    if begin > end:
+        raise InvalidParams("'from' is later than 'to'")
+    points = await manager.figures_history.points(
+        params.metric, params.task_type or "", begin, end, params.step_s
+    )
+    return {"points": points}

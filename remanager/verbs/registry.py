@@ -162,7 +162,8 @@ def verb(
             raise ValueError(f"method {name!r} is declared twice")
         if lock is not None and "lock_key" not in params.model_fields:
             raise ValueError(f"method {name!r} is locked, but takes no lock_key")
-        names = sorted(params.model_fields, key=lambda n: n == "lock_key")
+        words = [f.alias or n for n, f in params.model_fields.items()]  # some are words of the language
+        names = sorted(words, key=lambda n: n == "lock_key")
         REGISTRY[name] = Verb(
             name=name,
             family=family,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import Annotated
 
 from pydantic import Field
@@ -11,9 +12,19 @@ from remanager.manager.journal import EventFilter
 from remanager.manager.manager import Manager
 from remanager.manager.ports import ConsoleLine
 from remanager.manager.rows import column
+from remanager.model.errors import InvalidParams
+from remanager.model.selector import ALL
 from remanager.store.records import EventRow
 from remanager.verbs.registry import NoParams, Params, fixed, verb
+from remanager.verbs.selectors import SelectorModel, selector_of
 from remanager.wire.codec import Fragment, Reply
+
+TOLD = {
+    **{"task_uid": "", "name": "task_type", "state": "to"},
+    **{name: name for name in ("user", "domain", "group", "key", "job_uid", "parent_uid", "schedule_uid")},
+    "worker_uid": "worker_uid",
+}
+"""Conditions of a selector that events can be asked by, and what their data calls it."""
 
 Since = Annotated[int, Field(ge=0, le=2**62)]
 Limit = Annotated[int, Field(ge=1, le=10_000)]
@@ -35,6 +46,11 @@ class EventParams(Params):
         None, description="only events of these types, such as ``plan_finished``"
     )
     task_uid: str | None = Field(None, description="only events of this task")
+    selector: SelectorModel | None = Field(
+        None,
+        description="only events of tasks with these properties, as far as the events tell them: "
+        f"{', '.join(f'``{n}``' for n in TOLD)} and ``tags``; ``state`` is the one that the task went to",
+    )
     limit: Limit = Field(1000, description="return at most this many events")
     timeout: Annotated[float, Field(ge=0, le=MAX_WAIT_S)] = Field(
         0.0, description="wait so long for an event if there is none (s, at most 30)"
@@ -69,9 +85,16 @@ async def event_list(manager: Manager, params: EventParams) -> Reply:
     ``timeout`` the answer comes with the first event. ``gap`` is true where events that were asked for are no
     longer kept, or where ``since`` lies in the future: then this is not the journal that it was taken from.
     """
+    selector = selector_of(params.selector)
+    asked = {f.name for f in fields(selector) if getattr(selector, f.name) != getattr(ALL, f.name)}
+    if untold := sorted(asked - {*TOLD, "tags"}):
+        raise InvalidParams(f"Events cannot be selected by {untold}, only by {[*TOLD, 'tags']}")
     wanted = EventFilter(
         types=frozenset(map(column, params.types)) if params.types else None,
         task_uid=None if params.task_uid is None else column(params.task_uid),
+        task_uids=frozenset(selector.task_uid),
+        said={word: frozenset(v) for name, word in TOLD.items() if (v := getattr(selector, name)) and word},
+        tags=selector.tags,
     )
     page = await manager.journal.page(params.since, wanted, params.limit, params.timeout)
     return {

@@ -10,18 +10,14 @@ from remanager.manager.manager import Manager
 from remanager.manager.task_queue.questions import MAX_WAITED
 from remanager.model.errors import InvalidParams, NotFound
 from remanager.model.states import NOT_FOUND
-from remanager.store.task_pages import Order
+from remanager.store.page_plan import Order
 from remanager.verbs.registry import Params, fixed, verb
 from remanager.verbs.selectors import SelectorModel, selector_of
+from remanager.verbs.tasks import MAX_UIDS, Wait
 from remanager.wire.codec import Reply
-
-MAX_UIDS = 10_000
-MAX_WAIT_S = 60.0
-"""Longest wait of one request, s: clients ask again."""
 
 Uid = Annotated[str, Field(min_length=1, max_length=200)]
 Uids = Uid | Annotated[list[Uid], Field(max_length=MAX_UIDS)]
-Wait = Annotated[float, Field(ge=0, le=MAX_WAIT_S, allow_inf_nan=False)]
 Part = Literal["transitions", "attempts", "dependents", "children", "result"]
 
 

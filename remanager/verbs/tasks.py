@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -15,6 +15,10 @@ from remanager.verbs.registry import LockParams, LockScope, Params, Refusal, fix
 from remanager.wire.codec import Reply
 
 MAX_UIDS = 10_000
+MAX_WAIT_S = 60.0
+"""Longest wait of one request, s: clients ask again."""
+
+Wait = Annotated[float, Field(ge=0, le=MAX_WAIT_S, allow_inf_nan=False)]
 
 
 class FunctionParams(UserParams):
@@ -34,9 +38,15 @@ class ScriptParams(LockParams):
 
 
 class TaskParams(Params):
-    """Parameters of the questions about tasks."""
+    """Parameters of ``task_status``."""
 
     task_uid: Any = Field(None, description="UID of a task; ``task_status`` also takes a list")
+
+
+class ResultParams(TaskParams):
+    """Parameters of ``task_result``."""
+
+    timeout: Wait = Field(0.0, description="wait so long for the end of the task (s, at most 60)")
 
 
 @verb(
@@ -102,12 +112,17 @@ def task_status(manager: Manager, params: TaskParams) -> Reply:
     }
 
 
-@verb("task_result", TaskParams, fillers=lambda r, m: {**_asked(r, m), "result": None})
-async def task_result(manager: Manager, params: TaskParams) -> Reply:
-    """Return what is known of a task: while it runs, when it started; afterwards, its result."""
+@verb("task_result", ResultParams, fillers=lambda r, m: {**_asked(r, m), "result": None})
+async def task_result(manager: Manager, params: ResultParams) -> Reply:
+    """Return what is known of a task: while it runs, when it started; afterwards, its result.
+
+    With a ``timeout`` the answer comes when the task has ended, or the time is over.
+    """
     uid = _required(params)
     if not isinstance(uid, str):
         raise InvalidParams(f"'task_uid' must be a string: type(task_uid)={type(uid)!r}")
+    if params.timeout > 0:
+        await manager.questions.wait([uid], "all", params.timeout)
     return {"task_uid": uid, **await manager.tasks.result(uid)}
 
 

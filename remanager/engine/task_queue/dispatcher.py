@@ -75,6 +75,11 @@ class Dispatcher:
         self._seen = (0, 0)
         self._now = 0.0  # as of the last call that told it
 
+    @property
+    def aging(self) -> Aging | None:
+        """How tasks gain priority by waiting."""
+        return self._aging
+
     def __len__(self) -> int:
         """Return the number of pending tasks."""
         return len(self._tickets)

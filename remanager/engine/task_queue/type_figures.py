@@ -215,6 +215,24 @@ class TypeFigures:
         """Return the counts of the last 20 minutes, oldest first, the last one not over yet."""
         return {name: self._windows.slots(name, now, task_type=task_type) for name in PER_MINUTE}
 
+    def minute(self, back: int, now: float, task_type: str | None = None) -> dict[str, float]:
+        """Return the figures of a minute: counts, and ``latency_ms`` and ``error_rate`` where known.
+
+        Parameters
+        ----------
+        back : int
+            0 for the minute that is not over yet, 1 for the one before, up to 19.
+        """
+        slot = -1 - back
+        found: dict[str, float] = {n: counts[slot] for n, counts in self.per_minute(now, task_type).items()}
+        ended = self._windows.slots(_LATENCIES, now, task_type=task_type)[slot]
+        if ended:
+            total = self._windows.slots(_LATENCY, now, task_type=task_type)[slot]
+            found["latency_ms"] = total / ended / 1e3
+        if both := found["failed"] + found["succeeded"]:
+            found["error_rate"] = found["failed"] / both
+        return found
+
     def throughput_per_s(self, seconds: float, now: float, task_type: str | None = None) -> float:
         """Return the successes per second of the last ``seconds``."""
         return self._windows.rate("succeeded", seconds, now, task_type=task_type)

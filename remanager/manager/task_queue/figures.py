@@ -47,6 +47,12 @@ class QueueFigures:
         """Count the active tasks that a former manager has left."""
         self.live.update(card.state for card in cards)
 
+    def depths(self) -> dict[str, int]:
+        """Return how many tasks of the task queue wait, run, and are held now."""
+        running = self.live[TaskState.RUNNING] + self.live[TaskState.WAITING_CHILDREN]
+        queued = self.live.total() - running
+        return {"queued": queued, "unacked": running, "held": self.live[TaskState.PAUSED]}
+
     def observe(self, changes: Changes, now: float) -> None:
         """Count what has changed."""
         for card in changes.inserted:

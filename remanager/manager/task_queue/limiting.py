@@ -69,14 +69,14 @@ class LimitDesk:
 
     def list(self, scope: Scope | None = None, name: str | None = None) -> list[dict[str, Any]]:
         """Return limits with their figures, those of a scope or with a name only if it is given."""
-        slots = self._allocated()
+        slots = self.allocated()
         return [
             _told(figures, slots)
             for figures in self._dispatcher.limits.list(self._clock())
             if (scope is None or figures.spec.scope is scope) and (name is None or figures.spec.name == name)
         ]
 
-    def _allocated(self) -> dict[str, int]:
+    def allocated(self) -> dict[str, int]:
         """Return the slots that fall to each group, as it waits and runs now."""
         limits = self._dispatcher.limits
         ready = self._dispatcher.ready_by_group()

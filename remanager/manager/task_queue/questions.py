@@ -15,9 +15,10 @@ from remanager.manager.task_queue.service import TaskQueue
 from remanager.model.errors import NotFound
 from remanager.model.selector import Location, Selector
 from remanager.model.states import STATE_CLASS, StateClass, TaskState, is_terminal
+from remanager.store.page_plan import Order
 from remanager.store.reads import Reads
 from remanager.store.store import Store
-from remanager.store.task_pages import GroupCounts, Order, Page
+from remanager.store.task_pages import GroupCounts, Page
 
 MAX_RELATIVES = 1000
 """Children and dependents that are listed."""

@@ -15,6 +15,10 @@ from remanager.store.task_rows import TaskEdit, TaskEnd, TaskInsert, TaskUpdate,
 from remanager.store.task_writes import tasks_end, tasks_insert, tasks_update
 
 
+_SELECTED_BY = ("domain", "group", "key", "job_uid", "parent_uid", "schedule_uid")
+"""What an event tells of its task, where the task has it, beside type, user, label and tags."""
+
+
 def write(batch: Batch, changes: Changes, retention_s: float, progress: ProgressBoard) -> None:
     """Add everything that changed to a transaction.
 
@@ -91,6 +95,9 @@ def _event(batch: Batch, change: Transition, card: Card | None) -> None:
             data["label"] = card.spec.label
         if card.spec.tags:
             data["tags"] = dict(card.spec.tags)
+        for name in _SELECTED_BY:
+            if value := getattr(card.spec, name):
+                data[name] = value
     if change.reason:
         data["reason"] = change.reason[:500]
     if change.worker_uid:

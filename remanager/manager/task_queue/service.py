@@ -54,6 +54,7 @@ KEPT_BODIES = 20_000
 """With more active tasks than this, their items are read from the store when they start."""
 
 _ENDS = ("plan_finished", "task_finished")
+_REMOVALS = ("queue_item_removed", "queue_items_removed", "queue_item_updated", "queue_cleared")
 
 _Start = tuple[str, int, Card]
 """UID of the worker, lease epoch and task of a hand-over."""
@@ -207,6 +208,8 @@ class TaskQueue:
         ended = [e.task_uid for e in events if e.task_uid and e.type in _ENDS and "state" in e.data]
         for uid in ended:
             self.waiters.ended(uid)
+        if any(e.type in _REMOVALS for e in events):
+            self.waiters.look_again()
         if ended or any(e.type.startswith("queue_") for e in events):
             self.follow_others()
 

@@ -52,6 +52,12 @@ class Waiters:
                         del self._waiting[uid]
         return True
 
+    def look_again(self) -> None:
+        """Wake everybody: something may have ended that nobody names."""
+        for waiting in self._waiting.values():
+            for news in waiting:
+                news.set()
+
     def ended(self, uid: str) -> None:
         """Wake who waits for a task."""
         for news in self._waiting.get(uid, ()):
