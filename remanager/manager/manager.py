@@ -27,6 +27,7 @@ from remanager.manager.ports import (
     NotConnected,
     ProcessPort,
     ReadConsole,
+    ReadCpu,
     ReadMemory,
     WorkerPort,
 )
@@ -43,6 +44,7 @@ from remanager.manager.status_view import StatusView
 from remanager.manager.task_queue.build import make_pool, make_task_queue
 from remanager.manager.task_queue.controls import Controls
 from remanager.manager.task_queue.history import FiguresHistory
+from remanager.manager.task_queue.in_environment import EnvironmentTasks
 from remanager.manager.task_queue.questions import TaskQuestions
 from remanager.manager.task_queue.service import TaskQueue
 from remanager.manager.tasks import TaskService
@@ -113,8 +115,8 @@ class Manager:
         Receives other news for those who listen to the status.
     read_console : callable
         Reads the console output of manager and worker.
-    read_memory : callable
-        Returns the resident memory of a process.
+    read_memory, read_cpu : callable
+        Return the resident memory of a process, and the processor time that it has used.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class Manager:
         publish_info: Callable[[Mapping[str, object]], None] = lambda _news: None,
         read_console: ReadConsole = NO_CONSOLE,
         read_memory: ReadMemory = lambda _pid: None,
+        read_cpu: ReadCpu = lambda _pid: None,
     ) -> None:
         settings: dict[str, Any] = store.reads.settings()
         self.uid = new_uid()
@@ -158,6 +161,8 @@ class Manager:
         self.environment = self._make_environment()
         self.catalogue = Catalogue(self.ledger, options, settings.get(PERMISSIONS))
         self.task_queue = self._make_task_queue(read_memory)
+        self.environment_tasks = EnvironmentTasks(self.task_queue, self.state, self.link, clock)
+        self.task_queue.environment = self.environment_tasks
         self.questions = TaskQuestions(self.task_queue, self.tasks.states, store, self.ledger, clock)
         self.lock = LockService(self.ledger, clock, options.emergency_lock_key, settings.get(LOCK))
         self.statistics_view = StatsView(self)
@@ -174,6 +179,7 @@ class Manager:
         self._ids = itertools.count(1)
         self._on_stop = on_stop
         self._read_memory = read_memory
+        self.read_cpu = read_cpu
         self.transport_counters = transport_counters
 
     def _make_tasks(self) -> TaskService:
@@ -383,6 +389,7 @@ class Manager:
         accepted = frozenset(hello.accepted)
         self.execution.reconcile(accepted, hello.state)
         self.tasks.reconcile(accepted)
+        self.environment_tasks.reconcile(accepted)
         self.greeted.set()
 
     def _on_state(self, new: WorkerState) -> None:
@@ -434,7 +441,8 @@ class Manager:
             case PlanPaused():
                 self.execution.on_paused(batch, event)
             case TaskFinished():
-                self.tasks.on_finished(batch, event)
+                if not self.environment_tasks.on_finished(batch, event):
+                    self.tasks.on_finished(batch, event)
             case ListsChanged():
                 await self.catalogue.take_lists(event.plans, event.devices, opening=False)
                 self.catalogue.remember(batch, event.plans, event.devices)
@@ -443,6 +451,7 @@ class Manager:
                 self.catalogue.remember(batch, event.plans, event.devices)
                 self.environment.on_ready(batch)
                 batch.after(self.execution.autostart)
+                batch.after(self.task_queue.tick)
             case EnvironmentFailed():
                 self.environment.on_failed(batch, event)
 
@@ -450,6 +459,7 @@ class Manager:
         """Close what ran in a worker that ended."""
         self.state.progress = None
         self.tasks.on_worker_lost(batch, msg)
+        self.environment_tasks.on_worker_lost(batch, msg)
         self.execution.on_worker_lost(batch, msg, exit_status=ExitStatus.FAILED, requeue=True)
 
     def _worker_command(self) -> WorkerCommand:

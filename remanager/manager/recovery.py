@@ -42,7 +42,8 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
     _take_over(manager, rows)
     last_sign_of_life = _last_event_time(manager)
     worker, pool = _find_workers(manager)
-    task_queue.restore(manager.task_queue, manager.store, pool, manager.clock())
+    uid = worker.worker_uid if worker else None
+    task_queue.restore(manager.task_queue, manager.store, pool, manager.clock(), environment_uid=uid)
     state.autostart = manager.stored_flags[AUTOSTART]
     state.queue_stop_pending = manager.stored_flags[STOP_PENDING] and worker is not None
     if worker is None:
@@ -58,6 +59,7 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
         handled_seq=worker.acked_seq,
         last_heartbeat=manager.clock(),
     )
+    manager.environment_tasks.adopt()
     manager.environment.watch(state.worker)
     await _finish(manager, first_start, manager.stored_settings.get(LISTS))
 

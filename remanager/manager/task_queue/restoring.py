@@ -80,7 +80,14 @@ def spec_of(record: TaskRecord, tags: Tags) -> TaskSpec:
     )
 
 
-def restore(queue: TaskQueue, store: Store, workers: Iterable[WorkerRow], now: float) -> None:
+def restore(
+    queue: TaskQueue,
+    store: Store,
+    workers: Iterable[WorkerRow],
+    now: float,
+    *,
+    environment_uid: str | None = None,
+) -> None:
     """Fill the scheduler from the store, and take over the workers of the pool that are still there.
 
     Parameters
@@ -89,6 +96,8 @@ def restore(queue: TaskQueue, store: Store, workers: Iterable[WorkerRow], now: f
         Workers whose processes are alive.
     now : float
         Epoch seconds.
+    environment_uid : str or None
+        UID of the environment worker that is still there.
     """
     reads, settings = store.reads.tasks, store.reads.settings()
     functions = settings.get(FUNCTIONS)
@@ -116,7 +125,7 @@ def restore(queue: TaskQueue, store: Store, workers: Iterable[WorkerRow], now: f
     for row in workers:
         if row.kind == KIND:
             queue.pool.adopt(row)
-    _hand_back(queue, now)
+    _hand_back(queue, now, environment_uid)
 
 
 def _prerequisites(cards: Collection[Card]) -> set[str]:
@@ -124,7 +133,7 @@ def _prerequisites(cards: Collection[Card]) -> set[str]:
     return {uid for c in cards for uid in c.spec.depends_on} - active
 
 
-def _hand_back(queue: TaskQueue, now: float) -> None:
+def _hand_back(queue: TaskQueue, now: float, environment_uid: str | None) -> None:
     """Give running tasks back to their workers; those of workers that are gone are lost."""
     for card in list(queue.scheduler.running.values()):
         worker = queue.pool.workers.get(card.worker_uid or "")
@@ -132,6 +141,8 @@ def _hand_back(queue: TaskQueue, now: float) -> None:
             worker.held[card.uid] = card.lease_epoch
             worker.sent.add(card.uid)
             continue
+        if card.worker_uid is not None and card.worker_uid == environment_uid:
+            continue  # it greets, too
         error = TaskError("WorkerLost", GONE)
         outcome = Outcome(OutcomeKind.LOST, card.time_start or now, now, GONE, error)
         queue.scheduler.finish(card.uid, card.lease_epoch, outcome, now)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 from remanager.engine.task_queue.card import Card
 from remanager.engine.task_queue.changes import Changes, Ended, Interrupt, InterruptKind
@@ -30,10 +31,13 @@ from remanager.manager.task_queue.waiters import Waiters
 from remanager.model.errors import Busy
 from remanager.model.pool_messages import CancelTask
 from remanager.model.states import TaskState, is_terminal
-from remanager.model.task_spec import TaskSpec
+from remanager.model.task_spec import TaskSpec, Where
 from remanager.store.records import JournalEvent
 from remanager.store.store import Store
 from remanager.store.task_writes import checkpoint_put
+
+if TYPE_CHECKING:
+    from remanager.manager.task_queue.in_environment import EnvironmentTasks
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +97,8 @@ class TaskQueue:
         How far the running tasks are.
     ending : dict
         Terminal records that are not on disk yet; until then the tasks are said to be active.
+    environment : EnvironmentTasks or None
+        What the environment worker runs; set when the manager is put together.
     observers : list of callable
         Called as ``observer(changes, now)`` with everything that changes.
     recorders : list of callable
@@ -136,6 +142,7 @@ class TaskQueue:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._settling = False
+        self.environment: EnvironmentTasks | None = None
 
     # -------------------------------------------------------------------------------- commands
 
@@ -235,6 +242,9 @@ class TaskQueue:
     def wait_reason(self, uid: str, now: float) -> str:
         """Return why a task does not run, in a word of the protocol."""
         reason = self.scheduler.wait_reason(uid, now)
+        card = self.scheduler.cards.get(uid)
+        if card is not None and card.spec.options.where is Where.ENVIRONMENT:
+            return self.environment.wait_reason(reason) if self.environment is not None else reason
         if reason == "slot" and not any(w.takes_tasks for w in self.pool.workers.values()):
             return "no_worker"
         return reason
@@ -271,6 +281,8 @@ class TaskQueue:
         """Start what can start, and add everything that changed to a transaction."""
         now = self._clock()
         self.scheduler.dispatch(now, self._free())
+        if self.environment is not None and (free := self.environment.free()):
+            self.scheduler.dispatch(now, free, Where.ENVIRONMENT)
         if self.switch_record.write(batch):
             batch.after(self._switched)
         self._collect(batch, now)
@@ -287,7 +299,8 @@ class TaskQueue:
         starts: list[_Start] = []
         for card in changes.starts:
             assert card.worker_uid is not None
-            self.pool.workers[card.worker_uid].held[card.uid] = card.lease_epoch
+            if self.environment is None or not self.environment.take(card):
+                self.pool.workers[card.worker_uid].held[card.uid] = card.lease_epoch
             starts.append((card.worker_uid, card.lease_epoch, card))
             if card.attempt == 1 and card.lease_epoch > 1 and not card.finishing:
                 batch.write(checkpoint_put(card.uid, card.lease_epoch, None))  # that of an earlier run
@@ -317,8 +330,10 @@ class TaskQueue:
         self._ledger.touch()
         if len(self.scheduler.cards) > KEPT_BODIES:
             self.drop_bodies(changes.inserted)
-        for worker_uid, started in itertools.groupby(starts, itemgetter(0)):
-            self._hand_over(worker_uid, started)
+        for worker_uid, group in itertools.groupby(starts, itemgetter(0)):
+            started = list(group)
+            if self.environment is None or not self.environment.send(worker_uid, started):
+                self._hand_over(worker_uid, started)
         for interrupt in changes.interrupts:
             self._interrupt(interrupt)
 
@@ -333,11 +348,15 @@ class TaskQueue:
             options = card.spec.options
             again = card.attempt > 1 or card.finishing
             checkpoint = reads.checkpoints([card.uid]).get(card.uid) if again else None
-            body = card.spec.body or reads.bodies([card.uid])[card.uid]
+            body = self.body_of(card)
             finishing = card.finishing
             tasks.append([card.uid, epoch, card.attempt, body, options.timeout_s, checkpoint, finishing])
         if tasks:
             self.pool.hand_over(worker, tasks)
+
+    def body_of(self, card: Card) -> str:
+        """Return the item of a task as JSON text, from the store if it is not in memory."""
+        return card.spec.body or self._store.reads.tasks.bodies([card.uid])[card.uid]
 
     def _interrupt(self, interrupt: Interrupt) -> None:
         worker = self.pool.workers.get(interrupt.worker_uid)
