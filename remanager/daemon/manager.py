@@ -15,7 +15,7 @@ from remanager.daemon.console import ConsoleHub, HubLogHandler, OutputWriter
 from remanager.daemon.control import ControlServer
 from remanager.daemon.info import TOPIC_INFO, InfoPublisher
 from remanager.daemon.keys import KEYS_NAME, KeyRing, KeysError, read_server_key
-from remanager.daemon.processes import Processes, resident_bytes
+from remanager.daemon.processes import Processes, cpu_seconds, resident_bytes
 from remanager.daemon.settings import Settings
 from remanager.daemon.sockets import AddressError, raise_descriptor_limit
 from remanager.daemon.sources import absolute
@@ -116,6 +116,7 @@ class ManagerProcess:
                 publish_info=self._publish_info,
                 read_console=self._hub.since,
                 read_memory=resident_bytes,
+                read_cpu=cpu_seconds,
             )
             for notice in settings.notices:
                 logger.warning("%s", notice)

@@ -70,6 +70,15 @@ def resident_bytes(pid: int) -> int | None:
     return int(pages) * resource.getpagesize()
 
 
+def cpu_seconds(pid: int) -> float | None:
+    """Return the processor time that a process has used, s; None if it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError):
+        return None
+
+
 class Processes:
     """Starts, watches and kills worker processes.
 

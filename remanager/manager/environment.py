@@ -333,6 +333,11 @@ class EnvironmentService:
             self._processes.kill(worker.pid)
             await self._ended.wait()
 
+    async def wait_gone(self, worker: WorkerRecord) -> None:
+        """Wait until a worker has ended."""
+        while self._state.worker is worker:
+            await self._ended.wait()
+
     def _remove_config(self, worker_uid: str) -> None:
         (self._make_command().runtime_dir / f"worker-{worker_uid}.json").unlink(missing_ok=True)
 

@@ -70,6 +70,9 @@ NO_CONSOLE = NoConsole()
 ReadMemory = Callable[[int], int | None]
 """``read(pid)``: resident memory of a process in bytes; None if it is not known."""
 
+ReadCpu = Callable[[int], float | None]
+"""``read(pid)``: processor time that a process has used, s; None if it is not known."""
+
 
 class NotConnected(Exception):
     """The worker has no connection at present."""

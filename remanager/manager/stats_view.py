@@ -274,12 +274,13 @@ class StatsView:
         NotFound
             There is no such worker.
         """
-        found = [*self._environment_worker(now), *self._manager.task_queue.pool.describe()]
+        manager = self._manager
+        found = [*self._environment_worker(now), *manager.task_queue.pool.describe()]
         if worker_uid is not None:
             found = [worker for worker in found if worker["worker_uid"] == worker_uid]
             if not found:
                 raise NotFound(f"There is no worker '{worker_uid}'")
-        return found
+        return [{**worker, "cpu_s": manager.read_cpu(int(str(worker["pid"])))} for worker in found]
 
     def _environment_worker(self, now: float) -> list[dict[str, object]]:
         state = self._manager.state
@@ -293,8 +294,14 @@ class StatsView:
                 "pid": state.worker.pid,
                 "state": state.worker_state.environment_state if state.worker_state else None,
                 "running": [*running, *self._manager.tasks.running],
+                "slots": 1,
                 "heartbeat_age_s": now - state.worker.last_heartbeat,
+                "lease_expires_at": None,  # it holds its plan however long it is silent
+                "tasks_done": None,
+                "tasks_failed": None,
+                "restarts": None,
                 "rss_bytes": state.worker.rss_bytes,
+                "time_started": None,
             }
         ]
 

@@ -20,6 +20,7 @@ FAMILIES = (
     "task_steering",
     "limits",
     "schedules",
+    "pool_workers",
     "lock",
     "streams",
     "control",

@@ -10,6 +10,7 @@ from remanager.manager.task_queue.keeping import Keeper
 from remanager.manager.task_queue.limiting import LimitDesk
 from remanager.manager.task_queue.retrying import Edits, Retries
 from remanager.manager.task_queue.schedules import ScheduleService
+from remanager.manager.task_queue.workers import Workers
 
 if TYPE_CHECKING:
     from remanager.manager.manager import Manager
@@ -37,6 +38,14 @@ class Controls:
         self.keeper = Keeper(manager.options, store, state, ledger, clock)
         self.schedules = ScheduleService(
             queue, manager.catalogue, store=store, state=state, ledger=ledger, clock=clock
+        )
+        self.workers = Workers(
+            manager.statistics_view.workers,
+            queue.pool,
+            manager.environment,
+            state=state,
+            clock=clock,
+            background=manager.background,
         )
         self._background = manager.background
 

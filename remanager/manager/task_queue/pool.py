@@ -298,6 +298,12 @@ class Pool:
             async with asyncio.timeout(5.0):
                 await self._wait_empty()
 
+    async def wait_gone(self, worker: PoolWorker) -> None:
+        """Wait until a worker has ended."""
+        while self.workers.get(worker.uid) is worker:
+            self._ended.clear()
+            await self._ended.wait()
+
     async def _wait_empty(self) -> None:
         while self.workers or self._starting:
             self._ended.clear()
@@ -416,6 +422,7 @@ class Pool:
                 "lease_expires_at": w.last_heartbeat + self._options.lease_s,
                 "tasks_done": w.tasks_done,
                 "tasks_failed": w.tasks_failed,
+                "restarts": self.restarts,
                 "rss_bytes": w.rss_bytes,
                 "time_started": w.time_started,
             }
