@@ -191,7 +191,8 @@ class TaskQuestions:
             waited = self._look(wanted)
             over = not waited.active or (until == "any" and waited.done)
             left = deadline - self._clock()
-            if over or left <= 0 or not await self._queue.waiters.wait(waited.active, left):
+            waiters, every = self._queue.waiters, until == "all"
+            if over or left <= 0 or not await waiters.wait(waited.active, left, every=every):
                 return self._look(wanted) if not over else waited
 
     def _look(self, uids: Sequence[str]) -> Waited:
@@ -213,7 +214,7 @@ class TaskQuestions:
             found = await self.uids(selector, MAX_WAITED)
             active = [uid for uid, state in found if state in _ACTIVE]
             left = deadline - self._clock()
-            if not active or left <= 0 or not await self._queue.waiters.wait(active, left):
+            if not active or left <= 0 or not await self._queue.waiters.wait(active, left, every=True):
                 return active
 
 
