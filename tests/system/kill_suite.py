@@ -65,7 +65,7 @@ class Work:
         self._rng = rng
         self._number = 0
         self._unanswered: dict[int, tuple[zmq.Socket[bytes], bytes]] = {}
-        self.accepted: dict[str, dict[str, Any]] = {}
+        self.accepted: list[str] = []
 
     def _make(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return item and options of a task."""
@@ -87,7 +87,7 @@ class Work:
             [10, 4, 6, 4, 2, 2, 2, 3, 1],
         )[0]
         if self.accepted and rng.random() < 0.3:
-            newest = list(self.accepted)[-20:]
+            newest = self.accepted[-20:]
             options["depends_on"] = rng.sample(newest, min(len(newest), rng.randrange(1, 4)))
             options["on_dependency_failure"] = rng.choice(["cancel", "ignore"])
         return item, options
@@ -97,8 +97,8 @@ class Work:
         made = [self._make() for _ in range(count)]
         entries = [{"item": item, "options": options} for item, options in made]
         reply = self._daemon.client.ok("task_submit_batch", items=entries, **USER)
-        for result, (item, options) in zip(reply["results"], made, strict=True):
-            self._accept(result, item, options)
+        for result in reply["results"]:
+            self._accept(result)
 
     def send_single(self, count: int) -> None:
         """Submit tasks one by one and wait for nothing."""
@@ -122,20 +122,16 @@ class Work:
                 if not socket.poll(200):
                     break
                 reply = json.loads(socket.recv_multipart()[1])
-                self._take(self._unanswered.pop(number)[1], reply)
+                self._accept(reply)
+                del self._unanswered[number]
             socket.close()
         for number, (_, request) in list(self._unanswered.items()):
-            self._take(request, json.loads(self._daemon.client.send_raw(request, 30.0)))
+            self._accept(json.loads(self._daemon.client.send_raw(request, 30.0)))
             del self._unanswered[number]
 
-    def _take(self, request: bytes, reply: dict[str, Any]) -> None:
-        assert reply["success"], reply["msg"]
-        params = json.loads(request)["params"]
-        self._accept(reply, params["item"], params["options"])
-
-    def _accept(self, result: Mapping[str, Any], item: dict[str, Any], options: dict[str, Any]) -> None:
-        uid = result["task_uid"] or result["existing_task_uid"]
-        self.accepted[uid] = {"item": item, **options}
+    def _accept(self, result: Mapping[str, Any]) -> None:
+        assert result["success"], result["msg"]
+        self.accepted.append(result["task_uid"] or result["existing_task_uid"])
 
 
 # ------------------------------------------------------------------------------------ killing
@@ -236,20 +232,19 @@ def check_sums(daemon: Daemon) -> int:
     return total
 
 
-def check_states(tasks: Mapping[str, Task], accepted: Mapping[str, Mapping[str, Any]]) -> None:
-    """Every accepted task is there and has ended as it had to."""
-    assert accepted.keys() <= tasks.keys()
-    for uid, task in tasks.items():
+def check_states(tasks: Mapping[str, Task], accepted: Iterable[str]) -> None:
+    """Every accepted task is there, and all have ended as they had to."""
+    assert set(accepted) <= tasks.keys()
+    for task in tasks.values():
         state, name = task["state"], task["name"]
-        needs = accepted.get(uid, {}).get("depends_on", ())
-        failed = [n for n in needs if tasks[n]["state"] not in ("completed", "skipped")]
-        if failed and accepted[uid]["on_dependency_failure"] == "cancel":
+        failed = [n for n in task["depends_on"] if tasks[n]["state"] not in ("completed", "skipped")]
+        if failed and task["on_dependency_failure"] == "cancel":
             assert state == "dependency_failed", (task, failed)
         else:
             assert state in ENDS[name], task
 
 
-def check_runs(tasks: Mapping[str, Task], runs: Runs, accepted: Mapping[str, Mapping[str, Any]]) -> None:
+def check_runs(tasks: Mapping[str, Task], runs: Runs) -> None:
     """No task ran twice at once, none without an attempt, none before what it needs."""
     assert not runs.overlaps
     assert runs.begun.keys() <= tasks.keys()
@@ -264,7 +259,7 @@ def check_runs(tasks: Mapping[str, Task], runs: Runs, accepted: Mapping[str, Map
         if task["state"] == "completed":
             assert begun[-1] in runs.ended[uid], (task, begun, runs.ended[uid])
         first = runs.order["begin", uid, epochs[0]]
-        for needed in accepted.get(uid, {}).get("depends_on", ()):
+        for needed in task["depends_on"]:
             if tasks[needed]["state"] == "completed":
                 last = runs.ended[needed][-1]
                 assert runs.order["end", needed, last[0]] < first, (task, needed)
