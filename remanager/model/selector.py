@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 from remanager.model.states import StateClass, TaskState
 
@@ -84,6 +86,45 @@ class Selector:
     def is_all(self) -> bool:
         """Tell whether there is no condition."""
         return all(getattr(self, f.name) == getattr(ALL, f.name) for f in fields(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the conditions as JSON values, in the form of a request."""
+        told: dict[str, Any] = {}
+        for name in (f.name for f in fields(self)):
+            value = getattr(self, name)
+            if value == getattr(ALL, name):
+                continue
+            if name == "tags":
+                told[name] = {tag.key: list(tag.values) or None for tag in value}
+            elif isinstance(value, TimeRange | PriorityRange):
+                told[name] = {k: v for k, v in asdict(value).items() if v is not None}
+            else:
+                told["class" if name == "state_class" else name] = (
+                    [str(v) for v in value] if isinstance(value, tuple) else value
+                )
+        return told
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Selector:
+        """Read what :meth:`to_dict` has made."""
+        made: dict[str, Any] = {}
+        for key, value in data.items():
+            match key:
+                case "tags":
+                    made[key] = tuple(TagCondition(k, tuple(v or ())) for k, v in value.items())
+                case "priority":
+                    made[key] = PriorityRange(**value)
+                case "created" | "started" | "finished":
+                    made[key] = TimeRange(**value)
+                case "state":
+                    made[key] = tuple(map(TaskState, value))
+                case "class":
+                    made["state_class"] = tuple(map(StateClass, value))
+                case "location":
+                    made[key] = Location(value)
+                case _:
+                    made[key] = tuple(value) if isinstance(value, list) else value
+        return cls(**made)
 
 
 ALL = Selector()

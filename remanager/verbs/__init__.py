@@ -21,6 +21,7 @@ FAMILIES = (
     "limits",
     "schedules",
     "pool_workers",
+    "alerts",
     "lock",
     "streams",
     "control",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from remanager.manager.task_queue.alerting import AlertService
 from remanager.manager.task_queue.cancelling import Canceller
 from remanager.manager.task_queue.holding import Holds
 from remanager.manager.task_queue.keeping import Keeper
@@ -47,9 +48,19 @@ class Controls:
             clock=clock,
             background=manager.background,
         )
+        self.alerts = AlertService(
+            manager.statistics_view.stats,
+            manager.statistics_view.type_stats,
+            manager.statistics.figures.task_types,
+            store=store,
+            state=state,
+            ledger=ledger,
+            clock=clock,
+        )
         self._background = manager.background
 
     def start(self) -> None:
         """Begin with what goes on by itself."""
         self._background.spawn(self.keeper.run(), "retention")
         self._background.spawn(self.schedules.run(), "schedules")
+        self._background.spawn(self.alerts.run(), "alerts")
