@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from remanager.engine.task_queue.card import Card
+from remanager.engine.task_queue.card import Card, Stage
 from remanager.manager.task_queue.service import TaskQueue
 from remanager.model.states import STATE_CLASS, StateClass, TaskState
 from remanager.model.task_spec import TaskOptions
@@ -103,7 +103,14 @@ def _live(record: TaskRecord, queue: TaskQueue, now: float) -> dict[str, Any]:
             "progress": queue.progress.final(record.state, stored),
         }
     held = card.state in _HELD
+    begun: dict[str, Any] = {}
+    if (
+        card.stage is Stage.EXECUTING and card.lease_epoch == record.lease_epoch
+    ):  # stored with what comes next
+        began = card.time_start or now
+        begun = {"stage": card.stage.value, "time_start": began, "duration": max(now - began, 0.0)}
     return {
+        **begun,
         "effective_priority": queue.scheduler.dispatcher.effective_priority(card, now),
         "wait_reason": queue.wait_reason(card.uid, now) if held else "",
         "children_count": card.open_children,

@@ -1,0 +1,270 @@
+"""Submitting tasks: every option, every refusal, batches, duplicates."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from manager_rig import TASK_QUEUE, FakePoolWorker, Rig, function, user
+
+from remanager.manager.task_queue import service, submission
+
+
+@pytest.fixture
+async def worker(pool_rig: Rig) -> FakePoolWorker:
+    """The only worker of the pool."""
+    return await pool_rig.pool_worker()
+
+
+async def busy(rig: Rig, worker: FakePoolWorker) -> str:
+    """Give the worker something to do, so that everything else waits."""
+    uid = await rig.submit()
+    worker.begin(uid)
+    await rig.settle()
+    return uid
+
+
+async def test_every_option_is_kept(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    first = await busy(rig, worker)
+    given = {
+        "priority": 7,
+        "group": "g",
+        "domain": "d",
+        "label": "a label",
+        "key": "k",
+        "on_duplicate": "merge",
+        "tags": {"a": "1", "b": ""},
+        "job_uid": "job",
+        "fail_fast": False,
+        "depends_on": [first],
+        "on_dependency_failure": "ignore",
+        "run_after": rig.now + 50,
+        "ttl_s": 500.0,
+        "ttl_from": "submission",
+        "timeout_s": 30.0,
+        "kill_after_s": 3.0,
+        "max_retries": 2,
+        "retry": {"strategy": "linear", "initial_s": 0.5, "max_s": 9.0, "factor": 3.0},
+        "expected_io": {"disk_read": 100},
+        "resource_lock": "disk",
+    }
+    uid = await rig.submit("work", 1, "x", **given)
+    task = await rig.task(uid)
+    same = {k for k in given if k in task and k not in {"retry", "run_after"}}
+    assert {k: task[k] for k in same} == {k: given[k] for k in same}
+    assert task["max_retries"] == 2
+    assert task["expires_at"] == rig.now + 500
+    assert task["run_after"] == rig.now + 50
+    assert (task["args"], task["kwargs"]) == ([1, "x"], {})
+    assert (task["state"], task["wait_reason"], task["depends_on"]) == ("blocked", "dependencies", [first])
+    assert (task["user"], task["user_group"], task["item_type"]) == ("Jo", "primary", "function")
+    card = rig.manager.task_queue.scheduler.cards[uid]
+    assert card.spec.options.kill_after_s == 3.0
+    assert card.spec.options.retry.strategy == "linear"
+    before = card.spec
+    await rig.restart()
+    restored = rig.manager.task_queue.scheduler.cards[uid].spec
+    assert restored == before
+
+
+async def test_defaults_of_the_function_and_of_the_batch(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    worker.ready({"work": {"priority": 5, "group": "g", "max_retries": 3}, "other": {}})
+    await rig.settle()
+    assert {"priority": 5, "group": "g", "max_retries": 3}.items() <= (
+        await rig.task(await rig.submit())
+    ).items()
+    assert (await rig.task(await rig.submit(priority=9)))["priority"] == 9
+    reply = await rig.ok(
+        "task_submit_batch",
+        **user(),
+        items=[{"item": function("work")}, {"item": function("work"), "options": {"group": "own"}}],
+        defaults={"group": "of the batch", "delay_s": 5},
+        job_uid="J",
+    )
+    first, second = [await rig.task(r["task_uid"]) for r in reply["results"]]
+    assert (first["group"], first["priority"], first["run_after"]) == ("of the batch", 5, rig.now + 5)
+    assert (second["group"], second["job_uid"]) == ("own", "J")
+    assert (reply["counts"], reply["job_uid"]) == ({"inserted": 2}, "J")
+
+
+BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"priority": 256}, "priority"),
+    ({"priority": -1}, "priority"),
+    ({"priority": "1"}, "priority"),
+    ({"priority": True}, "priority"),
+    ({"colour": "red"}, "colour"),
+    ({"ttl_s": 0}, "ttl_s"),
+    ({"ttl_s": float("inf")}, "ttl_s"),
+    ({"timeout_s": -1}, "timeout_s"),
+    ({"delay_s": -1}, "delay_s"),
+    ({"run_after": "tomorrow"}, "run_after"),
+    ({"tags": {"": "x"}}, "tags"),
+    ({"tags": {"a": 1}}, "tags"),
+    ({"tags": {str(n): "" for n in range(33)}}, "tags"),
+    ({"on_duplicate": "never"}, "on_duplicate"),
+    ({"on_dependency_failure": "x"}, "on_dependency_failure"),
+    ({"max_retries": 1001}, "max_retries"),
+    ({"retry": {"strategy": "quadratic"}}, "retry.strategy"),
+    ({"retry": {"factor": 0.5}}, "retry.factor"),
+    ({"depends_on": "uid"}, "depends_on"),
+    ({"depends_on": ["nobody"]}, "'nobody' is not known"),
+    ({"parent_uid": "nobody"}, "'nobody' is not known"),
+    ({"expected_io": {"disk_read": -1}}, "expected_io"),
+    ({"where": "moon"}, "where"),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), BAD_OPTIONS)
+async def test_bad_options_are_refused(pool_rig: Rig, options: dict[str, Any], words: str) -> None:
+    reply = await pool_rig.call("task_submit", **user(), item=function("work"), options=options)
+    assert reply["success"] is False
+    assert reply["code"] in ("invalid_params", "not_found")
+    assert words in reply["msg"]
+    assert pool_rig.manager.task_queue.scheduler.cards == {}
+    assert (await pool_rig.ok("task_count"))["total"] == 0
+
+
+async def test_bad_items_are_refused(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    assert "no function 'nix'" in await rig.refused("task_submit", **user(), item=function("nix"))
+    plan = {"item_type": "plan", "name": "count"}
+    await rig.refused("task_submit", **user(), item=plan)
+    await rig.refused("task_submit", **user(), item="work")
+    await rig.refused("task_submit", item=function("work"))
+    await rig.refused("task_submit", **user())
+    assert "group" in await rig.refused("task_submit", user="Jo", user_group="nobody", item=function("work"))
+    worker.ready({"work": {}}, {"jobs": "Traceback: no such module"})
+    await rig.settle()
+    assert "jobs" in await rig.refused("task_submit", **user(), item=function("nix"))
+    assert (await rig.ok("task_function_list"))["failed_modules"] == {"jobs": "Traceback: no such module"}
+    assert rig.events("task_functions_changed")[-1].data.find("jobs") > 0
+
+
+async def test_arguments_must_fit_the_function(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    rows = [{"name": "n", "kind": "POSITIONAL_OR_KEYWORD", "required": True}]
+    described = {"name": "one", "module": "jobs", "doc": "", "parameters": rows, "options": {}}
+    rig.manager.task_queue.functions.take(json.dumps([described]), {})
+    for item in (function("one"), function("one", args=[1, 2]), function("one", kwargs={"m": 1})):
+        assert "do not fit the function 'one'" in await rig.refused("task_submit", **user(), item=item)
+    for item in (function("one", args=[1]), function("one", kwargs={"n": 1})):
+        await rig.ok("task_submit", **user(), item=item)
+
+
+async def test_too_large_an_item(pool_rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "MAX_BODY_BYTES", 500)
+    reply = await pool_rig.call("task_submit", **user(), item=function("work", args=["x" * 500]))
+    assert reply["code"] == "too_large"
+
+
+async def test_a_full_queue(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    rig.options = rig.with_options(task_queue=replace(TASK_QUEUE, max_active=2))
+    await rig.restart()
+    await rig.submit_many(2, delay_s=100)
+    reply = await rig.call("task_submit", **user(), item=function("work"))
+    assert (reply["code"], reply["outcome"]) == ("busy", "rejected")
+    assert "full" in reply["msg"]
+    stats = await rig.ok("stats", sections=[])
+    assert stats["health"]["state"] == "bad"
+
+
+async def test_a_batch_is_atomic_unless_told_otherwise(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    items = [
+        {"item": function("work")},
+        {"item": function("nix")},
+        {"item": function("work"), "options": {"priority": 300}},
+        {"item": function("work"), "options": {"depends_on": ["nobody"]}},
+    ]
+    reply = await rig.call("task_submit_batch", **user(), items=items)
+    assert (reply["success"], reply["job_uid"], reply["counts"]) == (False, None, {})
+    assert [r["success"] for r in reply["results"]] == [False] * 4
+    assert (await rig.ok("task_count"))["total"] == 0
+    reply = await rig.ok("task_submit_batch", **user(), items=items, atomic=False)
+    assert [r["success"] for r in reply["results"]] == [True, False, False, False]
+    assert [r.get("code") for r in reply["results"]] == [None, "invalid_item", "invalid_params", "not_found"]
+    assert reply["counts"] == {"inserted": 1}
+    assert (await rig.ok("task_submit_batch", **user(), items=[]))["results"] == []
+    for entry in ({"item": function("work"), "more": 1}, {}, {"item": function("work"), "options": 3}):
+        assert (await rig.call("task_submit_batch", **user(), items=[entry]))["success"] is False
+
+
+async def test_duplicates(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    running = await busy(rig, worker)
+    first = await rig.submit(key="k", priority=100)
+
+    async def again(**options: Any) -> dict[str, Any]:
+        options = {"key": "k", "priority": 100, **options}
+        reply = await rig.call("task_submit", **user(), item=function("work"), options=options)
+        await rig.settle()
+        return reply
+
+    skipped = await again()
+    assert (skipped["outcome"], skipped["task_uid"], skipped["existing_task_uid"]) == (
+        "duplicate",
+        first,
+        first,
+    )
+    assert (await again(on_duplicate="merge", priority=50))["outcome"] == "upgraded"
+    assert (await rig.task(first))["priority"] == 50
+    assert (await again(on_duplicate="merge", priority=60))["outcome"] == "duplicate"
+    rejected = await again(on_duplicate="reject")
+    assert (rejected["code"], rejected["outcome"], rejected["existing_task_uid"]) == (
+        "conflict",
+        "rejected",
+        first,
+    )
+    replaced = await again(on_duplicate="supersede")
+    assert (replaced["outcome"], replaced["existing_task_uid"]) == ("superseded", first)
+    assert await rig.task_states(first, replaced["task_uid"]) == ["superseded", "pending"]
+    await worker.end(running)
+    await rig.settle()
+    worker.begin(replaced["task_uid"])
+    assert (await again(on_duplicate="merge"))["outcome"] == "requeued"
+    await worker.end(replaced["task_uid"])
+    await rig.settle()
+    assert replaced["task_uid"] in worker.tasks
+    await worker.end(replaced["task_uid"], value="second")
+    assert (await rig.ok("task_result", task_uid=replaced["task_uid"]))["result"]["return_value"] == "second"
+    assert (await again())["outcome"] == "inserted"
+
+
+async def test_held_tasks_say_so(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    await rig.ok("task_pause", scope="group", name="g")
+    reply = await rig.ok("task_submit", **user(), item=function("work"), options={"group": "g"})
+    assert reply["held"] == ["group"]
+    task = await rig.task(reply["task_uid"])
+    assert (task["state"], task["wait_reason"], task["pause_reasons"]) == ("paused", "paused", ["group"])
+
+
+async def test_functions_that_no_worker_reports(
+    pool_rig: Rig, worker: FakePoolWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "FUNCTIONS_TIMEOUT_S", 0.0)
+    rig = pool_rig
+    rig.manager.task_queue.functions_known.clear()
+    reply = await rig.call("task_submit", **user(), item=function("work"))
+    assert reply["code"] == "busy"
+    assert "cannot be checked" in reply["msg"]
+    worker.ready()
+    await rig.settle()
+    await rig.submit()
+
+
+async def test_without_task_modules(rig: Rig) -> None:
+    text = await rig.refused("task_submit", **user(), item=function("work"))
+    assert "--task-modules" in text
+    assert (await rig.ok("task_function_list"))["functions"] == []
+
+
+async def test_a_repeated_request_submits_once(pool_rig: Rig) -> None:
+    request = {"item": function("work"), "options": {"delay_s": 9}, "request_id": "r", **user()}
+    assert await pool_rig.ok("task_submit", **request) == await pool_rig.ok("task_submit", **request)
+    assert (await pool_rig.ok("task_count"))["total"] == 1
