@@ -178,7 +178,7 @@ class Manager:
         self._events: asyncio.Queue[tuple[WorkerRecord, Event | WorkerExit]] = asyncio.Queue()
         self._ids = itertools.count(1)
         self._on_stop = on_stop
-        self._read_memory = read_memory
+        self.read_memory = read_memory
         self.read_cpu = read_cpu
         self.transport_counters = transport_counters
 
@@ -340,7 +340,7 @@ class Manager:
                 self._on_hello(message)
             case Heartbeat():
                 self.link.tell(Ack(worker.acked_seq))
-                worker.rss_bytes = self._read_memory(worker.pid)
+                worker.rss_bytes = self.read_memory(worker.pid)
             case Reply():
                 self.link.on_reply(message)
             case StateChanged():

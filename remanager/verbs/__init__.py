@@ -22,6 +22,7 @@ FAMILIES = (
     "schedules",
     "pool_workers",
     "alerts",
+    "metrics",
     "lock",
     "streams",
     "control",

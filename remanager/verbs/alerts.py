@@ -25,8 +25,8 @@ class RuleParams(LockParams):
     name: Name = Field(description="name of the rule and of its alert")
     metric: Name = Field(
         description="``oldest_pending_age_s``, ``running_age_s`` or ``task_count`` of the selected tasks; or "
-        "the path of a figure in the answer of ``stats``, such as ``queue.depth``, or of ``type_stats``, such as "
-        "``type_stats.NAME.failure_rate``"
+        "the path of a figure in the answer of ``stats``, such as ``queue.depth``, or of ``type_stats``, "
+        "such as ``type_stats.NAME.failure_rate``"
     )
     selector: SelectorModel | None = Field(
         None,

@@ -233,6 +233,10 @@ class TypeFigures:
             found["error_rate"] = found["failed"] / both
         return found
 
+    def total(self, name: str, task_type: str | None = None) -> int:
+        """Return how often one of :data:`PER_MINUTE` was counted, since ever."""
+        return self._windows.total(name, task_type=task_type)
+
     def throughput_per_s(self, seconds: float, now: float, task_type: str | None = None) -> float:
         """Return the successes per second of the last ``seconds``."""
         return self._windows.rate("succeeded", seconds, now, task_type=task_type)
