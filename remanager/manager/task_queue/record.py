@@ -103,10 +103,8 @@ def _live(record: TaskRecord, queue: TaskQueue, now: float) -> dict[str, Any]:
             "progress": queue.progress.final(record.state, stored),
         }
     held = card.state in _HELD
-    begun: dict[str, Any] = {}
-    if (
-        card.stage is Stage.EXECUTING and card.lease_epoch == record.lease_epoch
-    ):  # stored with what comes next
+    begun: dict[str, Any] = {}  # a begin is stored with what comes next
+    if card.stage is Stage.EXECUTING and card.lease_epoch == record.lease_epoch:
         began = card.time_start or now
         begun = {"stage": card.stage.value, "time_start": began, "duration": max(now - began, 0.0)}
     return {
