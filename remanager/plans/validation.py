@@ -11,7 +11,7 @@ from pydantic_core import SchemaValidator
 
 from remanager.model.errors import InvalidItem
 from remanager.plans.allowed import AnnotationLimiter
-from remanager.plans.binding import bind_arguments, signature_of
+from remanager.plans.binding import Binder, signature_of
 from remanager.plans.value_ranges import ValueRange, check_ranges, range_of
 from remanager.plans.value_types import ValueTypes, check_types
 
@@ -27,11 +27,13 @@ class _PlanCheck:
 
     Attributes
     ----------
+    binder : Binder
+        Binds the arguments of an item to its parameters.
     validators, ranges : dict
         By name of parameter; parameters that take every value are left out.
     """
 
-    signature: inspect.Signature
+    binder: Binder
     validators: dict[str, SchemaValidator]
     ranges: dict[str, ValueRange]
 
@@ -73,7 +75,7 @@ class PlanValidator:
     def arguments(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the arguments of a valid plan item by name of parameter; empty without plans."""
         check = self._checks.get(item["name"])
-        return bind_arguments(check.signature, item).arguments if isinstance(check, _PlanCheck) else {}
+        return check.binder.arguments(item) if isinstance(check, _PlanCheck) else {}
 
     def _validate_call(self, item: Mapping[str, Any], plans: Mapping[str, Any]) -> None:
         if "name" not in item:
@@ -86,7 +88,7 @@ class PlanValidator:
             check = self._checks[name] = self._prepare(plans[name])
         if isinstance(check, str):
             raise ValueError(check)
-        arguments = bind_arguments(check.signature, item).arguments
+        arguments = check.binder.arguments(item)
         if check.validators:
             check_types(name, arguments, check.validators)
         if check.ranges:
@@ -98,7 +100,7 @@ class PlanValidator:
         ranges: dict[str, ValueRange] = {}
         try:
             parameters = self._limiter.limit_plan(plan).get("parameters", [])
-            signature = signature_of(parameters)
+            binder = Binder(signature_of(parameters))
             for parameter in parameters:
                 validator = self._validator_of(parameter)
                 if validator is not None:
@@ -108,7 +110,7 @@ class PlanValidator:
                     ranges[parameter["name"]] = allowed
         except (TypeError, ValueError) as exc:
             return str(exc)
-        return _PlanCheck(signature, validators, ranges)
+        return _PlanCheck(binder, validators, ranges)
 
     def _validator_of(self, parameter: Mapping[str, Any]) -> SchemaValidator | None:
         if "annotation" not in parameter:
