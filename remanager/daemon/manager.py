@@ -16,6 +16,7 @@ from remanager.daemon.control import ControlServer
 from remanager.daemon.info import TOPIC_INFO, InfoPublisher
 from remanager.daemon.keys import KEYS_NAME, KeyRing, KeysError, read_server_key
 from remanager.daemon.processes import Processes, cpu_seconds, resident_bytes
+from remanager.daemon.retention import parse_retention
 from remanager.daemon.settings import Settings
 from remanager.daemon.sockets import AddressError, raise_descriptor_limit
 from remanager.daemon.sources import absolute
@@ -251,6 +252,8 @@ def _options(settings: Settings, runtime: Path) -> ManagerOptions:
             max_rss_bytes=settings.task_worker_max_memory * 1024 * 1024,
             max_active=settings.task_max_active,
             preempt_at=settings.task_preempt_at,
+            retention=parse_retention(settings.task_retention),
+            archive=settings.task_archive,
         ),
     )
 

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     NAMES = "names"
     CHOICE = "choice"
     ADDRESS = "address"
+    RETENTION = "classes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,19 @@ TASK_OPTIONS: tuple[Option, ...] = (
         "task_preempt_at",
         Kind.COUNT,
         "A waiting task of this or a more urgent priority may interrupt others. Default: none may.",
+    ),
+    _task_option(
+        "task_retention",
+        Kind.RETENTION,
+        "How long ended tasks are kept by class, and how many: CLASS=SECONDS, CLASS=SECONDS/COUNT or "
+        "CLASS=/COUNT, divided by commas, such as 'failure=604800/10000,cancelled=3600'. "
+        "Classes: success, failure, cancelled, dropped. Default: as long as results.",
+    ),
+    _task_option(
+        "task_archive",
+        Kind.PATH,
+        "Directory in which tasks are written down as JSON lines before they are deleted, in at most 20 files "
+        "of 64 MiB. Default: they are not.",
     ),
 )
 

@@ -86,6 +86,8 @@ class Settings:
     task_worker_max_memory: int = 0
     task_max_active: int = 200_000
     task_preempt_at: int | None = None
+    task_retention: str = ""
+    task_archive: Path | None = None
     demo_mode: bool = False
     notices: tuple[str, ...] = ()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from remanager.daemon.options import OPTIONS, UNNEEDED, Kind, Option
+from remanager.daemon.retention import FORM, parse_retention
 
 _ON = frozenset({"on", "yes", "y", "true", "t", "1"})
 _OFF = frozenset({"off", "no", "n", "false", "f", "0", ""})
@@ -87,6 +88,16 @@ def _names(value: object, origin: str) -> tuple[str, ...]:
     return tuple(n for n in names if n)
 
 
+def _retention(value: object, origin: str) -> str:
+    try:
+        if isinstance(value, str):
+            parse_retention(value)
+            return value
+    except ValueError:
+        pass
+    raise _refused(origin, FORM, value)
+
+
 def absolute(path: str) -> Path:
     """Return the absolute path, with ``~`` expanded."""
     return Path(os.path.abspath(os.path.expanduser(path)))
@@ -131,6 +142,8 @@ def convert(option: Option, value: object, origin: str) -> object:
             return absolute(_text(option, value, origin))
         case Kind.ADDRESS:
             return _address(option, value, origin)
+        case Kind.RETENTION:
+            return _retention(value, origin)
         case Kind.TEXT:
             return _text(option, value, origin)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from remanager.engine.task_queue.scopes import Scope
 from remanager.manager.queue_view import QUEUED
+from remanager.manager.task_queue.schedules import matching
 from remanager.model.selector import Location, Selector
 from remanager.model.states import TaskState
 from remanager.store.page_plan import Order
@@ -74,6 +75,8 @@ class SnapshotView:
             found |= {"pressure": max(sources.values()), "pressure_sources": sources}
         if Part.LIMITS in wanted:
             found["limits"] = manager.controls.limits.list()
+        if Part.SCHEDULES in wanted:
+            found["schedules"] = matching(list(manager.controls.schedules.all), {})
         if Part.AGING in wanted:
             aging = manager.task_queue.scheduler.dispatcher.aging
             found["aging"] = None if aging is None else asdict(aging)

@@ -54,7 +54,7 @@ class ListParams(Params):
     name: Name | None = Field(None, description="only this one")
 
 
-class AckParams(Params):
+class AckParams(LockParams):
     """Parameters of ``alert_ack``."""
 
     name: Name = Field(description="name of the alert")

@@ -25,8 +25,8 @@ class MetricsParams(Params):
 async def metrics_get(manager: Manager, params: MetricsParams) -> Reply:
     """Return figures for a monitoring system: ``text`` in the format of Prometheus, or ``metrics``.
 
-    Labels have few values: types, domains and groups of tasks, states, reasons. Counters go on after a restart
-    of the manager, but for what was counted just before a crash.
+    Labels have few values: types, domains and groups of tasks, states, reasons. Counters go on after a
+    restart of the manager, but for what was counted just before a crash.
     """
     families = await Metrics(manager).families()
     if params.format == "json":

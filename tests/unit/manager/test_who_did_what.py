@@ -164,7 +164,7 @@ async def test_every_mutation_is_in_the_journal_with_its_principal(rig: Rig) -> 
         ("environment_close", {}),
         ("manager_stop", {"option": "safe_off"}),
     ]
-    elsewhere = {"kernel_interrupt", "manager_kill"}  # need a kernel; an option
+    elsewhere = {"kernel_interrupt", "manager_kill"} | OF_TASKS  # need a kernel; an option; tested below
     assert {name for name, v in REGISTRY.items() if v.mutating} <= {m for m, _ in requests} | elsewhere
     for method, params in requests:
         if method in {"re_resume", "re_stop", "re_abort", "re_halt"}:
@@ -181,6 +181,61 @@ async def test_every_mutation_is_in_the_journal_with_its_principal(rig: Rig) -> 
         await rig.settle()
         caused = [json.loads(e.data) for e in rig.events() if e.seq > newest]
         assert "ann" in {data.get("principal") for data in caused}, (method, caused)
+
+
+OF_TASKS = {
+    *("task_submit", "task_submit_batch", "task_cancel", "task_retry", "task_update", "task_pause"),
+    *("task_resume", "task_prune", "limit_set", "limit_remove", "schedule_add", "schedule_pause"),
+    *("schedule_resume", "schedule_cancel", "worker_stop", "worker_restart", "alert_rule_set"),
+    *("alert_rule_remove", "alert_ack"),
+}
+
+
+async def test_every_mutation_of_the_task_queue_is_in_the_journal_with_its_principal(pool_rig: Rig) -> None:
+    rig = pool_rig
+    worker = await rig.pool_worker()
+    failed = await rig.submit()
+    worker.begin(failed)
+    await worker.fail(failed)
+    waiting = await rig.submit(delay_s=1000.0)
+    await rig.submit(delay_s=1000.0)
+    item, group = function("work"), {"scope": "group", "name": "g"}
+    rule = {"name": "r", "metric": "task_count", "warn": 0.0}
+    done: set[str] = set()
+
+    async def do(method: str, **params: Any) -> dict[str, Any]:
+        await rig.settle()
+        newest = rig.events()[-1].seq
+        reply = await ask(rig, ANN, method, **params)
+        await rig.settle()
+        caused = [json.loads(e.data) for e in rig.events() if e.seq > newest]
+        assert "ann" in {data.get("principal") for data in caused}, (method, caused)
+        done.add(method)
+        return reply
+
+    await do("task_submit", item=item, options={"delay_s": 1000.0}, **user())
+    await do("task_submit_batch", items=[{"item": item}], defaults={"delay_s": 1000.0}, **user())
+    await do("task_update", task_uid=waiting, changes={"priority": 1})
+    await do("task_pause", **group)
+    await do("task_resume", **group)
+    await do("limit_set", **group, max_running=1)
+    await do("limit_remove", **group)
+    await do("alert_rule_set", **rule)
+    await rig.manager.controls.alerts.evaluate()
+    await do("alert_ack", name="r")
+    await do("alert_rule_remove", name="r")
+    schedule = await do("schedule_add", item=item, recurring={"cron": "0 0 1 1 *"}, **user())
+    for verb in ("schedule_pause", "schedule_resume", "schedule_cancel"):
+        await do(verb, schedule_uid=schedule["schedule_uid"])
+    await do("task_cancel", task_uid=waiting)
+    await do("task_prune", selector={"task_uid": [failed, waiting]}, keep=1)
+    ended = await rig.submit(ttl_s=1.0, delay_s=1000.0)
+    await rig.pass_time(2.0)
+    await do("task_retry", task_uid=ended)
+    await do("worker_restart", worker_uid=worker.uid)
+    other = next(w for w in rig.living_pool() if w is not worker)
+    await do("worker_stop", worker_uid=other.uid)
+    assert done == OF_TASKS
 
 
 async def test_an_exit_status_that_nobody_knows_is_unknown(

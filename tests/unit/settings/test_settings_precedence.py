@@ -24,6 +24,7 @@ SAMPLES: dict[Kind, tuple[str, str, str]] = {
     Kind.SECONDS: ("121", "122.5", "123"),
     Kind.ADDRESS: ("tcp://*:1", "tcp://127.0.0.1:*", "ipc:///tmp/x"),
     Kind.NAMES: ("/a", "/b:/c", "/d"),
+    Kind.RETENTION: ("failure=1", "success=2/3,failure=4.5", "dropped=/6"),
 }
 PLAIN = [o for o in OPTIONS if o.name not in LOCATION_NAMES]
 
