@@ -63,7 +63,7 @@ class EventFilter:
 
     def fits(self, task_uid: str | None, data: Mapping[str, Any]) -> bool:
         """Tell whether the task and the data of an event are as asked."""
-        if self.task_uids and task_uid not in self.task_uids:
+        if (self.selects and task_uid is None) or (self.task_uids and task_uid not in self.task_uids):
             return False
         if any(data.get(name) not in values for name, values in self.said.items()):
             return False

@@ -9,6 +9,9 @@ from remanager.engine.task_queue.stopping import interrupt
 from remanager.model.states import TaskState
 from remanager.model.task_spec import Where
 
+PREEMPTED = "preempted by"
+"""How the reason begins for which such a task is stopped."""
+
 
 def preempt(board: Board, threshold: int, now: float, where: Where) -> None:
     """Interrupt a running task for one of effective priority up to ``threshold``, one at a time."""
@@ -22,7 +25,7 @@ def preempt(board: Board, threshold: int, now: float, where: Where) -> None:
     if not victims:
         return
     victim = max(victims, key=lambda card: (board.dispatcher.effective_priority(card, now), card.number))
-    if interrupt(board, victim, TaskState.PAUSED, f"preempted by {urgent.uid}", now):
+    if interrupt(board, victim, TaskState.PAUSED, f"{PREEMPTED} {urgent.uid}", now):
         victim.pause_reasons.add(PauseReason.PREEMPTED)
 
 

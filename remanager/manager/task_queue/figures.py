@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from remanager.engine.task_queue.board import QUEUED
-from remanager.engine.task_queue.card import Card, PauseReason
+from remanager.engine.task_queue.card import Card
 from remanager.engine.task_queue.changes import Changes, Ended, OutcomeKind, Transition
 from remanager.engine.task_queue.limits import Limits
+from remanager.engine.task_queue.preemption import PREEMPTED
 from remanager.engine.task_queue.type_figures import TypeFigures
 from remanager.manager.statistics import error_kind
 from remanager.model.states import STATE_CLASS, StateClass, TaskState, is_terminal
@@ -112,7 +113,7 @@ class QueueFigures:
     def _stopped(self, card: Card, change: Transition, now: float) -> None:
         """Count an execution that ended without success."""
         name = card.spec.name
-        if change.new is TaskState.PAUSED and PauseReason.PREEMPTED in card.pause_reasons:
+        if change.new is TaskState.PAUSED and change.reason.startswith(PREEMPTED):
             self.figures.count("preempted", name, now)
         if change.error is None or STATE_CLASS[change.new] in _NO_FAULT:
             return
