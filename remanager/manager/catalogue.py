@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from remanager.manager.ledger import Batch, Ledger
@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 
 PERMISSIONS = "user_group_permissions"
 LISTS = "existing_lists"
+
+_MOST_KEPT = 1000
+_LONGEST_KEPT = 200
+"""Number of functions, and longest name of one, whose permission is not looked up anew each time."""
 
 _NOBODY: dict[str, Any] = {"user_groups": {"root": {}}}
 """Permissions as long as those in the file cannot be read and none were kept."""
@@ -66,6 +70,9 @@ class Catalogue:
         self._allowed: AllowedLists = {}
         self._validators: dict[str, PlanValidator] = {}
         self._replies: dict[tuple[str, str], CachedReply] = {}
+        # What was found with these permissions, which are replaced as a whole.
+        self._functions_of: Mapping[str, Any] | None = None
+        self._functions: dict[tuple[str, str], bool] = {}
         self._making = asyncio.Lock()
 
     # -------------------------------------------------------------------------------- asking
@@ -99,7 +106,14 @@ class Catalogue:
 
     def function_allowed(self, name: str, group: str) -> bool:
         """Tell whether a group may call a function."""
-        return function_allowed(name, group, self.permissions)
+        if self._functions_of is not self.permissions or len(self._functions) >= _MOST_KEPT:
+            self._functions_of, self._functions = self.permissions, {}
+        allowed = self._functions.get((name, group))
+        if allowed is None:
+            allowed = function_allowed(name, group, self.permissions)
+            if len(name) <= _LONGEST_KEPT:
+                self._functions[name, group] = allowed
+        return allowed
 
     def existing(self, kind: str) -> CachedReply:
         """Return the reply to ``plans_existing`` or ``devices_existing``."""

@@ -110,6 +110,8 @@ class Switches:
 
     def next_until(self) -> float | None:
         """Return when the next switch is due, epoch seconds."""
+        if not self._off:
+            return None
         return min((s.until for s in self._off.values() if s.until is not None), default=None)
 
     def list(self) -> tuple[Switch, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 TARGET_S = 0.05
 """Work that a worker shall have in hand, s."""
 
-MOST = 64
+MOST = 256
 _WEIGHT = 0.1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -103,6 +104,8 @@ class OptionsModel(_Model):
 
     def own(self) -> TaskOptions:
         """Return what only matters to the task's own life."""
+        if not self.model_fields_set & _OWN:
+            return DEFAULT_OPTIONS
         retry = self.retry or _DEFAULT_RETRY
         return TaskOptions(
             on_duplicate=self.on_duplicate,
@@ -125,6 +128,7 @@ class OptionsModel(_Model):
         )
 
 
+_OWN = {f.name for f in fields(TaskOptions)} | {"max_retries"}
 _DEFAULT = OptionsModel.model_validate({})
 
 
@@ -202,7 +206,7 @@ class SpecMaker:
     ) -> tuple[OptionsModel, TaskOptions]:
         """Return options with the defaults of the function; those without any of their own are kept."""
         if function is None or not function.options:
-            return given, DEFAULT_OPTIONS if given is _DEFAULT else given.own()
+            return given, given.own()
         if options:
             model = _options({**function.options, **options})
             return model, model.own()
