@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test lint unit kill-suite bench bench-peer conformance differential reference clean
+.PHONY: help venv demo test lint unit kill-suite bench bench-peer bench-tasks conformance differential reference clean
 
 help:
 	@echo "make demo         run about ten plans on a simulated instrument"
@@ -13,6 +13,7 @@ help:
 	@echo "make kill-suite   kill processes at random while 2000 tasks run, 50 times"
 	@echo "make bench        benchmarks of this daemon, about 3 minutes"
 	@echo "make bench-peer   the same beside bluesky-queueserver, about 15 minutes"
+	@echo "make bench-tasks  benchmarks of the task queue, about 3 minutes"
 	@echo "make conformance  the test suites of bluesky-queueserver, against this daemon"
 	@echo "make differential the same requests to bluesky-queueserver and to this daemon"
 	@echo "make reference    write the generated pages of docs/reference"
@@ -53,6 +54,10 @@ bench: $(STAMP)
 
 bench-peer: $(STAMP)
 	$(BIN)/python benchmarks/compare.py --peer --json build/bench-peer.json
+
+# BENCH_TASKS_VENV names the environment of the libraries beside it; it is made if it does not exist.
+bench-tasks: $(STAMP)
+	$(BIN)/python benchmarks/task_queue.py --json build/bench-tasks.json $(BENCH_TASKS_OPTIONS)
 
 # CONFORMANCE names the directory of the conformance suite, CONFORMANCE_OPTIONS what is given to its run.sh.
 CONFORMANCE_OPTIONS ?= --quick

@@ -41,15 +41,15 @@ def run(suites: list[str], targets: list[Target], repeats: int) -> dict[str, Fig
 
 
 def print_table(columns: Mapping[str, Figures]) -> None:
-    """Print medians with their range, and the ratio of the second column to the first."""
+    """Print medians with their range, and the ratios of the first column to each other one."""
     names = list(dict.fromkeys(name for figures in columns.values() for name in figures))
-    rows = [["median (least..most)", *columns, *(["ratio"] if len(columns) > 1 else [])]]
+    ratios = ["ratio"] if len(columns) == 2 else [f"/ {name}" for name in list(columns)[1:]]
+    rows = [["median (least..most)", *columns, *ratios]]
     for name in names:
         medians = [figures.medians().get(name) for figures in columns.values()]
         row = [name, *(_cell(figures.get(name, [])) for figures in columns.values())]
-        if len(medians) > 1:
-            ours, theirs = medians
-            row.append(f"{ours / theirs:.3g}" if ours is not None and theirs else "")
+        ours, *others = medians
+        row += [f"{ours / theirs:.3g}" if ours is not None and theirs else "" for theirs in others]
         rows.append(row)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -122,7 +122,7 @@ class Daemon:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
             control, info, redis = free_ports(3)
             if self._target.redis:
-                self.redis = stack.enter_context(_redis_server(redis))
+                self.redis = stack.enter_context(redis_server(redis))
             self.address = f"tcp://127.0.0.1:{control}"
             self.profile = shutil.copytree(self.profile, Path(directory) / "profile_instrument" / "startup")
             command = [word.format(directory=directory, redis=redis) for word in self._target.command]
@@ -217,7 +217,7 @@ def _listens(process: psutil.Process, port: int) -> bool:
 
 
 @contextlib.contextmanager
-def _redis_server(port: int) -> Iterator[psutil.Process]:
+def redis_server(port: int) -> Iterator[psutil.Process]:
     """Run a Redis server that keeps nothing on disk."""
     options = ("--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no")
     process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
