@@ -135,8 +135,8 @@ TASK_OPTIONS: tuple[Option, ...] = (
     _task_option(
         "task_archive",
         Kind.PATH,
-        "Directory in which tasks are written down as JSON lines before they are deleted, in at most 20 files "
-        "of 64 MiB. Default: they are not.",
+        "Directory in which tasks are written down as JSON lines before they are deleted, in at most 20 "
+        "files of 64 MiB. Default: they are not.",
     ),
 )
 

@@ -1,0 +1,175 @@
+"""Steering tasks of a real daemon: real workers are told to stop, killed, held and replaced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import MakeDaemon
+from system_harness import Daemon, function
+
+USER = {"user": "tester", "user_group": "root"}
+TASKS = '''
+import os, time
+from remanager.tasks import Context, Permanent, task
+
+
+@task
+def quick(value=None):
+    return value
+
+
+@task
+def held(gate, ctx: Context):
+    """Wait until the file is there; listen to who wants it to stop."""
+    while not os.path.exists(gate):
+        ctx.check_cancelled()
+        time.sleep(0.01)
+    return os.getpid()
+
+
+@task
+def deaf(gate):
+    """Wait until the file is there, whatever anybody wants."""
+    while not os.path.exists(gate):
+        time.sleep(0.01)
+    return os.getpid()
+
+
+@task
+def broken(text):
+    raise Permanent(text)
+'''
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the task module, and room for files."""
+    directory = tmp_path_factory.mktemp("tasks")
+    (directory / "steered_tasks.py").write_text(TASKS)
+    return directory
+
+
+@pytest.fixture
+def daemon(make_daemon: MakeDaemon, paths: Path) -> Iterator[Daemon]:
+    """A running daemon with a pool."""
+    made = make_daemon(
+        *(
+            "--task-modules",
+            "steered_tasks",
+            "--task-paths",
+            str(paths),
+            "--task-archive",
+            str(paths / "archive"),
+        ),
+        *("--task-workers", "2"),
+    )
+    made.start()
+    yield made
+    made.close()
+
+
+def long(daemon: Daemon, method: str, **params: Any) -> dict[str, Any]:
+    """Send a request that waits for its answer, up to ``timeout``."""
+    request = json.dumps({"method": method, "params": params}).encode()
+    reply: dict[str, Any] = json.loads(daemon.client.send_raw(request, params["timeout"] + 10.0))
+    assert reply["success"], reply
+    return reply
+
+
+def submit(daemon: Daemon, name: str, *args: Any, **options: Any) -> str:
+    item = function(name, *args)
+    return str(daemon.client.ok("task_submit", item=item, options=options, **USER)["task_uid"])
+
+
+def wait(daemon: Daemon, *uids: str, until: str = "all") -> dict[str, str]:
+    """Wait until tasks have ended; return their states."""
+    reply = long(daemon, "task_wait", task_uid=list(uids), until=until, timeout=30.0)
+    assert not reply["timed_out"], reply
+    return dict(reply["done"])
+
+
+def wait_started(daemon: Daemon, uid: str) -> None:
+    """Wait until a worker has begun a task."""
+    since = 0
+    while True:
+        page = long(daemon, "event_list", since=since, types=["task_started"], timeout=20.0)
+        if uid in {e["task_uid"] for e in page["events"]}:
+            return
+        assert page["events"], "the task was not started"
+        since = page["next_seq"]
+
+
+def test_cancel_retry_and_restart(daemon: Daemon, paths: Path) -> None:
+    client = daemon.client
+    gate = paths / "gate-1"
+    listening, deaf = submit(daemon, "held", str(gate)), submit(daemon, "deaf", str(gate))
+    for uid in (listening, deaf):
+        wait_started(daemon, uid)
+    waiting = submit(daemon, "quick", group="g", delay_s=1000.0)
+    reply = client.ok("task_cancel", selector={"class": "active"}, kill_after_s=0.5)
+    assert reply["cancelled"] == [waiting]
+    assert set(reply["cancelling"]) == {listening, deaf}
+    assert set(wait(daemon, listening, deaf, waiting).values()) == {"cancelled"}  # one worker was killed
+    gate.touch()
+    again = client.ok("task_retry", task_uid=deaf)["resubmitted"][deaf]
+    assert wait(daemon, again) == {again: "completed"}
+    failed = submit(daemon, "broken", "no")
+    assert wait(daemon, failed) == {failed: "failed"}
+    [worker] = client.ok("task_info", task_uid=again, include=["attempts"])["attempts"]
+    pid = client.ok("task_result", task_uid=again)["result"]["return_value"]
+    workers = {w["worker_uid"]: w for w in client.ok("worker_list")["workers"]}
+    assert workers[worker["worker_uid"]]["pid"] == pid
+    assert workers[worker["worker_uid"]]["cpu_s"] > 0
+    client.ok("worker_restart", worker_uid=worker["worker_uid"])
+    one = submit(daemon, "quick", 5)
+    assert wait(daemon, one) == {one: "completed"}
+
+
+def test_everything_set_survives_manager_and_daemon(daemon: Daemon, paths: Path) -> None:
+    client = daemon.client
+    client.ok("task_pause", scope="group", name="g", reason="no gas")
+    client.ok("limit_set", scope="task_type", name="quick", max_running=1)
+    client.ok("alert_rule_set", name="held", metric="task_count", selector={"state": "paused"}, warn=0.0)
+    recurring = {"interval_s": 3600.0, "max_executions": 5}
+    schedule = client.ok("schedule_add", item=function("quick", 1), recurring=recurring, **USER)[
+        "schedule_uid"
+    ]
+    uid = submit(daemon, "quick", group="g")
+    daemon.kill_manager()
+    told = client.ok("task_info", task_uid=uid)["task"]
+    assert (told["state"], told["pause_reasons"]) == ("paused", ["group"])
+    daemon.stop()
+    daemon.start()
+    assert client.ok("task_info", task_uid=uid)["task"]["state"] == "paused"
+    assert [x["name"] for x in client.ok("limit_list")["limits"]] == ["quick"]
+    [found] = client.ok("schedule_list")["schedules"]
+    assert (found["schedule_uid"], found["execution_count"]) == (schedule, 1)
+    since = client.ok("event_list", limit=1)["next_seq"]
+    if not client.ok("alert_list")["alerts"]:
+        raised = long(daemon, "event_list", since=since, types=["alert_raised"], timeout=30.0)
+        assert raised["events"]
+    assert client.ok("alert_list")["alerts"][0]["name"] == "held"
+    assert client.ok("task_resume", scope="group", name="g")["resumed_count"] == 1
+    assert wait(daemon, uid) == {uid: "completed"}
+    deleted = client.ok("task_prune", selector={"task_uid": uid})
+    lines = [json.loads(line) for line in (paths / "archive" / "tasks.jsonl").read_text().splitlines()]
+    assert deleted["deleted"] == deleted["archived"] == [line["task_uid"] for line in lines].count(uid)
+    assert "remanager_limits 1\n" in client.ok("metrics_get")["text"]
+
+
+def test_a_large_selection_does_not_hold_up_others(daemon: Daemon) -> None:
+    client = daemon.client
+    items = [{"item": function("quick")}] * 5000
+    client.ok("task_submit_batch", items=items, defaults={"delay_s": 1000.0, "group": "many"}, **USER)
+    reply = client.ok("task_pause", scope="group", name="many")
+    assert reply["held_count"] == 5000
+    one = submit(daemon, "quick")
+    assert wait(daemon, one) == {one: "completed"}
+    reply = client.ok("task_cancel", selector={"group": "many"})
+    assert reply["counts"]["cancelled"] == 5000
+    counts = client.ok("task_count", selector={"group": "many"}, group_by="state")["counts"]
+    assert counts == [{"value": "cancelled", "count": 5000}]
