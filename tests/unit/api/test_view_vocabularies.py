@@ -63,19 +63,19 @@ def test_a_ready_task_is_prepared_for_cubefs() -> None:
 
 
 def test_words_lead_back_to_states() -> None:
-    assert memos.STATES == {
+    assert {
         "waiting": ("pending", "blocked", "paused"),
         "in_progress": ("running", "waiting_children"),
         "completed": native.SUCCESS,
         "failed": native.FAILURE,
         "cancelled": (*native.CANCELLED, *native.DROPPED),
-    }
-    assert sitq.STATES == {
+    } == memos.STATES
+    assert {
         "pending": ("pending", "blocked", "paused"),
         "processing": ("running", "waiting_children"),
         "completed": native.SUCCESS,
         "failed": (*native.FAILURE, *native.CANCELLED, *native.DROPPED),
-    }
+    } == sitq.STATES
     assert taskmill.STATES["waiting"] == ("waiting_children",)
     assert {s for states in taskmill.STATES.values() for s in states} == set(TaskState)
     assert cubefs.STATES == {

@@ -1,0 +1,288 @@
+"""Answers of the manager in the shapes of other systems."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import pytest
+
+from remanager_api.views import cubefs, memos, sitq, taskmill
+from remanager_api.views.cubefs import Kind, Section
+
+NONE = "[" + " ".join(["0"] * 20) + "]"
+NO_BYTES = "[" + " ".join(["0.000B"] * 20) + "]"
+COUNTERS = {"preparing_cnt": 0, "worker_doing_cnt": 0, "finishing_cnt": 0}
+PER_MIN = {"finished_cnt": NONE, "shard_cnt": NONE, "data_amount_byte": NO_BYTES}
+RUNNER = {
+    "enable": True,
+    "success_per_min": NONE,
+    "failed_per_min": NONE,
+    "total_err_cnt": 0,
+    "err_stats": None,
+}
+
+RECORD: dict[str, Any] = {
+    "task_uid": "u1",
+    "task_type": "move_run",
+    "domain": "data",
+    "group": "",
+    "label": "run7",
+    "key": "k",
+    "state": "running",
+    "stage": "executing",
+    "state_reason": "",
+    "pause_reasons": [],
+    "priority": 128,
+    "attempt": 2,
+    "last_error": None,
+    "parent_uid": None,
+    "args": ["/fast/run7", "/archive/run7"],
+    "kwargs": {"direct_download": False},
+    "tags": {"disk": "/fast", "run": "run7"},
+    "worker_uid": "w1",
+    "time_created": 1_700_000_000.25,
+    "time_start": 1_700_000_001.0,
+    "time_stop": None,
+    "time_updated": 1_700_000_002.5,
+    "run_after": None,
+    "expires_at": None,
+    "duration": 2.0,
+    "expected_io": {"disk_read": 20, "disk_write": 10},
+    "actual_io": {"disk_read": 5},
+    "progress": {"done_count": 1, "total_count": 2, "done_size": 5.0, "total_size": 10.0, "percent": 50},
+}
+
+
+def type_row(**more: Any) -> dict[str, Any]:
+    """Return figures of a type."""
+    names = ("started", "finished", "succeeded", "failed", "timed_out", "retried", "items", "bytes")
+    return {
+        "enable": True,
+        "preparing_cnt": 0,
+        "ready_cnt": 0,
+        "worker_doing_cnt": 0,
+        "finishing_cnt": 0,
+        "resources": [],
+        "total_tasks_cnt": 0,
+        "done_tasks_cnt": 0,
+        "per_min": {name: [0] * 20 for name in names},
+        "total_err_cnt": 0,
+        "err_stats": [],
+        **more,
+    }
+
+
+# ------------------------------------------------------------------------------------------------- CubeFS
+
+
+def test_cubefs_stats_have_the_shape_of_the_document() -> None:
+    assert cubefs.stats({"types": {}}) == {
+        "disk_repair": {
+            "enable": True,
+            "repairing_disks": [],
+            "total_tasks_cnt": 0,
+            "repaired_tasks_cnt": 0,
+            **COUNTERS,
+            "stats_per_min": PER_MIN,
+        },
+        "disk_drop": {
+            "enable": True,
+            "dropping_disks": [],
+            "total_tasks_cnt": 0,
+            "dropped_tasks_cnt": 0,
+            **COUNTERS,
+            "stats_per_min": PER_MIN,
+        },
+        "balance": {"enable": True, **COUNTERS, "stats_per_min": PER_MIN},
+        "manual_migrate": {**COUNTERS, "stats_per_min": PER_MIN},
+        "volume_inspect": {"enable": True, "finished_per_min": NONE, "time_out_per_min": NONE},
+        "shard_repair": RUNNER,
+        "blob_delete": RUNNER,
+    }
+
+
+def test_cubefs_sections_add_up_types() -> None:
+    last = [0] * 19
+    drain = type_row(total_tasks_cnt=1, worker_doing_cnt=1)
+    move = type_row(
+        total_tasks_cnt=4,
+        done_tasks_cnt=1,
+        preparing_cnt=2,
+        ready_cnt=1,
+        finishing_cnt=1,
+        resources=["disk:/fast"],
+        per_min={**drain["per_min"], "finished": [*last, 1], "items": [*last, 3], "bytes": [*last, 1536]},
+    )
+    found = cubefs.stats({"types": {"drain_directory": drain, "move_run": move}})["disk_drop"]
+    assert found["dropping_disks"] == ["/fast"]
+    assert (found["total_tasks_cnt"], found["dropped_tasks_cnt"]) == (5, 1)
+    counters = (found["preparing_cnt"], found["worker_doing_cnt"], found["finishing_cnt"])
+    assert counters == (1, 2, 1), "what could start is counted with what a worker does"
+    assert found["stats_per_min"]["finished_cnt"].endswith(" 0 1]")
+    assert found["stats_per_min"]["shard_cnt"].endswith(" 0 3]")
+    assert found["stats_per_min"]["data_amount_byte"].endswith(" 0.000B 1.500KB]")
+
+
+def test_cubefs_errors_are_texts() -> None:
+    kinds = [{"error": "busy", "count": 1}, {"error": "full", "count": 3}]
+    types = {"delete_runs": type_row(total_err_cnt=4, err_stats=kinds, enable=False)}
+    found = cubefs.stats({"types": types}, {"blob_delete": Section(("delete_runs",), Kind.RUNNER)})
+    assert found["blob_delete"]["err_stats"] == ["full: 75.00%[3]", "busy: 25.00%[1]"]
+    assert found["blob_delete"]["total_err_cnt"] == 4
+    assert found["blob_delete"]["enable"] is False
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0.000B"), (1023, "1023.000B"), (1 << 20, "1.000MB"), (1 << 60, "1024.000PB")]
+)
+def test_cubefs_sizes(size: int, text: str) -> None:
+    assert cubefs.printed_bytes(size) == text
+
+
+def test_cubefs_detail_has_the_shape_of_the_document() -> None:
+    assert cubefs.task_detail({"task": RECORD}) == {
+        "stat": {"done_count": 1, "done_size": 5, "progress": 50, "total_count": 2, "total_size": 10},
+        "task": {
+            "code_mode": 0,
+            "ctime": "2023-11-14 22:13:20.250000 +0000 UTC",
+            "destination": {"disk_id": "/archive/run7", "host": "w1", "vuid": "/archive/run7"},
+            "finish_advance_reason": "",
+            "forbidden_direct_download": True,
+            "mtime": "2023-11-14 22:13:22.500000 +0000 UTC",
+            "source_disk_id": "/fast",
+            "source_idc": "",
+            "source_vuid": "/fast/run7",
+            "sources": [{"disk_id": "/fast/run7", "host": "w1", "vuid": "/fast/run7"}],
+            "state": 2,
+            "task_id": "u1",
+            "task_type": "move_run",
+            "worker_redo_cnt": 1,
+        },
+    }
+
+
+def test_cubefs_detail_without_progress() -> None:
+    info = {"task": {**RECORD, "progress": None, "args": [], "kwargs": {"run": "/a"}, "worker_uid": None}}
+    found = cubefs.task_detail(info)
+    assert found is not None
+    assert found["stat"]["total_size"] == 0
+    assert (found["task"]["source_vuid"], found["task"]["destination"]) == ("/a", {})
+    assert cubefs.printed_time(None) == ""
+
+
+def test_cubefs_disk() -> None:
+    assert cubefs.migrating_selector("disk_drop", "/fast") == {
+        "task_type": ["drain_directory", "move_run"],
+        "tags": {"disk": "/fast"},
+    }
+    job = {"total_tasks_cnt": 10, "done_tasks_cnt": 1, "state": "running"}
+    assert cubefs.disk_migrating(job) == {"total_tasks_cnt": 10, "migrated_tasks_cnt": 1}
+
+
+# ------------------------------------------------------------------------------------------------- MemOS
+
+
+def test_memos_overview() -> None:
+    live = {"pending": 2, "blocked": 1, "running": 3, "total": 6}
+    retained = {"completed": 5, "expired": 1, "failed": 2, "total": 8, "history": 4}
+    found = memos.all_status({"summary": {"live": live, "retained": retained}})
+    nothing = {"completed": 0, "failed": 0, "cancelled": 0}
+    assert found["scheduler_summary"] == {
+        "waiting": 3,
+        "in_progress": 3,
+        **nothing,
+        "pending": 3,
+        "total": 6,
+    }
+    assert found["all_tasks_summary"] == {
+        "waiting": 3,
+        "in_progress": 3,
+        "completed": 5,
+        "failed": 2,
+        "cancelled": 1,
+        "pending": 3,
+        "total": 14,
+    }
+
+
+# ------------------------------------------------------------------------------------------------- sitq
+
+
+def test_sitq_result_of_what_has_not_ended() -> None:
+    assert sitq.result("u", {"state": "running", "result": {"time_start": 1.0}}) is None
+    assert sitq.result("u", {"state": "not_found", "result": {}}) is None
+
+
+def test_sitq_record_of_a_cancelled_task() -> None:
+    found = sitq.task_info({**RECORD, "state": "cancelled", "state_reason": "no longer needed"})
+    assert (found["status"], found["error"]) == ("failed", "no longer needed")
+    assert sitq.task_info({**RECORD, "state": "expired"})["error"] == "expired"
+
+
+def test_sitq_metrics_without_any_end() -> None:
+    rates = {"5m": {"throughput_per_s": 0.0, "latency_ms": None, "error_rate": 0.0}}
+    assert sitq.metrics({"rates": rates, "queue": {"depth": 4}}, "5m") == {
+        "throughput": 0.0,
+        "latency": None,
+        "error_rate": 0.0,
+        "queue_depth": 4,
+    }
+
+
+# ------------------------------------------------------------------------------------------------- taskmill
+
+
+@pytest.mark.parametrize(("domain", "name", "word"), [("media", "resize", "media::resize"), ("", "x", "x")])
+def test_taskmill_types(domain: str, name: str, word: str) -> None:
+    assert taskmill.qualified(domain, name) == word
+    assert taskmill.split(word) == (domain, name)
+    selector = taskmill.type_selector(word)
+    assert selector == {"task_type": name, **({"domain": domain} if domain else {})}
+
+
+def test_taskmill_records() -> None:
+    found = taskmill.record(RECORD)
+    assert (found.id, found.task_type, found.status, found.retry_count) == (
+        "u1",
+        "data::move_run",
+        "running",
+        1,
+    )
+    assert (found.expected_read_bytes, found.expected_write_bytes) == (20, 10)
+    assert found.created_at == datetime.fromtimestamp(1_700_000_000.25, UTC)
+    old = {**RECORD, "state": "dead_letter", "time_stop": 1_700_000_003.0, "last_error": {"msg": "no"}}
+    ended = taskmill.history_record(old)
+    assert (ended.status, ended.last_error, ended.duration_ms) == ("dead_letter", "no", 2000.0)
+    assert (ended.actual_read_bytes, ended.actual_write_bytes) == (5, 0)
+    assert taskmill.lookup({"task": None}) == taskmill.NotFound()
+    assert taskmill.lookup({"task": RECORD}) == taskmill.Active(found)
+    assert taskmill.lookup({"task": old}) == taskmill.History(ended)
+
+
+def test_taskmill_keys_of_typed_tasks() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Resize(taskmill.TypedTask):
+        domain: ClassVar[str] = "media"
+        name: ClassVar[str] = "resize"
+        path: str
+        width: int
+
+    @dataclass(frozen=True, slots=True)
+    class Other(Resize):
+        domain: ClassVar[str] = "other"
+
+    assert Resize("a", 1).arguments == {"path": "a", "width": 1}
+    assert Resize("a", 1).key == Resize(width=1, path="a").key
+    assert len({Resize("a", 1).key, Resize("a", 2).key, Other("a", 1).key}) == 3
+
+
+def test_taskmill_figures_of_an_unknown_type() -> None:
+    assert taskmill.type_stats({"types": {}}, "x") == taskmill.TypeStats(0, 0.0, 0.0, 0.0, 0.0)
+
+
+def test_taskmill_progress_without_bytes() -> None:
+    row = {"task_uid": "u", "task_type": "t", "best": 0.5, "estimated": 0.5}
+    assert taskmill.byte_progress(row) is None
+    assert taskmill.estimated_progress(row) == taskmill.EstimatedProgress("u", "t", None, 0.5, 0.5)
