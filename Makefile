@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test lint unit kill-suite bench bench-peer bench-tasks conformance differential reference clean
+.PHONY: help venv demo test lint unit kill-suite soak bench bench-peer bench-tasks conformance differential reference clean
 
 help:
 	@echo "make demo         run about ten plans on a simulated instrument"
@@ -11,6 +11,7 @@ help:
 	@echo "make lint         the checks of make test without the tests"
 	@echo "make unit         the fast tests only"
 	@echo "make kill-suite   kill processes at random while 2000 tasks run, 50 times"
+	@echo "make soak         a mixed load for half an hour"
 	@echo "make bench        benchmarks of this daemon, about 3 minutes"
 	@echo "make bench-peer   the same beside bluesky-queueserver, about 15 minutes"
 	@echo "make bench-tasks  benchmarks of the task queue, about 3 minutes"
@@ -48,6 +49,9 @@ unit: $(STAMP)
 KILL_SEED ?= 1
 kill-suite: $(STAMP)
 	KILL_TASKS=2000 KILL_ROUNDS=50 KILL_SEED=$(KILL_SEED) $(BIN)/pytest tests/system/test_task_queue_kill.py
+
+soak: $(STAMP)
+	SOAK_S=1800 $(BIN)/pytest tests/system/test_soak.py
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/compare.py --json build/bench.json
