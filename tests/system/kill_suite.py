@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from collections import Counter, defaultdict
@@ -66,6 +67,8 @@ class Work:
         self._number = 0
         self._unanswered: dict[int, tuple[zmq.Socket[bytes], bytes]] = {}
         self.accepted: list[str] = []
+        self.cancelled: set[str] = set()
+        self.schedules: list[str] = []
 
     def _make(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return item and options of a task."""
@@ -99,6 +102,35 @@ class Work:
         reply = self._daemon.client.ok("task_submit_batch", items=entries, **USER)
         for result in reply["results"]:
             self._accept(result)
+
+    def add_schedules(self) -> None:
+        """Begin schedules."""
+        for recurring in (
+            {"interval_s": 0.1},
+            {"interval_s": 0.2, "mode": "fixed_rate"},
+            {"interval_s": 0.2, "mode": "fixed_rate", "catch_up": "one"},
+        ):
+            item = function("steady", 0.01)
+            reply = self._daemon.client.ok("schedule_add", item=item, recurring=recurring, **USER)
+            self.schedules.append(reply["schedule_uid"])
+
+    def end_schedules(self) -> None:
+        """Check that each schedule has counted its tasks, and end it."""
+        ask = self._daemon.client.ok
+        for uid in self.schedules:
+            ask("schedule_pause", schedule_uid=uid)
+        found = {s["schedule_uid"]: s for s in ask("schedule_list")["schedules"]}
+        assert sorted(found) == sorted(self.schedules)
+        for uid in self.schedules:
+            total = ask("task_count", selector={"schedule_uid": uid})["total"]
+            assert total == found[uid]["execution_count"] > 0, found[uid]
+            ask("schedule_cancel", schedule_uid=uid)
+
+    def cancel_some(self, count: int) -> None:
+        """Cancel tasks, most of which have not ended."""
+        uids = self._rng.sample(self.accepted[-3 * count :], count)
+        reply = self._daemon.client.ok("task_cancel", task_uid=uids)
+        self.cancelled.update(reply["cancelled"], reply["cancelling"], reply["cascaded"])
 
     def send_single(self, count: int) -> None:
         """Submit tasks one by one and wait for nothing."""
@@ -232,11 +264,14 @@ def check_sums(daemon: Daemon) -> int:
     return total
 
 
-def check_states(tasks: Mapping[str, Task], accepted: Iterable[str]) -> None:
+def check_states(tasks: Mapping[str, Task], work: Work) -> None:
     """Every accepted task is there, and all have ended as they had to."""
-    assert set(accepted) <= tasks.keys()
-    for task in tasks.values():
+    assert set(work.accepted) <= tasks.keys()
+    for uid, task in tasks.items():
         state, name = task["state"], task["name"]
+        if uid in work.cancelled or task["parent_uid"] in work.cancelled:
+            assert state == "cancelled" or uid not in work.cancelled, task
+            continue
         failed = [n for n in task["depends_on"] if tasks[n]["state"] not in ("completed", "skipped")]
         if failed and task["on_dependency_failure"] == "cancel":
             assert state == "dependency_failed", (task, failed)
@@ -264,7 +299,7 @@ def check_runs(tasks: Mapping[str, Task], runs: Runs) -> None:
                 last = runs.ended[needed][-1]
                 assert runs.order["end", needed, last[0]] < first, (task, needed)
     for uid, task in tasks.items():
-        assert (uid in runs.begun) or task["state"] in ("lost", "dependency_failed"), task
+        assert (uid in runs.begun) or task["state"] in ("lost", "dependency_failed", "cancelled"), task
 
 
 def check_children(tasks: Mapping[str, Task], runs: Runs) -> None:
@@ -276,6 +311,14 @@ def check_children(tasks: Mapping[str, Task], runs: Runs) -> None:
         finishing = [epoch for epoch, _, finishing in runs.begun[parent] if finishing]
         assert finishing, tasks[parent]
         assert runs.order["end", uid, runs.ended[uid][-1][0]] < runs.order["begin", parent, finishing[-1]]
+
+
+def check_schedules(tasks: Mapping[str, Task], schedules: Iterable[str]) -> None:
+    """Of the tasks of a schedule one was active at a time."""
+    for uid in schedules:
+        own = sorted((t["time_created"], t["time_stop"]) for t in tasks.values() if t["schedule_uid"] == uid)
+        for (_, stop), (created, _) in itertools.pairwise(own):
+            assert stop <= created, own
 
 
 def check_logs(daemon: Daemon, tasks: Mapping[str, Task], runs: Runs, uids: Iterable[str]) -> None:
@@ -295,7 +338,7 @@ def check_logs(daemon: Daemon, tasks: Mapping[str, Task], runs: Runs, uids: Iter
         }
         begun = {t["attempt"] for t in transitions if t["to"] == "running"}
         assert seen <= begun, (transitions, runs.begun[uid])
-        if tasks[uid]["state"] != "dependency_failed":
+        if tasks[uid]["state"] not in ("dependency_failed", "cancelled"):
             assert set(range(1, tasks[uid]["attempt"] + 1)) <= seen | lost, (transitions, runs.begun.get(uid))
     finished = Counter(e["task_uid"] for e in events(daemon, "task_finished"))
     assert all(number == 1 for number in finished.values()), finished.most_common(3)

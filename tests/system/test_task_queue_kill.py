@@ -30,6 +30,7 @@ def test_kills_at_random(make_daemon: Callable[..., Daemon], tmp_path: Path) -> 
     daemon.start()
     daemon.client.ok("task_function_list")
     work = suite.Work(daemon, rng)
+    work.add_schedules()
     kills = [suite.KILLS[n % len(suite.KILLS)] for n in range(ROUNDS)]
     rng.shuffle(kills)
     share = TASKS // ROUNDS
@@ -37,10 +38,12 @@ def test_kills_at_random(make_daemon: Callable[..., Daemon], tmp_path: Path) -> 
         with daemon.listen() as listener:
             work.submit_batch(share - share // 3)
             work.send_single(share // 3)
+            work.cancel_some(share // 12)
             listener.wait_messages(rng.randrange(1, MOST_MESSAGES))
         kill(daemon, rng)
         work.collect()
         suite.check_sums(daemon)
+    work.end_schedules()
     waited = daemon.client.call("task_wait", selector=suite.ALL, until="idle", timeout=60.0)
     while waited["active"]:
         waited = daemon.client.call("task_wait", selector=suite.ALL, until="idle", timeout=60.0)
@@ -49,8 +52,9 @@ def test_kills_at_random(make_daemon: Callable[..., Daemon], tmp_path: Path) -> 
     tasks = suite.all_tasks(daemon)
     assert total == len(tasks) >= TASKS // ROUNDS * ROUNDS
     runs = suite.Runs.read(tmp_path)
-    suite.check_states(tasks, work.accepted)
+    suite.check_states(tasks, work)
     suite.check_runs(tasks, runs)
     suite.check_children(tasks, runs)
+    suite.check_schedules(tasks, work.schedules)
     suite.check_logs(daemon, tasks, runs, tasks)
     daemon.stop()
