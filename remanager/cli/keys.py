@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from remanager.cli.send import ExitStatus, Failure
-from remanager.cli.show import moment
+from remanager.cli.shown import moment
 from remanager.daemon.keys import (
     KEYS_NAME,
     LEGACY,

@@ -21,7 +21,8 @@ from rich.text import Text
 
 from remanager.cli.console import follow, recent
 from remanager.cli.send import CONNECTION_OPTIONS, INFO_OPTION, connection
-from remanager.cli.show import describe, history_rows
+from remanager.cli.show import history_rows
+from remanager.cli.shown import describe
 from remanager_api import RequestFailedError, RequestTimeoutError
 from remanager_api.zmq.aio import REManagerAPI
 

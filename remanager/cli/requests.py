@@ -5,12 +5,11 @@ Every command takes the words that ``qserver`` takes, so that habits and scripts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
-
 from remanager.cli import words
-from remanager.cli.words import Read
+from remanager.cli.request import Request, Wait
+from remanager.cli.task_requests import TASK_REQUESTS
+
+__all__ = ["BY_PATH", "GROUPS", "HIDDEN_GROUPS", "REQUESTS", "Request", "Wait"]
 
 _PLACE = "[front|back|INDEX|before UID|after UID]"
 _USER = ("user", "user_group")
@@ -20,59 +19,6 @@ _ITEM = (
     '\'{"name": "count", "args": [["det1"]]}\', or @FILE with one of them. '
     "The only instruction is queue-stop."
 )
-
-
-class Wait(StrEnum):
-    """What ``--wait`` waits for."""
-
-    NOTHING = ""
-    ENVIRONMENT = "until the environment is open or closed"
-    TASK = "for the result of the task"
-    QUEUE = "until the queue has stopped"
-    ITEM = "until the item has ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A command that sends one request.
-
-    Attributes
-    ----------
-    path : str
-        Words that name the command.
-    method : str
-        Method on the wire.
-    help : str
-        What it does, one line.
-    usage : str
-        Further words, as the help shows them.
-    read : callable
-        Makes parameters of the further words.
-    details : str
-        Further lines of the help.
-    also : tuple of str
-        Other words that name the command: those of ``qserver`` where they differ.
-    other : Mapping
-        Other methods, by the one further word that selects them; they take no parameters.
-    locked : bool
-        ``--lock-key`` is sent along.
-    who : tuple of str
-        Which of ``user`` and ``user_group`` are sent along.
-    wait : Wait
-        What ``--wait`` waits for.
-    """
-
-    path: str
-    method: str
-    help: str
-    usage: str = ""
-    read: Read = words.nothing
-    details: str = ""
-    also: tuple[str, ...] = ()
-    other: Mapping[str, str] = field(default_factory=dict)
-    locked: bool = False
-    who: tuple[str, ...] = ()
-    wait: Wait = Wait.NOTHING
 
 
 GROUPS = {
@@ -87,7 +33,11 @@ GROUPS = {
     "re": "Pause and end the running plan; see its runs.",
     "function": "Call functions in the environment.",
     "script": "Run scripts in the environment.",
-    "task": "See what became of functions and scripts.",
+    "task": "Submit tasks to the task queue; see and change what becomes of tasks of all kinds.",
+    "limit": "Limit how many tasks run, and how often.",
+    "schedule": "Let tasks run again and again.",
+    "worker": "See, stop and restart worker processes.",
+    "alert": "Be told when figures go wrong.",
     "kernel": "Interrupt the IPython kernel.",
     "manager": "Stop the daemon.",
     "keys": "Keys of the server and of clients, for encryption and identity.",
@@ -376,8 +326,7 @@ REQUESTS: tuple[Request, ...] = (
         locked=True,
         wait=Wait.TASK,
     ),
-    Request("task status", "task_status", "Show whether tasks run.", "UID ...", words.several("task_uid")),
-    Request("task result", "task_result", "Show the result of a task.", "UID", words.text("task_uid")),
+    *TASK_REQUESTS,
     Request(
         "kernel interrupt",
         "kernel_interrupt",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import click
@@ -12,17 +10,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-Reply = Mapping[str, Any]
+from remanager.cli.show_tasks import TASK_RENDERERS, TREES
+from remanager.cli.shown import STYLES, Reply, columns, describe, duration, moment, value
 
-STYLES = {
-    "completed": "green",
-    "stopped": "yellow",
-    "aborted": "yellow",
-    "halted": "yellow",
-    "failed": "red",
-    "running": "cyan",
-    "unknown": "yellow",
-}
 _STATUS_ROWS = (
     ("manager", "manager_state"),
     ("environment", "worker_environment_state"),
@@ -73,50 +63,12 @@ def render(method: str, reply: Reply, detail: str | None = None) -> RenderableTy
 # ------------------------------------------------------------------------------------------- values
 
 
-def value(content: Any) -> str:
-    """Return a value as text for a table."""
-    if isinstance(content, bool):
-        return "yes" if content else "no"
-    if isinstance(content, Mapping) and content and all(isinstance(v, bool) for v in content.values()):
-        return ", ".join(k for k, v in content.items() if v) or "-"
-    if content is None or content == "":
-        return "-"
-    if isinstance(content, float):
-        return f"{content:.4g}"
-    return content if isinstance(content, str) else json.dumps(content, default=str)
-
-
-def describe(item: Reply) -> str:
-    """Return an item as a call: ``scan(['diode'], 'theta', -5, 5)``."""
-    args = [repr(a) for a in item.get("args") or []]
-    args += [f"{k}={v!r}" for k, v in (item.get("kwargs") or {}).items()]
-    return f"{item.get('name', '?')}({', '.join(args)})"
-
-
-def duration(result: Reply) -> str:
-    """Return how long something took, from the times in its result."""
-    start, stop = result.get("time_start"), result.get("time_stop")
-    return f"{stop - start:.2f} s" if start and stop else ""
-
-
-def moment(time: float | None) -> str:
-    """Return a time (epoch seconds) as local date and time."""
-    return datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M:%S") if time else ""
-
-
 def _pairs(rows: Sequence[tuple[str, Any]], title: str = "") -> Table:
     table = Table(box=None, show_header=False, title=title or None, title_justify="left", pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for label, content in rows:
         table.add_row(label, content if isinstance(content, Text) else Text(value(content)))
-    return table
-
-
-def _columns(*names: str) -> Table:
-    table = Table(pad_edge=False, box=None, header_style="bold")
-    for name in names:
-        table.add_column(name, overflow="fold")
     return table
 
 
@@ -152,7 +104,7 @@ def _ping(reply: Reply) -> RenderableType:
 
 
 def _items(items: Sequence[Reply], running: Reply) -> Table:
-    table = _columns("", "item", "user", "item_uid")
+    table = columns("", "item", "user", "item_uid")
     if running:
         table.add_row(
             Text("run", "cyan"), Text(describe(running)), running.get("user"), running.get("item_uid")
@@ -173,7 +125,7 @@ def _queue(reply: Reply) -> RenderableType:
 
 def history_rows(items: Sequence[Reply]) -> Table:
     """Return items of the history as a table, in the order given."""
-    table = _columns("ended", "status", "item", "user", "time", "runs", "item_uid")
+    table = columns("ended", "status", "item", "user", "time", "runs", "item_uid")
     for item in items:
         result = item.get("result") or {}
         status = str(result.get("exit_status", "?"))
@@ -221,7 +173,7 @@ def _check(reply: Reply) -> RenderableType:
 
 def _plans(key: str) -> Callable[[Reply], RenderableType]:
     def render_plans(reply: Reply) -> RenderableType:
-        table = _columns("plan", "parameters", "description")
+        table = columns("plan", "parameters", "description")
         for name, plan in sorted(reply.get(key, {}).items()):
             names = ", ".join(p["name"] for p in plan.get("parameters", []))
             text = str(plan.get("description", "")).partition("\n")[0]
@@ -237,7 +189,7 @@ def _abilities(device: Reply) -> str:
 
 def _devices(key: str) -> Callable[[Reply], RenderableType]:
     def render_devices(reply: Reply) -> RenderableType:
-        table = _columns("device", "class", "abilities", "components")
+        table = columns("device", "class", "abilities", "components")
         for name, device in sorted(reply.get(key, {}).items()):
             parts = ", ".join(device.get("components", {}))
             table.add_row(Text(name), Text(str(device.get("classname", ""))), _abilities(device), Text(parts))
@@ -303,7 +255,7 @@ def _runs(reply: Reply) -> RenderableType:
     runs = reply.get("run_list", [])
     if not runs:
         return Text("There are no runs.")
-    table = _columns("run", "scan", "open", "status")
+    table = columns("run", "scan", "open", "status")
     for run in runs:
         table.add_row(
             run.get("uid"),
@@ -315,7 +267,7 @@ def _runs(reply: Reply) -> RenderableType:
 
 
 def _events(reply: Reply) -> RenderableType:
-    table = _columns("seq", "time", "event", "asked by", "task", "data")
+    table = columns("seq", "time", "event", "asked by", "task", "data")
     for event in reply.get("events", []):
         data = {k: v for k, v in (event.get("data") or {}).items() if v is not None}
         principal = str(data.pop("principal", ""))
@@ -373,4 +325,6 @@ _RENDERERS: dict[str, Callable[[Reply], RenderableType]] = {
     "lock": _tree,
     "lock_info": _tree,
     "unlock": _tree,
+    **dict.fromkeys(TREES, _tree),
+    **TASK_RENDERERS,
 }

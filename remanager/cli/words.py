@@ -283,17 +283,32 @@ def add_batch(words: Sequence[str]) -> Params:
         raise ParameterError("the name of the file is missing")
     place, rest = _where(words[1:], "pos")
     nothing(rest)
-    source = _read_file(words[0])
+    return {**place, "items": read_items(words[0], lambda line: _typed_item([line]), "plan")}
+
+
+def read_items(name: str, read_line: Callable[[str], Params], item_type: str) -> list[Params]:
+    """Read a file with a list of items in JSON or Python, or one item a line.
+
+    Parameters
+    ----------
+    name : str
+        Name of the file; ``-`` is the standard input.
+    read_line : callable
+        Makes an item of a line.
+    item_type : str
+        Type of the items that do not say it.
+    """
+    source = _read_file(name)
     try:
         items = _data(source)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         lines = (line.strip() for line in source.splitlines())
-        items = [_typed_item([line]) for line in lines if line and not line.startswith("#")]
+        items = [read_line(line) for line in lines if line and not line.startswith("#")]
     if isinstance(items, dict):
         items = items.get("items")
     if not isinstance(items, list) or not all(isinstance(i, dict) for i in items):
-        raise ParameterError(f"the file {words[0]!r} does not hold a list of items")
-    return {**place, "items": [{"item_type": "plan", **i} for i in items]}
+        raise ParameterError(f"the file {name!r} does not hold a list of items")
+    return [{"item_type": item_type, **i} for i in items]
 
 
 def function(words: Sequence[str]) -> Params:

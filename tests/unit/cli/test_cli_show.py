@@ -7,7 +7,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from remanager.cli.show import moment, render
+from remanager.cli.show import render
+from remanager.cli.shown import moment
 
 TIME = 1795320916.25
 
