@@ -607,6 +607,7 @@ class Rig:
         """End the manager at once; held transactions are lost, processes live on."""
         self.running = False
         self.gate.drop()
+        self.gate.shut()  # what it still wants to say is not heard
         self.processes.forget_watches()
         for worker in (self.worker, *self.pool.values()):
             if worker is not None:
