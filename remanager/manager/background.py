@@ -19,15 +19,20 @@ class Background:
     def __init__(self, on_fault: Callable[[BaseException], None]) -> None:
         self._on_fault = on_fault
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> None:
-        """Start a coroutine."""
+        """Start a coroutine; after :meth:`close` nothing begins any more."""
+        if self._closed:
+            work.close()
+            return
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
     async def close(self) -> None:
         """Cancel what is left and wait for it."""
+        self._closed = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
