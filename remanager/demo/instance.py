@@ -60,13 +60,15 @@ async def _until_it_answers(process: asyncio.subprocess.Process, instance: Insta
         answered = asyncio.ensure_future(
             api.wait_for_condition(lambda s: s["manager_state"] == "idle", timeout=START_TIMEOUT_S)
         )
-        await asyncio.wait({ended, answered}, return_when=asyncio.FIRST_COMPLETED)
-        if answered.done() and answered.exception() is None:
+        try:
+            await asyncio.wait({ended, answered}, return_when=asyncio.FIRST_COMPLETED)
+            if answered.done() and answered.exception() is None:
+                return
+        finally:
+            # Ctrl-C comes as a cancellation: neither may outlive the client.
+            answered.cancel()
             ended.cancel()
-            return
-        answered.cancel()
-        ended.cancel()
-        await asyncio.gather(answered, ended, return_exceptions=True)
+            await asyncio.gather(answered, ended, return_exceptions=True)
     raise InstanceError(f"the daemon did not start:\n{instance.last_lines()}")
 
 
