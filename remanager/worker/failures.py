@@ -18,7 +18,8 @@ _OWN_CODE = str(Path(__file__).resolve().parents[1])
 def exception_text(exc: BaseException) -> str:
     """Return the text of an exception, without the exceptions that led to it."""
     try:
-        text = str(exc)
+        # The text of SystemExit is its status alone.
+        text = repr(exc) if isinstance(exc, SystemExit) else str(exc)
     except Exception:  # noqa: BLE001 - user-defined exceptions may fail to give their text
         text = ""
     return shorten(text or type(exc).__name__, MESSAGE_LIMIT)

@@ -19,6 +19,7 @@ from remanager.model.worker_config import WorkerConfig
 from remanager.plans.registry import clear_registered_items
 from remanager.worker import compat
 from remanager.worker.compat.ipython import get_ipython
+from remanager.worker.failures import exception_text
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +188,7 @@ def load_module(name: str, ns: Namespace) -> None:
     try:
         module = importlib.import_module(name)
     except BaseException as exc:  # the code may raise anything, SystemExit included
-        raise loading_error(f"Error while loading module {name!r}: {exc}", exc) from exc
+        raise loading_error(f"Error while loading module {name!r}: {exception_text(exc)}", exc) from exc
     ns.update({key: value for key, value in vars(module).items() if key not in _NAMES_OF_IMPORT})
 
 
@@ -227,7 +228,7 @@ def load_script_into_namespace(
             exec(compile(script, filename, "exec", dont_inherit=True), ns)
     except BaseException as exc:
         # The misspelling is part of the protocol: clients match on it.
-        raise loading_error(f"Failed to execute stript: {exc}", exc) from exc
+        raise loading_error(f"Failed to execute stript: {exception_text(exc)}", exc) from exc
     finally:
         for name, value in saved.items():
             if value is _MISSING:
@@ -258,7 +259,8 @@ def _run_file(path: Path, ns: Namespace, *, substitute_ipython: bool = False) ->
             tree = ast.fix_missing_locations(_IPythonSubstitution().visit(tree))
         exec(compile(tree, str(path), "exec", dont_inherit=True), ns)
     except BaseException as exc:  # the code may raise anything, SystemExit included
-        raise loading_error(f"Error while executing script {str(path)!r}: {exc}", exc) from exc
+        msg = f"Error while executing script {str(path)!r}: {exception_text(exc)}"
+        raise loading_error(msg, exc) from exc
     finally:
         ns.pop("__file__", None)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from remanager.worker.failures import exception_text, shorten, traceback_text
 
 
@@ -34,6 +36,11 @@ def test_an_exception_may_bring_its_own_traceback() -> None:
 
 def test_an_exception_without_text_is_named() -> None:
     assert exception_text(KeyError()) == "KeyError"
+
+
+@pytest.mark.parametrize(("status", "text"), [(None, "SystemExit(None)"), (3, "SystemExit(3)")])
+def test_the_end_of_the_process_is_named(status: int | None, text: str) -> None:
+    assert exception_text(SystemExit(status)) == text
 
 
 def test_an_exception_that_cannot_tell_its_text_is_named() -> None:

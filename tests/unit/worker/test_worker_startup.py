@@ -172,6 +172,24 @@ def test_every_failure_is_reported(tmp_path: Path, code: str) -> None:
     assert info.value.tb.startswith("Traceback (most recent call last):\n")
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("assert False", "AssertionError"),
+        ("exit()", "SystemExit(None)"),
+        ("class Odd(Exception):\n    __str__ = None\nraise Odd", "Odd"),
+    ],
+)
+def test_failure_without_a_text_is_named(tmp_path: Path, code: str, reason: str) -> None:
+    file = write(tmp_path, {"a.py": code}) / "a.py"
+    with pytest.raises(ScriptLoadingError) as info:
+        load_startup(config(startup_dir=str(tmp_path)))
+    assert str(info.value) == f"Error while executing script {str(file)!r}: {reason}"
+    with pytest.raises(ScriptLoadingError) as info:
+        load_script_into_namespace({}, code)
+    assert str(info.value) == f"Failed to execute stript: {reason}"
+
+
 def test_directories_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"Path .+ does not exist"):
         load_startup(config(startup_dir=str(tmp_path / "none")))
