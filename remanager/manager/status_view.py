@@ -91,4 +91,6 @@ class StatusView:
             return False, f"the environment is closed{failed}"
         if state.re_state is None:
             return False, "there is no RunEngine 'RE' in the environment"
+        if state.kernel_is_taken:
+            return False, "the IPython kernel runs a cell of a client"
         return True, ""

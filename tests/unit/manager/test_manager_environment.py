@@ -62,6 +62,17 @@ async def test_process_that_cannot_be_started(rig: Rig) -> None:
     assert rig.status["ready"] is True
 
 
+async def test_readiness_while_a_client_uses_the_kernel(rig: Rig) -> None:
+    worker = await rig.open_environment()
+    await worker.change(ip_kernel_state="busy", ip_kernel_captured=False)
+    await rig.until(lambda: rig.status["ready"] is False)
+    assert "IPython kernel" in rig.status["not_ready_reason"]
+    await rig.refused("queue_start")
+    await worker.change(ip_kernel_state="busy", ip_kernel_captured=True)  # works for the manager
+    await rig.until(lambda: rig.status["ready"] is True)
+    assert rig.status["not_ready_reason"] == ""
+
+
 async def test_settings_of_the_worker_that_cannot_be_written(rig: Rig) -> None:
     (rig.path / "runtime").rmdir()
     await rig.ok("environment_open")
