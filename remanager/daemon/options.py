@@ -109,7 +109,7 @@ TASK_OPTIONS: tuple[Option, ...] = (
     _task_option(
         "task_paths", Kind.NAMES, "Directories in which task modules are looked for, before the usual ones."
     ),
-    _task_option("task_workers", Kind.COUNT, "Most processes that run tasks at the same time. Default: 2."),
+    _task_option("task_workers", Kind.COUNT, "Most processes that run tasks at the same time."),
     _task_option(
         "task_worker_idle", Kind.SECONDS, "A task worker without work for so long leaves; one always stays."
     ),
