@@ -270,7 +270,7 @@ class Dispatcher:
             lane.level = self._aging.effective(lane.first().card, self._now)
             self._await_step(lane)
         user = lane.key.user
-        share = gate.add(lane, None if user in self._held_users else self.limits.share((Scope.USER, user)))
+        share = gate.add(lane, None if user in self._held_users else self._user_share(user))
         self._shares_of.setdefault(user, set()).add(share)
         if not gate.closed:
             self._open[gate.where].add(gate)
@@ -297,9 +297,8 @@ class Dispatcher:
     def _user_changed(self, user: str) -> None:
         """Order the tasks of a user anew after one of them started or ended."""
         if user not in self._held_users:
-            user_share = self.limits.share((Scope.USER, user))
             for share in self._shares_of.get(user, ()):
-                share.gate.file(share, user_share)
+                share.gate.outdate(share)
 
     def _look_at_age(self, lane: Lane) -> None:
         assert self._aging is not None
@@ -330,7 +329,7 @@ class Dispatcher:
             best: Choice | None = None
             gate = None
             for candidate in self._open[where]:
-                choice = candidate.best(self._group_share, groups)
+                choice = candidate.best(self._user_share, self._group_share, groups)
                 if choice is not None and (best is None or choice < best):
                     best, gate = choice, candidate
             if best is None or gate is None:
@@ -372,6 +371,9 @@ class Dispatcher:
             self.limits.locks[charge.lock] = card.uid
         self._user_changed(card.spec.user)
 
+    def _user_share(self, user: str) -> float:
+        return self.limits.share((Scope.USER, user))
+
     def _group_share(self, group: str) -> float:
         return self.limits.share((Scope.GROUP, group))
 
@@ -401,7 +403,8 @@ class Dispatcher:
         scope, name = limit.key
         if scope is Scope.USER:
             self._held_users.discard(name)
-            self._user_changed(name)
+            for share in self._shares_of.get(name, ()):
+                share.gate.file(share, self._user_share(name))
             return
         for gate in self._closed.pop(limit, ()):
             gate.closed = False

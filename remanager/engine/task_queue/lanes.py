@@ -226,13 +226,14 @@ class Gate:
         Whether a switch, or a limit as of the last look, holds its tasks.
     """
 
-    __slots__ = ("_levels", "_shares", "closed", "limits", "where")
+    __slots__ = ("_levels", "_outdated", "_shares", "closed", "limits", "where")
 
     def __init__(self, where: Where, limits: tuple[Limit, ...], closed: bool) -> None:
         self.where = where
         self.limits = limits
         self.closed = closed
         self._levels: dict[int, _Level] = {}
+        self._outdated: dict[int, set[Share]] = {}  # by level: put in their places when it is their turn
         self._shares: dict[tuple[int, str, str], Share] = {}
 
     def add(self, lane: Lane, user_share: float | None) -> Share:
@@ -255,9 +256,16 @@ class Gate:
         """Let go of a share that is empty now."""
         self.unfile(share)
         del self._shares[share.level, share.user, share.group]
+        self._outdated.get(share.level, set()).discard(share)
+
+    def outdate(self, share: Share) -> None:
+        """Take note that the user's share has changed; the place follows when the level is in turn."""
+        self._outdated.setdefault(share.level, set()).add(share)
 
     def file(self, share: Share, user_share: float) -> None:
         """Put a share in turn, or in another place after its user's share has changed."""
+        if isinstance(share.holder, _Filed) and share.holder.user_share == user_share:
+            return
         self.unfile(share)
         by_group = self._levels.setdefault(share.level, {}).setdefault(user_share, {})
         heap = by_group.get(share.group)
@@ -281,9 +289,14 @@ class Gate:
                 if not by_user_share:
                     del self._levels[share.level]
 
-    def best(self, group_share: Callable[[str], float], groups: frozenset[str] | None) -> Choice | None:
+    def best(
+        self,
+        user_share_of: Callable[[str], float],
+        group_share: Callable[[str], float],
+        groups: frozenset[str] | None,
+    ) -> Choice | None:
         """Return the lane that is next in turn, of some groups or of all (None)."""
-        for level, user_share, by_group in self._parts(groups is None):
+        for level, user_share, by_group in self._parts(user_share_of, groups is None):
             found = by_group if groups is None else groups.intersection(by_group)
             if found:
                 number, least, group = 0, math.inf, ""
@@ -301,17 +314,26 @@ class Gate:
                 return Choice(level, user_share, least, number, lane)
         return None
 
-    def _parts(self, first_only: bool) -> Iterator[tuple[int, float, dict[str, NumberHeap]]]:
+    def _parts(
+        self, user_share_of: Callable[[str], float], first_only: bool
+    ) -> Iterator[tuple[int, float, dict[str, NumberHeap]]]:
         """Yield what is at each level and share of the user, best first; nothing of it is empty."""
         if first_only:
             if self._levels:
                 level = min(self._levels)
+                self._bring_up_to_date(level, user_share_of)
                 user_share = min(self._levels[level])
                 yield level, user_share, self._levels[level][user_share]
             return
-        for level, by_user_share in sorted(self._levels.items()):
-            for user_share, by_group in sorted(by_user_share.items()):
+        for level in sorted(self._levels):
+            self._bring_up_to_date(level, user_share_of)
+            for user_share, by_group in sorted(self._levels[level].items()):
                 yield level, user_share, by_group
+
+    def _bring_up_to_date(self, level: int, user_share_of: Callable[[str], float]) -> None:
+        for share in self._outdated.pop(level, ()):
+            if share.holder is not None:  # otherwise its user is held back
+                self.file(share, user_share_of(share.user))
 
 
 class _Filed(NumberHeap):
