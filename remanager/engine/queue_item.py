@@ -157,7 +157,8 @@ def prepare_item(
     Parameters
     ----------
     item : dict
-        The item, with its ``item_uid``.
+        The item, with its ``item_uid``. It is made of what JSON decodes to, as requests in either encoding
+        are: so the item in memory is the one that a restart reads from the store. Its parts are not copied.
     submission : Submission
         Where it comes from.
     filter_parameters : bool
@@ -180,5 +181,4 @@ def prepare_item(
         text = json.dumps(kept)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidItem(f"The item cannot be written as JSON: {error}") from error
-    # Decoded from its text, the item in memory is the one that a restart reads from the store.
-    return PreparedItem(uid, json.loads(text), text, submission)
+    return PreparedItem(uid, kept, text, submission)

@@ -36,7 +36,13 @@ def doubled(params: dict[str, Any]) -> dict[str, Any]:
 
 def test_prepared_item_keeps_known_keys_and_equals_its_text() -> None:
     prepared = prepare_item(
-        {"item_uid": "a", "name": "count", "kwargs": {1: (2.5, float("inf"))}, "result": {"x": 1}, "junk": 0}
+        {
+            "item_uid": "a",
+            "name": "count",
+            "kwargs": {"1": [2.5, float("inf")]},
+            "result": {"x": 1},
+            "junk": 0,
+        }
     )
     assert prepared.uid == "a"
     assert prepared.item == {"item_uid": "a", "name": "count", "kwargs": {"1": [2.5, float("inf")]}}

@@ -224,3 +224,22 @@ def test_what_json_has_no_form_for_is_tagged() -> None:
         "raw": {"__bytes__": "AA=="},
         "array": {"__ndarray__": "AADAPw==", "dtype": "<f4", "shape": [1]},
     }
+
+
+packed_values = st.recursive(
+    scalars | st.binary(max_size=4) | st.builds(msgpack.ExtType, st.integers(0, 127), st.binary(max_size=4)),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=2) | st.integers() | st.binary(max_size=2), inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
+@given(value=packed_values)
+def test_packed_requests_that_json_can_express_are_made_of_what_json_decodes_to(value: object) -> None:
+    with suppress(DecodeError, TypeError, ValueError, OverflowError):
+        frame = msgpack.packb({"params": value})
+        request, _ = decode_request(frame, Encoding.MSGPACK)
+        text = json.dumps(request)
+        assert json.loads(text) == request
