@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +13,14 @@ from remanager.manager.rows import column
 from remanager.model.link import WorkerState
 from remanager.model.states import ManagerState
 
+_VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+
 
 def new_uid() -> str:
-    """Return a new UID."""
-    return str(uuid.uuid4())
+    """Return a new UID: a random UUID, without the detour by its class, which takes most of the time."""
+    digits = os.urandom(16).hex()
+    tail = f"{_VARIANTS[digits[16]]}{digits[17:20]}-{digits[20:]}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{tail}"
 
 
 _LIFE = str(uuid.uuid4())[:23]
