@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, StrEnum
 from typing import Final, cast
 
@@ -127,6 +127,11 @@ class Fragment:
             raise ValueError("a fragment needs at least one encoded form")
         self._json = json
         self._msgpack = msgpack
+
+    @classmethod
+    def of_json_text(cls, text: str) -> Fragment:
+        """Make a value that exists as JSON text, without parsing it."""
+        return cls(json=text.encode())
 
     @classmethod
     def of_json_texts(cls, texts: Iterable[str]) -> Fragment:
@@ -262,10 +267,35 @@ def _encode(value: object, encoding: Encoding) -> bytes:
 
 
 def _encode_mapping(value: Mapping[str, object], encoding: Encoding) -> bytes:
-    pairs = [(_plain_bytes(_text_key(key), encoding), _encode(part, encoding)) for key, part in value.items()]
     if encoding is Encoding.JSON:
-        return b"{" + b",".join(b"%b:%b" % pair for pair in pairs) + b"}"
-    return b"".join((_msgpack_map_header(len(pairs)), *(part for pair in pairs for part in pair)))
+        return b"{" + b",".join(_json_members(value)) + b"}"
+    parts = [_msgpack_map_header(len(value))]
+    for key, part in value.items():
+        parts += _plain_bytes(_text_key(key), encoding), _encode(part, encoding)
+    return b"".join(parts)
+
+
+def _json_members(value: Mapping[str, object]) -> Iterator[bytes]:
+    """Yield the members of a JSON object; plain ones that follow each other are encoded together."""
+    plain: dict[str, object] = {}
+    for key, part in value.items():
+        if isinstance(part, _ENCODED_PARTS):
+            if plain:
+                yield from _plain_members(plain)
+                plain = {}
+            yield b"%b:%b" % (_plain_bytes(_text_key(key), Encoding.JSON), part.bytes(Encoding.JSON))
+        else:
+            plain[_text_key(key)] = part
+    if plain:
+        yield from _plain_members(plain)
+
+
+def _plain_members(value: Mapping[str, object]) -> Iterator[bytes]:
+    try:
+        yield _plain_bytes(value, Encoding.JSON)[1:-1]
+    except _FragmentFoundError:
+        for key, part in value.items():
+            yield b"%b:%b" % (_plain_bytes(key, Encoding.JSON), _encode(part, Encoding.JSON))
 
 
 def _encode_array(value: list[object], encoding: Encoding) -> bytes:
