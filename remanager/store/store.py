@@ -7,8 +7,9 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -305,7 +306,21 @@ def _event_params(events: Sequence[JournalEvent]) -> list[dict[str, object]]:
             "time": e.time,
             "type": e.type,
             "task_uid": e.task_uid,
-            "data": json.dumps(dict(e.data)) if e.data else "{}",
+            "data": _event_text(e.data),
         }
         for e in events
     ]
+
+
+def _event_text(data: Mapping[str, object]) -> str:
+    if len(data) == 1:
+        ((key, value),) = data.items()
+        if isinstance(value, str):
+            return _member_text(key, value)
+    return json.dumps(dict(data))
+
+
+@lru_cache(maxsize=1000)
+def _member_text(key: str, value: str) -> str:
+    """Most events only say who asked."""
+    return json.dumps({key: value})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
 from typing import Any, cast
@@ -63,11 +64,10 @@ class Dispatcher:
         token = asked_by.set(principal.name)
         try:
             answer = self._route(verb, params)
+            # A task keeps who asks, so that what happens meanwhile is recorded as asked for by the principal.
+            return answer if isinstance(answer, _REPLIES) else asyncio.ensure_future(answer)
         finally:
             asked_by.reset(token)
-        if isinstance(answer, _REPLIES):
-            return answer
-        return _on_behalf_of(principal, answer)
 
     def _route(self, verb: Verb, params: Mapping[str, Any]) -> Reply | Awaitable[Reply]:
         if verb.mutating and REQUEST_ID in params:
@@ -202,12 +202,6 @@ def _authorise(verb: Verb, params: Mapping[str, Any], principal: Principal) -> M
     if principal.user is not None and "user" in verb.names:
         params = {**params, "user": principal.user}
     return params
-
-
-async def _on_behalf_of(principal: Principal, answer: Awaitable[Reply]) -> Reply:
-    """Await an answer, so that what happens meanwhile is recorded as asked for by the principal."""
-    asked_by.set(principal.name)
-    return await answer
 
 
 def _complete(reply: Reply) -> Reply:
