@@ -59,7 +59,7 @@ REQUESTS: tuple[Request, ...] = (
         "Show health, rates and counters.",
         "[SECTION ...]",
         lambda given: {"sections": list(given)} if given else {},
-        "Sections: summary, queue, rates, types, workers, counters.",
+        "Sections: summary, queue, rates, types, io, workers, counters.",
     ),
     Request("queue-status", "queue_status", "Show how much is queued and running.", also=("queue status",)),
     Request("queue get", "queue_get", "Show the queue and the running item."),

@@ -93,8 +93,8 @@ class QueueView:
 
         def read(reads: Reads) -> tuple[list[Depth], Depths, int]:
             rows = reads.figures.depths(selector, [LANES[n] for n in names], now=now)
-            users = len({d.lane for d in reads.figures.depths(selector, ["user"], now=now)})
-            return rows, self.depths(reads, rows, selector, now), users
+            by_user = rows if names[0] == "user" else reads.figures.depths(selector, ["user"], now=now)
+            return rows, self.depths(reads, rows, selector, now), len({d.lane[0] for d in by_user})
 
         rows, depths, users = await manager.store.read_heavy(read)
         return {
@@ -116,7 +116,7 @@ class QueueView:
             ready=pending - delayed + (plans if self.plans_run() else 0),
             delayed=delayed,
             unacked=sum(d.number for d in rows) - queued,
-            oldest=reads.figures.oldest_queued(selector, now=now) if queued else None,
+            oldest=_oldest(reads, selector, now) if queued else None,
         )
 
     def _delayed(self, reads: Reads, selector: Selector, pending: int, now: float) -> int:
@@ -166,6 +166,12 @@ class QueueView:
             known = [s for s in seconds if s is not None]
             self._eta = uid, sum(known) if len(known) == len(seconds) else None
         return self._eta[1]
+
+
+def _oldest(reads: Reads, selector: Selector, now: float) -> float | None:
+    if selector == ALL:
+        return reads.figures.oldest()
+    return reads.figures.oldest_queued(selector, now=now)
 
 
 def _lanes(rows: Iterable[Depth], names: Sequence[str]) -> list[dict[str, object]]:

@@ -8,9 +8,10 @@ from dataclasses import asdict, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from remanager.engine.task_queue.limits import LimitSpec
 from remanager.engine.task_queue.scopes import Scope
 from remanager.manager.queue_view import QUEUED
-from remanager.manager.task_queue.schedules import matching
+from remanager.manager.task_queue.schedules import describe, matching
 from remanager.model.selector import Location, Selector
 from remanager.model.states import TaskState
 from remanager.store.page_plan import Order
@@ -68,11 +69,15 @@ class SnapshotView:
         }
         if wanted & {Part.RUNNING, Part.PROGRESS}:
             found |= await self._running(selector, wanted)
-        if wanted & {Part.COUNTS, Part.GROUPS, Part.PAUSED_SCOPES}:
+        if Part.PAUSED_SCOPES in wanted:
+            found["paused_scopes"] = [asdict(switch) for switch in switches.list()]
+        if wanted & {Part.COUNTS, Part.GROUPS}:
             found |= await self._depths(selector, wanted)
         if Part.PRESSURE in wanted:
             sources = self._pressure()
             found |= {"pressure": max(sources.values()), "pressure_sources": sources}
+        if Part.SCHEDULES in wanted:
+            found["schedules"] = [describe(schedule) for schedule in manager.controls.schedules.all]
         if Part.LIMITS in wanted:
             found["limits"] = manager.controls.limits.list()
         if Part.SCHEDULES in wanted:
@@ -119,25 +124,24 @@ class SnapshotView:
             found["counts"] = counts
         if Part.GROUPS in wanted:
             found["groups"] = self._groups(rows)
-        if Part.PAUSED_SCOPES in wanted:
-            switches = manager.task_queue.scheduler.dispatcher.switches.list()
-            found["paused_scopes"] = [asdict(switch) for switch in switches]
         return found
 
     def _groups(self, rows: Collection[Depth]) -> list[dict[str, object]]:
-        desk, limits = self._manager.controls.limits, self._manager.task_queue.scheduler.dispatcher.limits
+        limits = self._manager.task_queue.scheduler.dispatcher.limits
         queued, running = Counter[str](), Counter[str]()
         for row in rows:
             (queued if row.state in QUEUED else running)[row.lane[0]] += row.number
-        slots = desk.allocated()
-        specs = {f["name"]: f for f in desk.list(Scope.GROUP)}
-        names = sorted({*queued, *running, *specs} - {""}, key=lambda n: (-queued[n], n))[:MAX_GROUPS]
+        slots = self._manager.controls.limits.allocated()
+        names = sorted({*queued, *running, *slots} - {""}, key=lambda n: (-queued[n], n))[:MAX_GROUPS]
+        specs = {
+            name: limits.get(Scope.GROUP, name) or LimitSpec(scope=Scope.GROUP, name=name) for name in names
+        }
         return [
             {
                 "group": name,
-                "weight": limits.weight((Scope.GROUP, name)),
-                "min_slots": specs[name]["min_slots"] if name in specs else 0,
-                "cap": specs[name]["max_running"] if name in specs else None,
+                "weight": specs[name].weight,
+                "min_slots": specs[name].min_slots,
+                "cap": specs[name].max_running,
                 "allocated_slots": slots.get(name, 0),
                 "running": running[name],
                 "queued": queued[name],

@@ -112,16 +112,8 @@ class StatsView:
 
     def _read(self, reads: Reads, now: float) -> _Stored:
         rows = reads.figures.depths(ALL, (), now=now)
-        priorities = reads.figures.by_priority()
-        times = [p.oldest for p in priorities if p.oldest is not None]
-        plan = reads.figures.oldest_plan()
         depths = self._manager.queue_view.depths(reads, rows, ALL, now)
-        oldest = min([*times, plan] if plan is not None else times, default=None)
-        return _Stored(
-            reads.figures.by_type(),
-            priorities,
-            Depths(depths.queued, depths.ready, depths.delayed, depths.unacked, oldest),
-        )
+        return _Stored(reads.figures.by_type(), reads.figures.by_priority(), depths)
 
     # -------------------------------------------------------------------------------- sections
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from remanager.model.selector import Selector
 from remanager.model.states import TaskState
@@ -12,6 +12,7 @@ from remanager.store import selection
 from remanager.store.selection import ACTIVE, INDEX_OF
 from remanager.store.statements import query
 
+_TALLY = ("tally_sum", "tally_change")
 _QUEUED = frozenset({TaskState.PENDING, TaskState.BLOCKED, TaskState.PAUSED})
 
 
@@ -55,14 +56,15 @@ class FigureReads:
 
     def by_type(self) -> list[TypeCount]:
         """Return the numbers of all tasks by type and state."""
-        rows = self.connection.execute(query("figures_by_type"))
-        return [TypeCount(item_type, name, TaskState(state), n) for item_type, name, state, n in rows]
+        rows = self._sums([query("figures_by_type"), query("figures_by_type_changes")], {})
+        return [TypeCount(kind, name, TaskState(state), n) for (state, kind, name), n in rows.items()]
 
     def by_priority(self) -> list[PriorityDepth]:
         """Return what is queued in the task queue by priority, the most urgent first."""
         queued: dict[int, int] = {}
         oldest: dict[int, float | None] = {}
-        for priority, state, n in self.connection.execute(query("figures_by_priority")):
+        rows = self._sums([query("figures_by_priority"), query("figures_by_priority_changes")], {})
+        for (priority, state), n in rows.items():
             found = self._time("figures_oldest_queued", state=state, priority=priority)
             queued[priority] = queued.get(priority, 0) + n
             oldest[priority] = _earlier(oldest.get(priority), found)
@@ -87,7 +89,9 @@ class FigureReads:
         wanted = ", ".join([*columns, "item_type", "state"])
         if made.by_tally:
             where = " AND ".join([made.state_in(ACTIVE), *made.tallied])
-            statements = [f"SELECT {wanted}, SUM(n) FROM task_tally WHERE {where} GROUP BY {wanted}"]
+            statements = [
+                f"SELECT {wanted}, SUM(n) FROM {part} WHERE {where} GROUP BY {wanted}" for part in _TALLY
+            ]
         else:
             statements = [
                 f"SELECT {wanted}, COUNT(*) FROM task {source.index}"
@@ -96,9 +100,7 @@ class FigureReads:
             ]
         return [
             Depth(tuple(lane), item_type, TaskState(state), n)
-            for sql in statements
-            for *lane, item_type, state, n in self.connection.execute(sql, made.params)
-            if n
+            for (*lane, item_type, state), n in self._sums(statements, made.params).items()
         ]
 
     def oldest_queued(self, selector: Selector, *, now: float) -> float | None:
@@ -116,6 +118,22 @@ class FigureReads:
             found = self.connection.execute(sql, made.params).fetchone()
             oldest = _earlier(oldest, found[0] if found else None)
         return oldest
+
+    def oldest(self) -> float | None:
+        """Return when the oldest task that is queued was submitted, plans included, epoch seconds."""
+        oldest = self.oldest_plan()
+        for row in self.by_priority():
+            oldest = _earlier(oldest, row.oldest)
+        return oldest
+
+    def _sums(self, statements: Sequence[str], params: Mapping[str, object]) -> dict[tuple[Any, ...], int]:
+        """Add up the last column of the rows of several statements by the others; without sums of 0."""
+        found: dict[tuple[Any, ...], int] = {}
+        for sql in statements:
+            for *key, n in self.connection.execute(sql, params):
+                group = tuple(key)
+                found[group] = found.get(group, 0) + n
+        return {group: n for group, n in found.items() if n}
 
     def _time(self, statement: str, **params: object) -> float | None:
         found = self.connection.execute(query(statement), params).fetchone()

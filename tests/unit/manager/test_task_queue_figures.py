@@ -316,6 +316,7 @@ async def test_snapshot(pool_rig: Rig, worker: FakePoolWorker) -> None:
     ]
     assert (snapshot["max_concurrency"], snapshot["dispatch_paused"], snapshot["pressure"]) == (1, False, 1.0)
     assert [limit["name"] for limit in snapshot["limits"]] == ["g"]
+    assert snapshot["schedules"] == []
     assert [w["worker_uid"] for w in snapshot["workers"]] == [worker.uid]
     part = await rig.ok("snapshot", selector={"domain": "e"}, parts=["running", "counts"])
     assert (part["running"], part["counts"]) == ([], {"paused": 1})

@@ -80,7 +80,7 @@ def test_schema_knows_which_states_are_terminal(connection: sqlite3.Connection, 
 # Few rows, those of one job, or sums.
 SORTED = {
     *("task_running", "schedule_all", "job_members", "job_errors"),
-    *("figures_by_type", "figures_by_priority"),
+    *("figures_by_type_changes", "figures_by_priority", "figures_by_priority_changes"),
 }
 NAMES = [name for name in STATEMENTS if name not in {"setting_all", "worker_all"}]
 
