@@ -126,6 +126,7 @@ class EnvironmentService:
         self._autopsies = autopsies
         self.on_idle: Callable[[], None] = lambda: None
         self._ended = asyncio.Event()
+        self._why_killed = ""
 
     # -------------------------------------------------------------------------------- requests
 
@@ -209,11 +210,13 @@ class EnvironmentService:
         await self._wait_ended(worker)
         return True
 
-    async def kill(self) -> None:
-        """Kill the worker, if any, and wait for its end."""
+    async def kill(self, why: str) -> None:
+        """Kill the worker, if any, and wait for its end; ``why`` is told of what it ran."""
         worker = self._state.worker
         if worker is None:
             return
+        logger.warning("The worker is killed: %s", why)
+        self._why_killed = why
         self._set(ManagerState.DESTROYING_ENVIRONMENT)
         if worker.pid:  # else it is being started, and killed then
             self._processes.kill(worker.pid)
@@ -261,7 +264,7 @@ class EnvironmentService:
         opened = state.environment_exists
         # A worker that reported why the environment cannot be opened leaves by itself.
         unexpected = was not in _LEAVING and not state.environment_error
-        msg = "RE Worker environment was destroyed"
+        msg = self._why_killed or "RE Worker environment was destroyed"
         if was is not ManagerState.DESTROYING_ENVIRONMENT:
             msg = exit_.why or describe_exit(exit_.returncode)
         batch = self._ledger.batch()

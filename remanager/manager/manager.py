@@ -260,7 +260,7 @@ class Manager:
             if closing:
                 state.manager_state = ManagerState.CLOSING_ENVIRONMENT
             if not closing or not await self.environment.leave():
-                await self.environment.kill()
+                await self.environment.kill("The manager was stopped")
         await self.task_queue.stop()
         batch = self.ledger.batch()
         batch.setting(AUTOSTART, False)

@@ -344,3 +344,5 @@ async def test_shut_down_kills_what_does_not_rest(rig: Rig, when: str) -> None:
     assert rig.status["worker_environment_exists"] is False
     await rig.restart()
     assert rig.status["items_in_queue"] == (1 if when == "running" else 0)
+    texts = [entry["result"]["msg"] for entry in await rig.history()]
+    assert texts == (["The manager was stopped"] if when == "running" else [])
