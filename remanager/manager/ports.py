@@ -117,11 +117,3 @@ class ProcessPort(Protocol):
     def kill(self, pid: int) -> None:
         """Kill the process and its session at once."""
         ...
-
-
-class StatusPort(Protocol):
-    """Where a new status goes."""
-
-    def publish_status(self, status: Mapping[str, object]) -> None:
-        """Tell whoever listens that the status changed."""
-        ...

@@ -106,10 +106,5 @@ def samples_put(rows: Sequence[SamplePut]) -> Write:
     return Write("sample_put", cast(_Params, rows))
 
 
-def samples_prune(before_minute: int, chunk: int) -> Write:
-    """Drop up to ``chunk`` figures of minutes (since the epoch) before ``before_minute``."""
-    return Write("sample_prune", {"before": before_minute, "chunk": chunk})
-
-
 def _tag(uid: str, key: str, value: str) -> dict[str, object]:
     return {"task_uid": uid, "key": key, "value": value}
