@@ -99,7 +99,6 @@ class TaskService:
         self._closing = closing
         self._retention_s = retention_s
         self.running: dict[str, RunningTask] = {}
-        self._starting: set[str] = set()  # their start is not on disk yet
         self._ending: dict[str, TaskState] = {}  # their end is not on disk yet; what is said meanwhile
         self.on_idle: Callable[[], None] = lambda: None
         self.other_states: Callable[[str], TaskState | None] = lambda _uid: None
@@ -160,7 +159,6 @@ class TaskService:
         name = column(item.get("name"))
         task = RunningTask(uid, item_type, name, body, background, now)
         self.running[uid] = task
-        self._starting.add(uid)
         if not background:
             state.manager_state = ManagerState.EXECUTING_TASK
             state.running_task_uid = uid
@@ -170,26 +168,31 @@ class TaskService:
         row = new_task(item, body, now, submission=submission(), background=background, worker_uid=worker_uid)
         batch.write(task_insert(row))
         batch.event("task_started", uid, item_type=item_type, name=name)
-        batch.after(lambda: self._starting.discard(uid))
         self._statistics.started(name, now)
-        await self._ledger.commit(batch)
+        committed = self._ledger.commit(batch)
         try:
+            # Not after the commit: what a crash keeps from being recorded has not been acknowledged either.
             await self._link.command(task.command)
         except RequestTimeout:
             # It may run or not: the worker tells when it answers again, or its end does.
             raise
         except RemanagerError as exc:
-            if uid not in self.running:  # the worker died of it, or with it: that is its result
-                return uid
-            self._refused(task, str(exc))
-            await self._ledger.flush()
-            raise
+            if uid in self.running:
+                self._refused(task, str(exc))
+                await self._ledger.flush()
+                raise
+            # The worker died of it, or with it: that is its result.
+        await committed
         return uid
 
     def reconcile(self, accepted: Collection[str]) -> None:
         """Hand every task to the worker that is not among those that it ``accepted``."""
+        state = self._state
+        if state.manager_state is ManagerState.INITIALIZING and state.worker_state is not None:
+            # It may run a task that its last manager did not come to record; it is not free until that ends.
+            state.running_task_uid = state.running_task_uid or state.worker_state.running_task_uid
         for task in self.running.values():
-            if task.uid not in accepted and task.uid not in self._starting:
+            if task.uid not in accepted:
                 self._resend(task)
 
     def _resend(self, task: RunningTask) -> None:
@@ -208,7 +211,7 @@ class TaskService:
         """Record the result that a worker sent."""
         task = self.running.get(event.task_uid)
         if task is None:
-            logger.warning("The task %s had ended before its report came; it is ignored", event.task_uid)
+            self._on_stray_end(batch, event)
             return
         self._end(
             batch,
@@ -221,6 +224,16 @@ class TaskService:
             codec=event.codec,
             payload=event.payload,
         )
+
+    def _on_stray_end(self, batch: Batch, event: TaskFinished) -> None:
+        """Take notice of the end of a task that does not run as far as is known."""
+        uid = event.task_uid
+        if uid in self._ending or self._store.reads.task_states([uid]):
+            logger.warning("The task %s had ended before its report came; it is ignored", uid)
+            return
+        logger.warning("The task %s ended, which a crash had kept from being recorded", uid)
+        batch.event("task_unrecorded", uid, success=event.success, msg=event.msg[:200])
+        self._make_room(batch, uid)
 
     def on_worker_lost(self, batch: Batch, msg: str) -> None:
         """Close every task of a worker that is gone."""
@@ -240,7 +253,7 @@ class TaskService:
         codec: str | None = None,
         payload: bytes | None = None,
     ) -> None:
-        state, now = self._state, self._clock()
+        now = self._clock()
         start, stop = time_start or task.time_start, time_stop or now
         batch.write(
             task_finish(
@@ -262,7 +275,12 @@ class TaskService:
         # The status shows at once that a worker is gone; its tasks must not seem to run then.
         self._ending[task.uid] = task_state if task_state is TaskState.LOST else TaskState.RUNNING
         batch.after(lambda: self._forget(task.uid))
-        if state.running_task_uid == task.uid:
+        self._make_room(batch, task.uid)
+
+    def _make_room(self, batch: Batch, uid: str) -> None:
+        """Let something else take the place of a task, if it was the one in the foreground."""
+        state = self._state
+        if state.running_task_uid == uid:
             state.running_task_uid = None
             if state.manager_state is ManagerState.EXECUTING_TASK:
                 batch.after(self._set_idle)

@@ -129,17 +129,85 @@ async def test_task_is_handed_over_again_after_a_reconnection(rig: Rig) -> None:
     await worker.end_task(first.task_uid)
 
 
-async def test_task_is_not_sent_before_it_is_on_disk(rig: Rig) -> None:
+async def test_task_is_sent_while_it_is_recorded_and_acknowledged_when_it_is_on_disk(rig: Rig) -> None:
     worker = await rig.open_environment()
     rig.gate.shut()
     starting = asyncio.ensure_future(start(rig, background=True))
     await rig.settle()
+    (command,) = worker.commands(RunTask)
     worker.hello()
     await rig.settle()
-    assert worker.commands(RunTask) == []
+    assert worker.commands(RunTask) == [command]
+    assert not starting.done()
     await rig.gate.open()
-    await starting
-    assert len(worker.commands(RunTask)) == 1
+    assert await starting == command.task_uid
+
+
+async def test_end_that_comes_before_the_start_is_on_disk(rig: Rig) -> None:
+    worker = await rig.open_environment()
+    rig.gate.shut()
+    starting = asyncio.ensure_future(start(rig))
+    await rig.until(lambda: worker.commands(RunTask))
+    ending = asyncio.ensure_future(worker.end_task(worker.commands(RunTask)[0].task_uid))
+    await rig.settle()
+    assert not starting.done()
+    assert rig.state == "executing_task"
+    await rig.gate.open()
+    await ending
+    assert await state(rig, await starting) == "completed"
+    assert rig.state == "idle"
+
+
+async def test_refusal_that_comes_before_the_start_is_on_disk(rig: Rig) -> None:
+    worker = await rig.open_environment()
+    worker.refusals[RunTask] = "not now"
+    rig.gate.shut()
+    starting = asyncio.ensure_future(rig.call("function_execute", item=function(), **user()))
+    await rig.settle()
+    assert not starting.done()
+    await rig.gate.open()
+    reply = await starting
+    assert "not now" in reply["msg"]
+    assert await state(rig, reply["item"]["item_uid"]) == "failed"
+
+
+@pytest.mark.parametrize("background", [False, True])
+async def test_task_that_a_crash_kept_from_being_recorded(rig: Rig, background: bool) -> None:
+    """It was not acknowledged; the worker does not seem free while it runs, and the journal tells of it."""
+    worker = await rig.open_environment()
+    rig.gate.shut()
+    starting = asyncio.ensure_future(start(rig, background=background))
+    await rig.until(lambda: worker.accepted)
+    (uid,) = worker.accepted
+    if not background:
+        await worker.change(environment_state="executing_task", running_task_uid=uid)
+    await rig.restart()
+    starting.cancel()
+    assert await state(rig, uid) == "not_found"
+    assert rig.state == ("idle" if background else "executing_task")
+    await worker.change(environment_state="idle", running_task_uid=None)
+    await worker.end_task(uid, success=False, msg="sorry")
+    await rig.settle()
+    assert rig.state == "idle"
+    (event,) = rig.events("task_unrecorded")
+    assert event.task_uid == uid
+    assert json.loads(event.data) == {"success": False, "msg": "sorry"}
+    assert await state(rig, uid) == "not_found"
+
+
+async def test_task_that_ended_while_nobody_had_recorded_it(rig: Rig) -> None:
+    worker = await rig.open_environment()
+    rig.gate.shut()
+    starting = asyncio.ensure_future(start(rig))
+    await rig.until(lambda: worker.accepted)
+    await rig.crash()
+    starting.cancel()
+    ending = asyncio.ensure_future(worker.end_task(worker.accepted[0]))
+    await rig.restart_after_crash()
+    await ending
+    await rig.settle()
+    assert rig.state == "idle"
+    assert len(rig.events("task_unrecorded")) == 1
 
 
 @pytest.mark.parametrize("background", [False, True])
@@ -189,6 +257,19 @@ async def test_worker_that_dies_before_it_answers_ends_the_task_once(
     await rig.settle()
     assert len(rig.events("task_finished")) == 1
     assert await state(rig, reply["task_uid"]) == "lost"
+
+
+async def test_worker_that_dies_before_the_start_is_on_disk(rig: Rig) -> None:
+    worker = await rig.open_environment()
+    worker.silent = True
+    rig.gate.shut()
+    calling = asyncio.ensure_future(start(rig))
+    await rig.until(lambda: worker.commands(RunTask))
+    worker.die()
+    await rig.settle()
+    assert not calling.done()
+    await rig.gate.open()
+    assert await state(rig, await calling) == "lost"
 
 
 async def test_end_that_is_not_on_disk_yet_still_says_running(rig: Rig) -> None:
