@@ -21,7 +21,7 @@ from remanager.model.selector import Location, Selector
 from remanager.model.states import TaskState, is_terminal
 from remanager.store.task_writes import tasks_edit
 
-PORTION = 500
+PORTION = 100
 """Tasks that one turn deals with; other requests are answered in between."""
 
 MAX_SELECTED = 1_000_000

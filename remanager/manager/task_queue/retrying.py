@@ -27,7 +27,7 @@ from remanager.store.task_reads import Tags
 from remanager.store.task_rows import TaskRecord
 from remanager.store.task_writes import tags_set, tasks_edit
 
-PORTION = 500
+PORTION = 100
 """Tasks that one turn deals with; other requests are answered in between."""
 
 MAX_SELECTED = 1_000_000

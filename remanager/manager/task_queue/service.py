@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 FUNCTIONS_TIMEOUT_S = 20.0
 """How long a submission waits for the first worker to report its functions."""
 
-SETTLE_CHUNK = 500
+SETTLE_CHUNK = 100
 """Tasks whose state follows a switch in one go; requests are answered in between."""
 
 BACKLOG_S = 0.5
