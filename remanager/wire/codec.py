@@ -138,12 +138,6 @@ class Fragment:
         """Make an array of values that exist as JSON texts, without parsing them."""
         return cls(json=f"[{','.join(texts)}]".encode())
 
-    @classmethod
-    def of_json_object(cls, members: Mapping[str, str]) -> Fragment:
-        """Make an object whose values exist as JSON texts, without parsing them."""
-        body = ",".join(f"{json.dumps(key)}:{text}" for key, text in members.items())
-        return cls(json=f"{{{body}}}".encode())
-
     def bytes(self, encoding: Encoding) -> bytes:
         """Return the encoded value.
 
