@@ -126,6 +126,15 @@ TASK_OPTIONS: tuple[Option, ...] = (
         "A waiting task of this or a more urgent priority may interrupt others. Default: none may.",
     ),
     _task_option(
+        "task_aging_interval",
+        Kind.COUNT,
+        "A waiting task becomes more urgent by one priority each so many seconds; 0: never.",
+    ),
+    _task_option("task_aging_grace", Kind.COUNT, "It waits so many seconds before that begins."),
+    _task_option(
+        "task_aging_ceiling", Kind.COUNT, "No task gets a more urgent priority than this by waiting."
+    ),
+    _task_option(
         "task_retention",
         Kind.RETENTION,
         "How long ended tasks are kept by class, and how many: CLASS=SECONDS, CLASS=SECONDS/COUNT or "

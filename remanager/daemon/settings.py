@@ -86,6 +86,9 @@ class Settings:
     task_worker_max_memory: int = 0
     task_max_active: int = 200_000
     task_preempt_at: int | None = None
+    task_aging_interval: int = 0
+    task_aging_grace: int = 300
+    task_aging_ceiling: int = 64
     task_retention: str = ""
     task_archive: Path | None = None
     demo_mode: bool = False

@@ -61,7 +61,8 @@ def make_task_queue(
     statistics: Statistics,
 ) -> TaskQueue:
     """Return the task queue; parameters as of :class:`remanager.manager.task_queue.service.TaskQueue`."""
-    settings, dispatcher = options.task_queue, Dispatcher()
+    settings = options.task_queue
+    dispatcher = Dispatcher(aging=settings.aging)
     queue = TaskQueue(
         scheduler=TaskScheduler(
             dispatcher, max_active=settings.max_active, rng=random.Random(), preempt_at=settings.preempt_at

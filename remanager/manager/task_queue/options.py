@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from remanager.engine.task_queue.shares import Aging
 from remanager.model.pool_worker_config import PoolWorkerConfig
 from remanager.model.states import StateClass
 from remanager.store.records import Keep
@@ -33,6 +34,12 @@ class TaskQueueOptions:
         A worker that is silent for so long (s) is killed and its tasks are taken from it.
     max_active : int
         Most tasks that have not ended.
+    aging_interval_s : float
+        A waiting task gains one step of priority in this time, s; 0: never.
+    aging_grace_s : float
+        How long it waits before that begins, s.
+    aging_ceiling : int
+        No task gets better than this by waiting.
     preempt_at : int or None
         A task of this or a higher priority (a lower number) may interrupt others; None: none may.
     retention : mapping
@@ -50,8 +57,18 @@ class TaskQueueOptions:
     lease_s: float = 15.0
     max_active: int = 200_000
     preempt_at: int | None = None
+    aging_interval_s: float = 0.0
+    aging_grace_s: float = 300.0
+    aging_ceiling: int = 64
     retention: Mapping[StateClass, Keep] = field(default_factory=dict)
     archive: Path | None = None
+
+    @property
+    def aging(self) -> Aging | None:
+        """How waiting tasks become more urgent; None if they do not."""
+        if not self.aging_interval_s:
+            return None
+        return Aging(self.aging_grace_s, self.aging_interval_s, self.aging_ceiling)
 
     def worker_config(self, link_address: str, console_address: str) -> PoolWorkerConfig:
         """Return the settings of a worker; its uid is filled in when it starts."""
