@@ -68,7 +68,7 @@ class TaskQueueOptions:
         """How waiting tasks become more urgent; None if they do not."""
         if not self.aging_interval_s:
             return None
-        return Aging(self.aging_grace_s, self.aging_interval_s, self.aging_ceiling)
+        return Aging(grace_s=self.aging_grace_s, interval_s=self.aging_interval_s, ceiling=self.aging_ceiling)
 
     def worker_config(self, link_address: str, console_address: str) -> PoolWorkerConfig:
         """Return the settings of a worker; its uid is filled in when it starts."""

@@ -12,4 +12,4 @@ def test_without_an_interval_nothing_ages() -> None:
 
 def test_the_settings_say_how_tasks_age() -> None:
     options = TaskQueueOptions(aging_interval_s=10.0, aging_grace_s=5.0, aging_ceiling=32)
-    assert options.aging == Aging(5.0, 10.0, 32)
+    assert options.aging == Aging(grace_s=5.0, interval_s=10.0, ceiling=32)
