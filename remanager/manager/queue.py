@@ -145,12 +145,12 @@ class QueueService:
 
     async def add(
         self, item: dict[str, Any], *, pos: object, before_uid: object, after_uid: object
-    ) -> Fragment:
-        """Add a checked item; return it in the form of the reply."""
+    ) -> dict[str, Any]:
+        """Add a checked item."""
         prepared = prepare_item(item, submission())
         delta = self._queue.add(prepared, pos=pos, before_uid=before_uid, after_uid=after_uid)
         await self._commit(delta, "queue_item_added")
-        return Fragment.of_json_text(delta.entry.text)
+        return delta.entry.item
 
     async def add_batch(
         self, items: Sequence[PreparedItem], *, pos: object, before_uid: object, after_uid: object

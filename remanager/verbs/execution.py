@@ -144,7 +144,7 @@ def re_runs(manager: Manager, params: RunsParams) -> Reply:
 async def re_metadata(manager: Manager, _params: NoParams) -> Reply:
     """Return the metadata dictionary of the RunEngine."""
     text = await manager.run_engine_metadata()
-    return {"re_metadata": Fragment.of_json_text(text)}
+    return {"re_metadata": Fragment(json=text.encode())}
 
 
 class InterruptParams(LockParams):

@@ -145,14 +145,14 @@ async def queue_item_add(manager: Manager, params: AddParams) -> Reply:
     user, group = user_of(manager.catalogue, params.user, params.user_group)
     item = prepare(manager.catalogue, item, user, group)
     try:
-        added = await manager.queue.add(
+        item = await manager.queue.add(
             item, pos=params.pos, before_uid=params.before_uid, after_uid=params.after_uid
         )
     except RemanagerError as exc:
         raise Refusal(exc, item=item) from exc
     size = manager.queue.size
     manager.execution.autostart()
-    return {"qsize": size, "item": added}
+    return {"qsize": size, "item": item}
 
 
 def _submitted_batch(request: Mapping[str, Any], manager: Manager) -> Mapping[str, object]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum, StrEnum
+from functools import lru_cache
 from typing import Final, cast
 
 import msgpack
@@ -127,11 +128,6 @@ class Fragment:
             raise ValueError("a fragment needs at least one encoded form")
         self._json = json
         self._msgpack = msgpack
-
-    @classmethod
-    def of_json_text(cls, text: str) -> Fragment:
-        """Make a value that exists as JSON text, without parsing it."""
-        return cls(json=text.encode())
 
     @classmethod
     def of_json_texts(cls, texts: Iterable[str]) -> Fragment:
@@ -269,27 +265,32 @@ def _encode_mapping(value: Mapping[str, object], encoding: Encoding) -> bytes:
     return b"".join(parts)
 
 
-def _json_members(value: Mapping[str, object]) -> Iterator[bytes]:
-    """Yield the members of a JSON object; plain ones that follow each other are encoded together."""
+def _json_members(value: Mapping[str, object]) -> list[bytes]:
+    """Return the members of a JSON object; plain ones that follow each other are encoded together."""
+    members: list[bytes] = []
     plain: dict[str, object] = {}
     for key, part in value.items():
         if isinstance(part, _ENCODED_PARTS):
             if plain:
-                yield from _plain_members(plain)
+                members += _plain_members(plain)
                 plain = {}
-            yield b"%b:%b" % (_plain_bytes(_text_key(key), Encoding.JSON), part.bytes(Encoding.JSON))
+            members.append(_json_key(_text_key(key)) + part.bytes(Encoding.JSON))
         else:
             plain[_text_key(key)] = part
-    if plain:
-        yield from _plain_members(plain)
+    return members + _plain_members(plain) if plain else members
 
 
-def _plain_members(value: Mapping[str, object]) -> Iterator[bytes]:
+def _plain_members(value: Mapping[str, object]) -> list[bytes]:
     try:
-        yield _plain_bytes(value, Encoding.JSON)[1:-1]
+        return [_plain_bytes(value, Encoding.JSON)[1:-1]]
     except _FragmentFoundError:
-        for key, part in value.items():
-            yield b"%b:%b" % (_plain_bytes(key, Encoding.JSON), _encode(part, Encoding.JSON))
+        return [_json_key(key) + _encode(part, Encoding.JSON) for key, part in value.items()]
+
+
+@lru_cache(maxsize=1000)
+def _json_key(key: str) -> bytes:
+    """Return the beginning of a member of a JSON object."""
+    return _plain_bytes(key, Encoding.JSON) + b":"
 
 
 def _encode_array(value: list[object], encoding: Encoding) -> bytes:
