@@ -385,12 +385,17 @@ class TaskQueue:
         }
 
     def _want_workers(self, now: float) -> None:
-        """Start another worker if there is more to do than those that are there will soon have done."""
+        """Start another worker if there is more to do than those that are there will soon have done.
+
+        How soon that is may not be known: something has waited for too long already behind a long task.
+        """
         dispatcher = self.scheduler.dispatcher
-        if dispatcher.peek(now) is None:
+        following = dispatcher.peek(now)
+        if following is None:
             return
         workers = len(self.pool.workers)
-        if workers == 0 or len(dispatcher) * (self.pace.mean_s or BACKLOG_S) / workers >= BACKLOG_S:
+        backlog_s = len(dispatcher) * (self.pace.mean_s or BACKLOG_S) / max(workers, 1)
+        if workers == 0 or max(backlog_s, now - (following.time_ready or now)) >= BACKLOG_S:
             self.pool.want(workers + 1)
 
     def arm(self) -> None:
@@ -424,6 +429,7 @@ class TaskQueue:
         while True:
             await asyncio.sleep(CHECK_PERIOD_S)
             self.pool.check()
+            self._want_workers(self._clock())
             progress = self.progress.unstored(self._clock())
             if progress is not None:
                 batch = self._ledger.batch()

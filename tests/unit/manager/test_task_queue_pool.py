@@ -68,6 +68,33 @@ async def test_more_workers_come_with_more_work(pool_rig: Rig, worker: FakePoolW
     assert (await rig.ok("queue_status"))["queued"] == 0
 
 
+async def test_what_waits_behind_a_long_task_gets_another_worker(
+    pool_rig: Rig, worker: FakePoolWorker
+) -> None:
+    rig = pool_rig
+    await with_workers(rig, 2)
+    (only,) = rig.living_pool()
+    await rig.until(lambda: only.acked)
+    for _ in range(30):  # tasks are short as far as is known
+        uid = await rig.submit()
+        only.begin(uid, tell=False)
+        rig.now += 0.001
+        await only.end(uid)
+    long = await rig.submit()
+    only.begin(long)
+    await rig.settle()
+    short = await rig.submit()
+    if short in only.tasks:
+        await only.end(short, "returned")
+        await rig.settle()
+    assert len(rig.living_pool()) == 1
+    rig.now += 1.0
+    await rig.until(lambda: len(rig.living_pool()) == 2 and all(w.acked for w in rig.living_pool()))
+    await rig.settle()
+    (other,) = (w for w in rig.living_pool() if w is not only)
+    assert list(other.tasks) == [short]
+
+
 async def test_idle_workers_leave_but_one(pool_rig: Rig, worker: FakePoolWorker) -> None:
     rig = pool_rig
     await with_workers(rig, 2, idle_s=10.0)
