@@ -14,11 +14,9 @@ from remanager.model.link import register
 class RunTasks:
     """Run these tasks one after another.
 
-    ``tasks`` holds for each ``[task_uid, lease_epoch, attempt, body, timeout_s, checkpoint, finishing,
-    serial]``: ``body`` is the item as JSON text, ``timeout_s`` a number or None, ``checkpoint`` bytes
-    (msgpack) or None, ``finishing`` whether it runs again as its children have ended. ``serial`` grows with
-    each task that is sent to the worker; it notes that of the last one that it began in a file
-    (``begun_path`` of its settings). The last two may be left out.
+    ``tasks`` holds for each ``[task_uid, lease_epoch, attempt, body, timeout_s, checkpoint, finishing]``:
+    ``body`` is the item as JSON text, ``timeout_s`` a number or None, ``checkpoint`` bytes (msgpack) or None,
+    ``finishing`` whether it runs again as its children have ended (it may be left out).
     """
 
     tasks: list[list[Any]]

@@ -21,8 +21,8 @@ class PoolWorkerConfig:
     module_paths : list of str
         Directories in which modules are looked for, before the usual ones.
     begun_path : str
-        File for the serial number of the last task that was begun, readable when the worker is gone; empty:
-        none.
+        File for the marks of what was begun (:mod:`remanager.model.begun`), readable when the worker is gone;
+        empty: none.
     max_tasks : int
         The worker leaves to be replaced after so many tasks; 0: never.
     max_rss_bytes : int

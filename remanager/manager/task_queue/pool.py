@@ -17,6 +17,7 @@ from remanager.manager.ports import Clock, NotConnected, ProcessPort, ReadMemory
 from remanager.manager.state import new_uid
 from remanager.manager.task_queue.options import TaskQueueOptions
 from remanager.manager.task_queue.worker_process import PoolWorker
+from remanager.model.begun import Begun
 from remanager.model.link import Ack, Heartbeat, Message, Welcome
 from remanager.model.pool_messages import (
     Drain,
@@ -41,9 +42,6 @@ KIND = "pool"
 
 GREETING_S = 30.0
 """How long a worker may take from its start to its first message."""
-
-SERIAL_GAP = 1_000_000
-"""Serial numbers that are passed over for a worker of a former manager, which may have used some more."""
 
 RECYCLED_EXIT = 75
 """Exit code of a worker that leaves to be replaced."""
@@ -207,7 +205,6 @@ class Pool:
             ready=row.acked_seq > 0,  # its first event was that it is
             acked_seq=row.acked_seq,
             handled_seq=row.acked_seq,
-            last_serial=self._begun(row.worker_uid) + SERIAL_GAP,
         )
         self.workers[worker.uid] = worker
         return worker
@@ -250,16 +247,17 @@ class Pool:
         self._begun_path(worker.uid).unlink(missing_ok=True)
         self._ended.set()
 
-    def may_have_begun(self, worker: PoolWorker, uid: str) -> bool:
-        """Tell whether a worker may have begun a task that it was sent."""
-        return worker.serials.get(uid, 0) <= self._begun(worker.uid)
+    def begun_by(self, worker_uid: str) -> Begun:
+        """Return what a worker has begun, also one that is gone."""
+        return Begun.read(self._begun_path(worker_uid))
 
-    def _begun(self, worker_uid: str) -> int:
-        """Return the serial number of the last task that a worker began; it survives the worker."""
-        try:
-            return int.from_bytes(self._begun_path(worker_uid).read_bytes(), "little")
-        except OSError:
-            return 0
+    def forget_the_gone(self) -> None:
+        """Delete what workers of former managers have left behind."""
+        for path in self._runtime_dir.glob("worker-*.begun"):
+            uid = path.stem.removeprefix("worker-")
+            if uid not in self.workers:
+                path.unlink(missing_ok=True)
+                self._config_path(uid).unlink(missing_ok=True)
 
     def kill(self, worker: PoolWorker, why: str) -> None:
         """Kill a worker; what it held is closed when it is gone."""
@@ -312,12 +310,9 @@ class Pool:
     # -------------------------------------------------------------------------------- messages
 
     def hand_over(self, worker: PoolWorker, tasks: list[list[Any]]) -> None:
-        """Send tasks: rows of :class:`RunTasks` without their serial numbers."""
+        """Send tasks: rows of :class:`RunTasks`."""
         for task in tasks:
-            worker.last_serial += 1
-            worker.serials[task[0]] = worker.last_serial
             worker.sent.add(task[0])
-            task.append(worker.last_serial)
         self.send(worker, RunTasks(tasks))
 
     def send(self, worker: PoolWorker, message: Message) -> None:

@@ -125,8 +125,9 @@ class PoolReports:
     def on_worker_lost(self, worker: PoolWorker, batch: Batch, why: str) -> None:
         """Close or repeat what a worker held that is gone."""
         queue, now = self._queue, self._clock()
+        begun_ones = queue.pool.begun_by(worker.uid)
         for uid, epoch in list(worker.held.items()):
-            begun = uid in worker.sent and queue.pool.may_have_begun(worker, uid)
+            begun = uid in worker.sent and begun_ones.may_have(uid, epoch)
             start = worker.began.get(uid, now)
             _forget(worker, uid)
             if begun:
@@ -145,7 +146,6 @@ def _forget(worker: PoolWorker, uid: str) -> None:
     worker.held.pop(uid, None)
     worker.began.pop(uid, None)
     worker.sent.discard(uid)
-    worker.serials.pop(uid, None)
 
 
 def _outcome(

@@ -11,6 +11,7 @@ from remanager.manager.task_queue.functions import SETTING as FUNCTIONS
 from remanager.manager.task_queue.pool import KIND
 from remanager.manager.task_queue.service import KEPT_BODIES, TaskQueue
 from remanager.manager.task_queue.switch_record import SWITCHES, TIMED_HOLDS
+from remanager.model.begun import Begun
 from remanager.model.states import TaskState
 from remanager.model.task_spec import TaskOptions, TaskSpec
 from remanager.store.records import WorkerRow
@@ -134,7 +135,8 @@ def _prerequisites(cards: Collection[Card]) -> set[str]:
 
 
 def _hand_back(queue: TaskQueue, now: float, environment_uid: str | None) -> None:
-    """Give running tasks back to their workers; those of workers that are gone are lost."""
+    """Give running tasks back to their workers; what workers that are gone may have begun is lost."""
+    gone: dict[str, Begun] = {}
     for card in list(queue.scheduler.running.values()):
         worker = queue.pool.workers.get(card.worker_uid or "")
         if worker is not None:
@@ -143,6 +145,13 @@ def _hand_back(queue: TaskQueue, now: float, environment_uid: str | None) -> Non
             continue
         if card.worker_uid is not None and card.worker_uid == environment_uid:
             continue  # it greets, too
-        error = TaskError("WorkerLost", GONE)
-        outcome = Outcome(OutcomeKind.LOST, card.time_start or now, now, GONE, error)
+        uid = card.worker_uid or ""
+        if uid not in gone:
+            gone[uid] = queue.pool.begun_by(uid)
+        if gone[uid].may_have(card.uid, card.lease_epoch):
+            error = TaskError("WorkerLost", GONE)
+            outcome = Outcome(OutcomeKind.LOST, card.time_start or now, now, GONE, error)
+        else:
+            outcome = Outcome(OutcomeKind.RETURNED, now, now, GONE)
         queue.scheduler.finish(card.uid, card.lease_epoch, outcome, now)
+    queue.pool.forget_the_gone()

@@ -36,8 +36,6 @@ class PoolWorker:
         and that it still holds never reached it.
     unnamed : dict
         Lease epoch by UID of the tasks that it held and did not name in its last greeting.
-    serials : dict
-        Running number of each of them, in the order in which it was sent.
     killed_because : str
         Why the manager killed it; empty if it did not.
     """
@@ -61,8 +59,6 @@ class PoolWorker:
     tasks_done: int = 0
     tasks_failed: int = 0
     sent: set[str] = field(default_factory=set)
-    serials: dict[str, int] = field(default_factory=dict)
-    last_serial: int = 0
     gave_back: bool = False
     killed_because: str = ""
 

@@ -42,8 +42,6 @@ class Assignment:
         The packed value that an earlier execution kept.
     finishing : bool
         It runs again as its children have ended.
-    serial : int
-        Grows with each hand-over.
     time_start : float or None
         When it began, epoch seconds.
     began : float
@@ -61,7 +59,6 @@ class Assignment:
     timeout_s: float | None = None
     checkpoint: bytes | None = None
     finishing: bool = False
-    serial: int = 0
     time_start: float | None = None
     began: float = 0.0
     announced: bool = False
@@ -102,11 +99,11 @@ class Assignments:
     wake : callable
         Called without arguments when there is something to collect; it must not block.
     note_begin : callable
-        Called with the serial number of each task before it begins.
+        Called with UID and lease epoch of each task before it begins.
     """
 
     def __init__(
-        self, give_back_after_s: float, wake: Callable[[], None], note_begin: Callable[[int], None]
+        self, give_back_after_s: float, wake: Callable[[], None], note_begin: Callable[[str, int], None]
     ) -> None:
         self._give_back_after_s = give_back_after_s
         self._wake = wake
@@ -173,7 +170,7 @@ class Assignments:
                     return None
                 self._condition.wait()
             self._running = assignment = self._queue.popleft()
-            self._note_begin(assignment.serial)
+            self._note_begin(assignment.task_uid, assignment.lease_epoch)
             assignment.time_start = time.time()
             assignment.began = time.monotonic()
             return assignment

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import mmap
 import os
-import struct
 
-_SERIAL = struct.Struct("<Q")
+from remanager.model.begun import BOOT_BYTES, MARK_BYTES, SLOTS, boot_id, mark_of
+
+_SIZE = BOOT_BYTES + SLOTS * MARK_BYTES
 
 
 class BegunNote:
-    """The serial number of the last task that was begun, in a file of 8 bytes (little-endian).
+    """The marks of the last executions that were begun, in the file that :mod:`remanager.model.begun` reads.
 
     The file is mapped into memory: a note costs nothing, and survives any death of the process (of the
     process alone: when the machine goes down, all its workers are gone).
@@ -28,16 +29,20 @@ class BegunNote:
 
     def __init__(self, path: str) -> None:
         self._memory: mmap.mmap | None = None
+        self._next = 0
         if not path:
             return
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(fd, _SERIAL.size)
-            self._memory = mmap.mmap(fd, _SERIAL.size)
+            os.ftruncate(fd, _SIZE)
+            self._memory = mmap.mmap(fd, _SIZE)
         finally:
             os.close(fd)
+        self._memory[:BOOT_BYTES] = boot_id()
 
-    def put(self, serial: int) -> None:
-        """Note that the task with this number begins."""
+    def put(self, task_uid: str, lease_epoch: int) -> None:
+        """Note that an execution begins."""
         if self._memory is not None:
-            _SERIAL.pack_into(self._memory, 0, serial)
+            place = BOOT_BYTES + self._next * MARK_BYTES
+            self._memory[place : place + MARK_BYTES] = mark_of(task_uid, lease_epoch)
+            self._next = (self._next + 1) % SLOTS

@@ -14,6 +14,7 @@ from typing import Any
 
 from worker_harness import FakeManager
 
+from remanager.model.begun import Begun
 from remanager.model.link import Message, Welcome
 from remanager.model.pool_messages import CancelTask, PoolHello, PoolReady, RunTasks, TasksEnded
 from remanager.model.pool_worker_config import PoolWorkerConfig
@@ -112,7 +113,7 @@ class PoolWorker:
         number = next(self._numbers)
         uid = f"task-{number}"
         item = {"item_type": "function", "name": name, "args": args, "kwargs": kwargs, "item_uid": uid}
-        return [uid, epoch, attempt, json.dumps(item), timeout_s, checkpoint, finishing, number]
+        return [uid, epoch, attempt, json.dumps(item), timeout_s, checkpoint, finishing]
 
     def start(self, name: str, *args: Any, **options: Any) -> str:
         """Hand one task over; return its UID."""
@@ -132,10 +133,10 @@ class PoolWorker:
         """Tell the worker to stop a task."""
         self.manager.send(CancelTask(uid, epoch, reason))
 
-    @property
-    def begun(self) -> int:
-        """Serial number of the last task that was begun."""
-        return int.from_bytes((self.directory / "begun").read_bytes(), "little")
+    def may_have_begun(self, *rows: list[Any]) -> list[bool]:
+        """What the worker's note says of tasks."""
+        begun = Begun.read(self.directory / "begun")
+        return [begun.may_have(uid, epoch) for uid, epoch, *_ in rows]
 
     def wait_exit(self) -> int:
         """Wait for the end of the process, receiving meanwhile; return its exit code."""

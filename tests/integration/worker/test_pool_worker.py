@@ -487,10 +487,11 @@ def test_a_busy_worker_gives_back(launch: Launch) -> None:
 def test_crash_and_kill_are_seen(launch: Launch) -> None:
     worker = launch()
     worker.ready()
-    assert worker.begun == 0
-    worker.hand_over(worker.row("nothing"), worker.row("crash"), worker.row("nothing"))
+    rows = worker.row("nothing"), worker.row("crash"), worker.row("nothing")
+    assert worker.may_have_begun(*rows) == [False, False, False]
+    worker.hand_over(*rows)
     assert worker.wait_exit() == 9
-    assert worker.begun == 2
+    assert worker.may_have_begun(*rows) == [True, True, False]
     worker = launch()
     worker.ready()
     worker.start("wait")

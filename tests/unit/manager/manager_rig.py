@@ -15,6 +15,7 @@ from remanager.manager.options import ManagerOptions
 from remanager.manager.ports import NotConnected
 from remanager.manager.recovery import restore
 from remanager.manager.task_queue.options import TaskQueueOptions
+from remanager.model.begun import boot_id, mark_of
 from remanager.model.link import (
     Ack,
     CloseEnvironment,
@@ -361,7 +362,6 @@ class Handed:
     timeout_s: float | None
     checkpoint: bytes | None
     finishing: bool
-    serial: int
 
 
 class FakePoolWorker:
@@ -377,6 +377,7 @@ class FakePoolWorker:
         self.drained = False
         self.acked = 0
         self._begun_path = begun_path
+        begun_path.write_bytes(boot_id())
         self._seq = 0
         self._unacked: dict[int, Message] = {}
 
@@ -454,7 +455,8 @@ class FakePoolWorker:
     def begin(self, uid: str, *, tell: bool = True) -> None:
         """Begin a task; a short one is not told of."""
         task = self.tasks[uid]
-        self._begun_path.write_bytes(task.serial.to_bytes(8, "little"))
+        with self._begun_path.open("ab") as file:
+            file.write(mark_of(uid, task.epoch))
         self.began[uid] = self._rig.now
         if tell:
             self.send(TasksStarted([[uid, task.epoch, self._rig.now]]))

@@ -142,7 +142,7 @@ async def test_a_lost_worker(pool_rig: Rig, worker: FakePoolWorker) -> None:
 
 
 async def test_a_worker_that_is_lost_after_a_restart(pool_rig: Rig, worker: FakePoolWorker) -> None:
-    """What it was handed by a former manager counts as begun: more is not known."""
+    """Its note tells what it had begun, also of what a former manager handed to it."""
     rig = pool_rig
     await short_ones(rig, worker)
     begun, waiting = await rig.submit_many(2, max_retries=1)
@@ -151,9 +151,29 @@ async def test_a_worker_that_is_lost_after_a_restart(pool_rig: Rig, worker: Fake
     worker.die()
     await rig.until(lambda: worker.uid not in rig.manager.task_queue.pool.workers)
     await rig.settle()
-    for uid in (begun, waiting):
-        task = await rig.task(uid)
-        assert (task["state"], task["attempt"], task["wait_reason"]) == ("pending", 1, "backoff")
+    task = await rig.task(begun)
+    assert (task["state"], task["attempt"], task["wait_reason"]) == ("pending", 1, "backoff")
+    successor = await rig.pool_worker()
+    await rig.until(lambda: waiting in successor.tasks)
+    assert successor.tasks[waiting].attempt == 1
+
+
+async def test_worker_and_manager_are_lost(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    await short_ones(rig, worker)
+    begun, waiting = await rig.submit_many(2)
+    worker.begin(begun)
+    await rig.crash()
+    worker.die()
+    await rig.restart_after_crash()
+    assert await rig.task_states(begun) == ["lost"]
+    successor = await rig.pool_worker()
+    await rig.until(lambda: waiting in successor.tasks)
+    assert successor.tasks[waiting].attempt == 1
+    await successor.end(waiting)
+    assert await rig.task_states(waiting) == ["completed"]
+    left = {path.stem for path in rig.options.runtime_dir.glob("worker-*.begun")}
+    assert left == {f"worker-{uid}" for uid in rig.manager.task_queue.pool.workers}
 
 
 async def test_a_lost_worker_and_another_attempt(pool_rig: Rig, worker: FakePoolWorker) -> None:

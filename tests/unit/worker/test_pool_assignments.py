@@ -23,9 +23,9 @@ class Desk:
         self, monkeypatch: pytest.MonkeyPatch | None = None, give_back_after_s: float = 0.25
     ) -> None:
         self.wakes = 0
-        self.begun: list[int] = []
+        self.begun: list[tuple[str, int]] = []
         self.now = 100.0
-        self.all = Assignments(give_back_after_s, self.wake, self.begun.append)
+        self.all = Assignments(give_back_after_s, self.wake, lambda *begun: self.begun.append(begun))
         if monkeypatch is not None:
             monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
 
@@ -33,7 +33,7 @@ class Desk:
         self.wakes += 1
 
     def hand_over(self, *uids: str) -> None:
-        self.all.accept([[uid, 1, 1, "{}", None, None, False, n] for n, uid in enumerate(uids, 1)])
+        self.all.accept([[uid, 1, 1, "{}", None, None, False] for uid in uids])
 
     def next(self) -> Assignment:
         found = self.all.next()
@@ -54,7 +54,7 @@ def test_a_short_task_is_told_by_its_end_alone(desk: Desk) -> None:
     desk.hand_over("a")
     assert desk.all.collect().wait_s == pytest.approx(0.01)
     assignment = desk.next()
-    assert desk.begun == [1]
+    assert desk.begun == [("a", 1)]
     collected = desk.all.collect()
     assert (collected.started, collected.ended) == ([], [])
     assert collected.wait_s == pytest.approx(0.01)
