@@ -14,7 +14,6 @@ from remanager.model.task_spec import DEFAULT_OPTIONS, TaskSpec
 from remanager.store.task_rows import TaskEdit, TaskEnd, TaskInsert, TaskUpdate, log_line
 from remanager.store.task_writes import tasks_end, tasks_insert, tasks_update
 
-
 _SELECTED_BY = ("domain", "group", "key", "job_uid", "parent_uid", "schedule_uid")
 """What an event tells of its task, where the task has it, beside type, user, label and tags."""
 
