@@ -78,8 +78,8 @@ async def main() -> None:
     print(f"Slowest task: {max(durations):.2f} seconds")
 
     print("\nAll at once:")
-    for task_id, result in (await queue.check_multiple_task_status(ids)).items():
-        print(f"  {task_id[:8]}... {result['status']}: {result['result']}")
+    for uid, result in (await queue.check_multiple_task_status(ids)).items():
+        print(f"  {uid[:8]}... {result['status']}: {result['result']}")
     print("The last one, step by step:")
     for when, status in await tracker.get_status_history(ids[-1]):
         print(f"  {when}: {status}")

@@ -451,7 +451,9 @@ def test_progress_of_a_domain(api: REManagerAPI, who: str, gate: Path) -> None:
     assert (row.task_id, row.bytes_completed, row.bytes_total) == (uid, 250, 1000)
     assert row.elapsed > 0
     (estimated,) = handle.estimated_progress()
-    assert (estimated.reported, estimated.percent) == (0.25, pytest.approx(0.25, abs=0.75))
+    assert estimated.reported == 0.25
+    assert estimated.percent is not None
+    assert 0.25 <= estimated.percent < 1
     snap = handle.snapshot()
     assert [p.task_id for p in snap.progress] == [p.task_id for p in snap.byte_progress] == [uid]
     gate.touch()
@@ -631,7 +633,8 @@ def test_schedules(api: REManagerAPI, who: str) -> None:
         {"domain": who, "label": "hourly"},
     )["schedule_uid"]
     reply = api.task_wait(selector={"schedule_uid": uid}, until="idle", timeout=WAIT_S)
-    (first,) = api.task_list({"schedule_uid": uid})["tasks"] if not reply["timed_out"] else ()
+    assert not reply["timed_out"]
+    (first,) = api.task_list({"schedule_uid": uid})["tasks"]
     assert first["state"] == "completed"
     (found,) = [s for s in store.recurring_schedules() if s.task_id == uid]
     assert (found.task_type, found.label, found.interval_secs) == (f"{who}::give", "hourly", 3600.0)
