@@ -51,8 +51,10 @@ class Histogram:
         self._buckets[_bucket(seconds)] += 1
         self.count += 1
         self.total += seconds
-        self.minimum = seconds if self.minimum is None else min(self.minimum, seconds)
-        self.maximum = seconds if self.maximum is None else max(self.maximum, seconds)
+        if self.minimum is None or seconds < self.minimum:
+            self.minimum = seconds
+        if self.maximum is None or seconds > self.maximum:
+            self.maximum = seconds
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""

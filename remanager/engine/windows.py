@@ -96,11 +96,15 @@ class Windows:
 
     def add(self, name: str, n: int, now: float, *, task_type: str | None = None) -> None:
         """Count ``n`` more of ``name`` at ``now`` (epoch seconds), in all and for the type."""
-        for key in {(name, None), (name, task_type)}:
-            window = self._windows.get(key)
-            if window is None:
-                window = self._windows[key] = MinuteWindow()
-            window.add(n, now)
+        self._window(name, None).add(n, now)
+        if task_type is not None:
+            self._window(name, task_type).add(n, now)
+
+    def _window(self, name: str, task_type: str | None) -> MinuteWindow:
+        window = self._windows.get((name, task_type))
+        if window is None:
+            window = self._windows[name, task_type] = MinuteWindow()
+        return window
 
     def slots(self, name: str, now: float, *, task_type: str | None = None) -> list[int]:
         """Return the counts of the last 20 minutes, oldest first; of one type or, by default, of all."""

@@ -312,4 +312,7 @@ class TypeFigures:
 
     def _both(self, task_type: str) -> Iterable[Durations]:
         known = self._known(task_type)
-        return self._durations[None], self._durations.setdefault(known, Durations())
+        own = self._durations.get(known)
+        if own is None:  # what makes up for the types that are too many
+            own = self._durations[known] = Durations()
+        return self._durations[None], own
