@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ class Load(threading.Thread):
 
 def used_by(process: psutil.Process) -> dict[str, int]:
     """Return what a process uses. Each socket of ZeroMQ has an event handle."""
-    handles = [os.readlink(path) for path in _handles(process.pid)]
+    handles = _handles(process.pid)
     return {
         "memory": process.memory_full_info().uss,
         "handles": len(handles),
@@ -145,8 +145,13 @@ def used_by(process: psutil.Process) -> dict[str, int]:
     }
 
 
-def _handles(pid: int) -> list[Path]:
-    return [path for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
+def _handles(pid: int) -> list[str]:
+    """Return what the open file handles of a process lead to."""
+    found = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.append(os.readlink(path))
+    return found
 
 
 def take_sample(daemon: Daemon, load: Load) -> Sample:
