@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import MakeDaemon
 from system_harness import Daemon
 
 pytest.importorskip("bluesky")
@@ -24,7 +24,7 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def seeds(make_daemon: MakeDaemon, disks: Path) -> Daemon:
+def seeds(make_daemon: Callable[..., Daemon], disks: Path) -> Daemon:
     """A daemon with the tasks of the examples."""
     daemon = make_daemon(
         *("--task-paths", str(EXAMPLES), "--task-modules", "seed_tasks", "remanager.data_movement"),

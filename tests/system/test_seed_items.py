@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from conftest import MakeDaemon
 from system_harness import Daemon
 
 from remanager_api import BFunc, RequestFailedError
@@ -28,7 +27,7 @@ numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def items(make_daemon: MakeDaemon) -> Daemon:
+def items(make_daemon: Callable[..., Daemon]) -> Daemon:
     """A daemon with the tasks of these tests."""
     daemon = make_daemon("--task-paths", str(TASKS), "--task-modules", "item_tasks", "--task-workers", "3")
     daemon.start()
