@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeDaemon
 from system_harness import USER, Daemon, function, plan
 
 pytest.importorskip("bluesky")
@@ -24,7 +24,7 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def mover(make_daemon: MakeDaemon, profile: Path, disks: Path) -> Daemon:
+def mover(make_daemon: Callable[..., Daemon], profile: Path, disks: Path) -> Daemon:
     """A daemon with the tasks of data movement, its environment open."""
     daemon = make_daemon(
         *("--startup-dir", str(profile), "--task-modules", "remanager.data_movement"),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from conftest import MakeDaemon
 from system_harness import Daemon, plan
 
 TASKS = Path(__file__).parent / "tasks"
@@ -19,7 +19,7 @@ WAIT_S = 30.0
 
 
 @pytest.fixture(scope="module")
-def tasks(make_daemon: MakeDaemon, profile: Path) -> Daemon:
+def tasks(make_daemon: Callable[..., Daemon], profile: Path) -> Daemon:
     """A daemon with the tasks of these tests and two workers; its environment is closed."""
     daemon = make_daemon(
         *("--startup-dir", str(profile), "--task-paths", str(TASKS)),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeDaemon
 from system_harness import Daemon, function
 
 USER = {"user": "tester", "user_group": "root"}
@@ -54,7 +53,7 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def daemon(make_daemon: MakeDaemon, paths: Path) -> Iterator[Daemon]:
+def daemon(make_daemon: Callable[..., Daemon], paths: Path) -> Iterator[Daemon]:
     """A running daemon with a pool."""
     made = make_daemon(
         *(

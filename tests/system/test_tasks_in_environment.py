@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import MakeDaemon
 from system_harness import USER, Daemon, Gate, function
 
 pytest.importorskip("bluesky")
 
 
 @pytest.fixture(scope="module")
-def closed(make_daemon: MakeDaemon, profile: Any) -> Daemon:
+def closed(make_daemon: Callable[..., Daemon], profile: Any) -> Daemon:
     """A daemon whose environment is closed at first."""
     made = make_daemon("--startup-dir", str(profile))
     made.start()
