@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -98,14 +100,19 @@ class PeerBench:
 def _run(command: list[str], variables: dict[str, str]) -> str:
     # Modules of this project must not reach the other environment.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    done = subprocess.run(
+    driver = subprocess.Popen(
         command,
-        check=False,
         env={**environment, **variables},
         stdout=subprocess.PIPE,
         text=True,
-        timeout=TIMEOUT_S,
+        start_new_session=True,
     )
-    if done.returncode:
+    try:
+        figures, _ = driver.communicate(timeout=TIMEOUT_S)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(driver.pid, signal.SIGKILL)  # and the worker that it started
+        driver.wait()
+    if driver.returncode:
         raise RuntimeError(f"{' '.join(command)} failed")
-    return done.stdout
+    return figures
