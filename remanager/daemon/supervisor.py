@@ -48,7 +48,8 @@ class Timing:
     Parameters
     ----------
     start_s : float
-        From the start of a manager to its first heartbeat.
+        From the start of a manager to its first heartbeat. With a hundred thousand tasks queued it takes
+        some seconds, on a busy machine ten times as long.
     silence_s : float
         From one heartbeat to the next.
     stop_s : float
@@ -63,7 +64,7 @@ class Timing:
 
     def __init__(
         self,
-        start_s: float = 30.0,
+        start_s: float = 180.0,
         silence_s: float = 6.0,
         stop_s: float = 8.0,
         workers_s: float = 2.0,

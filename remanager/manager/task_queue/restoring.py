@@ -12,6 +12,7 @@ from remanager.manager.task_queue.pool import KIND
 from remanager.manager.task_queue.service import KEPT_BODIES, TaskQueue
 from remanager.manager.task_queue.switch_record import SWITCHES, TIMED_HOLDS
 from remanager.model.begun import Begun
+from remanager.model.selector import Location, Selector
 from remanager.model.states import TaskState
 from remanager.model.task_spec import TaskOptions, TaskSpec
 from remanager.store.records import WorkerRow
@@ -111,13 +112,12 @@ def restore(
         queue.switch_record.adopt()
     if isinstance(text := settings.get(LIMITS), str):
         dispatcher.limits.load(text, now)
-    cards = [card_of(record, tags) for record, tags in reads.active(bodies=True)]
+    bodies = store.reads.pages.count(Selector(location=Location.ACTIVE), now=now) <= KEPT_BODIES
+    cards = [card_of(record, tags) for record, tags in reads.active(bodies=bodies)]
     if isinstance(held := settings.get(TIMED_HOLDS), dict):
         for card in cards:
             card.paused_until = held.get(card.uid)
     queue.figures.take_up(cards)
-    if len(cards) > KEPT_BODIES:
-        queue.drop_bodies(cards)
     needed = _prerequisites(cards)
     known = store.reads.task_states(list(needed))
     queue.scheduler.restore(
