@@ -148,14 +148,15 @@ def test_levels_follow_the_times(
         worse = change[0] in (AlertChange.RAISED, AlertChange.ESCALATED)
         if worse:
             least, span = (20 if level is AlertLevel.CRITICAL else 10), for_s
-            held = [at for at, v in seen if v > least]
-            since = next((at for at, v in reversed(seen) if v <= least), -math.inf)
         else:
             least, span = (20 if before is AlertLevel.CRITICAL and level else 10), clear_for_s
-            held = [at for at, v in seen if v <= least]
-            since = next((at for at, v in reversed(seen) if v > least), -math.inf)
-        # Looks without a break up to now cover the time asked for.
-        assert now - min(at for at in held if at > since or at == now) >= span
+        # Looks without a break up to now, the newest first.
+        streak = []
+        for at, v in reversed(seen):
+            if (v > least) is not worse:
+                break
+            streak.append(at)
+        assert now - streak[-1] >= span
 
 
 def test_figures_by_path() -> None:
