@@ -115,7 +115,10 @@ def test_a_function_fails(worker: Worker, background: bool) -> None:
 @pytest.mark.parametrize("background", [False, True])
 def test_a_function_may_leave_by_system_exit(worker: Worker, background: bool) -> None:
     finished = worker.call("leave", background=background)
-    assert (finished.success, finished.msg) == (False, "Error occurred while executing 'leave': 3")
+    assert (finished.success, finished.msg) == (
+        False,
+        "Error occurred while executing 'leave': SystemExit(3)",
+    )
     assert worker.call("echo", 1).success
 
 

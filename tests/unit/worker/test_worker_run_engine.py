@@ -130,7 +130,7 @@ def test_without_an_engine(bench: Bench) -> None:
     [
         (["running", "idle"], "completed", ""),
         (["running", ValueError("bad")], "failed", "Plan failed: bad"),
-        (["running", SystemExit(1)], "failed", "Plan failed: 1"),
+        (["running", SystemExit(1)], "failed", "Plan failed: SystemExit(1)"),
         (
             ["running", "pausing", "aborting", "idle", RunEngineInterrupted()],
             "aborted",
