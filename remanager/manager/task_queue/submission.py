@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -49,7 +50,10 @@ class RetryModel(_Model):
     factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = 2.0
 
 
-_DEFAULT_RETRY = RetryModel.model_validate({})
+# Models are made when they are needed first: that takes time, and the manager shall start fast.
+@cache
+def _default_retry() -> RetryModel:
+    return RetryModel.model_validate({})
 
 
 class OptionsModel(_Model):
@@ -106,7 +110,7 @@ class OptionsModel(_Model):
         """Return what only matters to the task's own life."""
         if not self.model_fields_set & _OWN:
             return DEFAULT_OPTIONS
-        retry = self.retry or _DEFAULT_RETRY
+        retry = self.retry or _default_retry()
         return TaskOptions(
             on_duplicate=self.on_duplicate,
             on_dependency_failure=self.on_dependency_failure,
@@ -129,7 +133,11 @@ class OptionsModel(_Model):
 
 
 _OWN = {f.name for f in fields(TaskOptions)} | {"max_retries"}
-_DEFAULT = OptionsModel.model_validate({})
+
+
+@cache
+def _default_options() -> OptionsModel:
+    return OptionsModel.model_validate({})
 
 
 class SpecMaker:
@@ -220,7 +228,7 @@ class SpecMaker:
 
 def _options(options: Mapping[str, Any]) -> OptionsModel:
     if not options:
-        return _DEFAULT
+        return _default_options()
     try:
         return OptionsModel.model_validate(options)
     except ValidationError as exc:
