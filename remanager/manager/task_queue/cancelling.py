@@ -12,6 +12,7 @@ from remanager.manager.ledger import Ledger
 from remanager.manager.ports import Clock
 from remanager.manager.queue import QueueService
 from remanager.manager.state import State
+from remanager.manager.task_queue.portions import MAX_SELECTED, portions
 from remanager.manager.task_queue.questions import TaskQuestions
 from remanager.manager.task_queue.rows import edit
 from remanager.manager.task_queue.service import TaskQueue
@@ -20,12 +21,6 @@ from remanager.model.errors import Conflict
 from remanager.model.selector import Location, Selector
 from remanager.model.states import TaskState, is_terminal
 from remanager.store.task_writes import tasks_edit
-
-PORTION = 100
-"""Tasks that one turn deals with; other requests are answered in between."""
-
-MAX_SELECTED = 1_000_000
-"""Tasks that one request can speak of."""
 
 PLAN_RUNS = "The plan is being executed: pause it with 're_pause', then end it with 're_stop' or 're_abort'"
 FUNCTION_RUNS = (
@@ -140,7 +135,7 @@ class Canceller:
         """
         told = Cancelled()
         await self._ledger.flush()  # what has just ended has ended for those who ask, too
-        for portion in _portions(list(dict.fromkeys(uids))):
+        for portion in portions(list(dict.fromkeys(uids))):
             tasks, plans = self._sort(portion, told)
             if dry_run:
                 self._foresee(tasks, told, cascade=cascade)
@@ -219,11 +214,6 @@ def _add(told: Cancelled, result: CancelResult) -> None:
     told.cancelling += result.cancelling
     told.already_terminal += result.not_active
     told.cascaded += result.cascaded
-
-
-def _portions(uids: list[str]) -> Iterator[list[str]]:
-    for begin in range(0, len(uids), PORTION):
-        yield uids[begin : begin + PORTION]
 
 
 def _descendants(scheduler: TaskScheduler, uid: str) -> Iterator[Card]:

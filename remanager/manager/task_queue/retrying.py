@@ -13,6 +13,7 @@ from remanager.manager.catalogue import Catalogue
 from remanager.manager.items import prepare
 from remanager.manager.ledger import Ledger
 from remanager.manager.ports import Clock
+from remanager.manager.task_queue.portions import MAX_SELECTED, portions
 from remanager.manager.task_queue.questions import TaskQuestions
 from remanager.manager.task_queue.restoring import spec_of
 from remanager.manager.task_queue.rows import edit
@@ -26,11 +27,6 @@ from remanager.store.store import Store
 from remanager.store.task_reads import Tags
 from remanager.store.task_rows import TaskRecord
 from remanager.store.task_writes import tags_set, tasks_edit
-
-PORTION = 100
-"""Tasks that one turn deals with; other requests are answered in between."""
-
-MAX_SELECTED = 1_000_000
 
 
 @dataclass(slots=True)
@@ -100,9 +96,7 @@ class Retries:
         told = Retried()
         await self._queue.need_functions()
         await self._ledger.flush()
-        asked = list(dict.fromkeys(uids))
-        for begin in range(0, len(asked), PORTION):
-            portion = asked[begin : begin + PORTION]
+        for portion in portions(list(dict.fromkeys(uids))):
             found = await self._store.read_heavy(partial(_read, portion))
             await self._resubmit(portion, found, told, reset_attempts=reset_attempts)
         return told

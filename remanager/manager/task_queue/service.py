@@ -24,6 +24,7 @@ from remanager.manager.task_queue.functions import Functions
 from remanager.manager.task_queue.options import TaskQueueOptions
 from remanager.manager.task_queue.pace import Pace
 from remanager.manager.task_queue.pool import Pool
+from remanager.manager.task_queue.portions import PORTION
 from remanager.manager.task_queue.progress_board import ProgressBoard
 from remanager.manager.task_queue.submission import SpecMaker
 from remanager.manager.task_queue.switch_record import SwitchRecord
@@ -43,9 +44,6 @@ logger = logging.getLogger(__name__)
 
 FUNCTIONS_TIMEOUT_S = 20.0
 """How long a submission waits for the first worker to report its functions."""
-
-SETTLE_CHUNK = 100
-"""Tasks whose state follows a switch in one go; requests are answered in between."""
 
 BACKLOG_S = 0.5
 """Another worker is started when those that are there have more work than this, s."""
@@ -263,7 +261,7 @@ class TaskQueue:
 
     async def _settle(self) -> None:
         try:
-            while self.scheduler.settle(self._clock(), SETTLE_CHUNK):
+            while self.scheduler.settle(self._clock(), PORTION):
                 await self.commit()
         finally:
             self._settling = False

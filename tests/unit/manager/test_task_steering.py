@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from manager_rig import FUNCTIONS, TASK_QUEUE, FakePoolWorker, Rig, function, user
 
-from remanager.manager.task_queue import cancelling
+from remanager.manager.task_queue import portions
 from remanager.model.states import StateClass
 from remanager.store.records import Keep
 
@@ -96,7 +96,7 @@ async def test_patience_survives_a_restart(pool_rig: Rig, worker: FakePoolWorker
 
 async def test_cancel_by_selector_in_portions(pool_rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig = pool_rig
-    monkeypatch.setattr(cancelling, "PORTION", 3)
+    monkeypatch.setattr(portions, "PORTION", 3)
     chosen = await held(rig, 10, group="g")
     others = await held(rig, 2)
     preview = await rig.ok("task_cancel", selector={"group": "g"}, dry_run=True)
