@@ -15,6 +15,7 @@ from remanager.manager.background import Background
 from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock, ProcessPort
 from remanager.manager.state import State, WorkerRecord, new_uid
+from remanager.manager.worker_files import settings_path, write_settings
 from remanager.manager.worker_link import WorkerLink
 from remanager.model.errors import Busy, Conflict, EnvironmentClosed, RequestTimeout
 from remanager.model.link import CloseEnvironment, EnvironmentFailed
@@ -44,10 +45,8 @@ class WorkerCommand:
 
     def write_config(self, worker_uid: str) -> Path:
         """Write the settings of one worker into the runtime directory."""
-        path = self.runtime_dir / f"worker-{worker_uid}.json"
-        path.touch(mode=0o600)
-        path.write_text(replace(self.config, worker_uid=worker_uid).to_json())
-        return path
+        config = replace(self.config, worker_uid=worker_uid)
+        return write_settings(self.runtime_dir, worker_uid, config.to_json())
 
     def argv(self, path: Path) -> list[str]:
         """Return the command line."""
@@ -342,7 +341,7 @@ class EnvironmentService:
             await self._ended.wait()
 
     def _remove_config(self, worker_uid: str) -> None:
-        (self._make_command().runtime_dir / f"worker-{worker_uid}.json").unlink(missing_ok=True)
+        settings_path(self._make_command().runtime_dir, worker_uid).unlink(missing_ok=True)
 
     def _require_idle(self) -> None:
         if not self._state.idle:

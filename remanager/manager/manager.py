@@ -48,7 +48,7 @@ from remanager.manager.task_queue.in_environment import EnvironmentTasks
 from remanager.manager.task_queue.questions import TaskQuestions
 from remanager.manager.task_queue.service import TaskQueue
 from remanager.manager.tasks import TaskService
-from remanager.manager.worker_link import WorkerLink
+from remanager.manager.worker_link import WorkerLink, record_report
 from remanager.model.errors import Conflict, EnvironmentClosed
 from remanager.model.link import (
     Ack,
@@ -76,7 +76,6 @@ from remanager.model.link import (
 from remanager.model.pool_messages import Drain, PoolHello
 from remanager.model.states import EnvironmentState, ExitStatus, ManagerState
 from remanager.store.store import Store
-from remanager.store.writes import worker_acked
 from remanager.wire.codec import CachedReply
 
 logger = logging.getLogger(__name__)
@@ -421,17 +420,13 @@ class Manager:
             return
         batch = self.ledger.batch()
         await self._on_event(batch, event)
-        worker.handled_seq = event.seq
-        batch.write(worker_acked(worker.uid, event.seq))
-
-        def recorded() -> None:
-            worker.acked_seq = event.seq
-            if worker is self.state.worker:
-                self.link.tell(Ack(event.seq))
-
-        batch.after(recorded)
+        record_report(batch, worker, event.seq, lambda ack: self._acknowledge(worker, ack))
         self.ledger.commit(batch)
         self.status.touch()
+
+    def _acknowledge(self, worker: WorkerRecord, ack: Ack) -> None:
+        if worker is self.state.worker:
+            self.link.tell(ack)
 
     async def _on_event(self, batch: Batch, event: Event) -> None:
         match event:

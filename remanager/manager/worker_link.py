@@ -6,11 +6,14 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
+from remanager.manager.ledger import Batch
 from remanager.manager.ports import NotConnected, WorkerPort
 from remanager.manager.state import State
 from remanager.model.errors import Conflict, EnvironmentClosed, RequestTimeout
-from remanager.model.link import Command, Message, Reply
+from remanager.model.link import Ack, Command, Message, Reply
+from remanager.store.writes import worker_acked
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +21,26 @@ COMMAND_TIMEOUT_S = 10.0
 """How long a worker's control thread may take to accept or refuse a command."""
 
 MakeCommand = Callable[[int], Command]
+
+
+class Reporter(Protocol):
+    """A worker whose events are handled once, and acknowledged when they are on disk."""
+
+    uid: str
+    handled_seq: int
+    acked_seq: int
+
+
+def record_report(batch: Batch, worker: Reporter, seq: int, acknowledge: Callable[[Ack], None]) -> None:
+    """Note that an event of a worker is handled by a transaction, and acknowledge it after the commit."""
+    worker.handled_seq = seq
+    batch.write(worker_acked(worker.uid, seq))
+
+    def recorded() -> None:
+        worker.acked_seq = seq
+        acknowledge(Ack(seq))
+
+    batch.after(recorded)
 
 
 class WorkerLink:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +16,8 @@ from remanager.manager.ports import Clock, NotConnected, ProcessPort, ReadMemory
 from remanager.manager.state import new_uid
 from remanager.manager.task_queue.options import TaskQueueOptions
 from remanager.manager.task_queue.worker_process import PoolWorker
+from remanager.manager.worker_files import settings_path, write_settings
+from remanager.manager.worker_link import record_report
 from remanager.model.begun import Begun
 from remanager.model.link import Ack, Heartbeat, Message, Welcome
 from remanager.model.pool_messages import (
@@ -33,7 +34,7 @@ from remanager.model.pool_messages import (
 )
 from remanager.model.pool_worker_config import PoolWorkerConfig
 from remanager.store.records import WorkerRow
-from remanager.store.writes import worker_acked, worker_delete, worker_put
+from remanager.store.writes import worker_delete, worker_put
 
 logger = logging.getLogger(__name__)
 
@@ -165,14 +166,9 @@ class Pool:
 
     async def _start(self) -> None:
         uid, now = new_uid(), self._clock()
-        path = self._config_path(uid)
+        config = replace(self._config, worker_uid=uid, begun_path=str(self._begun_path(uid)))
         try:
-            path.touch(mode=0o600)
-            path.write_text(
-                json.dumps(
-                    asdict(replace(self._config, worker_uid=uid, begun_path=str(self._begun_path(uid))))
-                )
-            )
+            path = write_settings(self._runtime_dir, uid, config.to_json())
             argv = [self._python, "-m", "remanager.worker.pool", "--config", str(path)]
             pid = await self._processes.spawn(argv, None, None)
         except OSError as exc:
@@ -243,7 +239,7 @@ class Pool:
         )
         self.owner.on_worker_lost(worker, batch, why)
         self._ledger.commit(batch)
-        self._config_path(worker.uid).unlink(missing_ok=True)
+        settings_path(self._runtime_dir, worker.uid).unlink(missing_ok=True)
         self._begun_path(worker.uid).unlink(missing_ok=True)
         self._ended.set()
 
@@ -257,7 +253,7 @@ class Pool:
             uid = path.stem.removeprefix("worker-")
             if uid not in self.workers:
                 path.unlink(missing_ok=True)
-                self._config_path(uid).unlink(missing_ok=True)
+                settings_path(self._runtime_dir, uid).unlink(missing_ok=True)
 
     def kill(self, worker: PoolWorker, why: str) -> None:
         """Kill a worker; what it held is closed when it is gone."""
@@ -373,7 +369,6 @@ class Pool:
             self.send(worker, Ack(worker.acked_seq))
             return
         batch = self._ledger.batch()
-        worker.handled_seq = event.seq
         match event:
             case PoolReady():
                 worker.ready = True
@@ -385,22 +380,16 @@ class Pool:
             case PoolLeaving():
                 logger.info("A worker of the pool (pid %d) leaves: %s", worker.pid, event.reason)
                 worker.draining = True
-        batch.write(worker_acked(worker.uid, event.seq))
-
-        def recorded() -> None:
-            worker.acked_seq = event.seq
-            if worker.uid in self.workers:
-                self.send(worker, Ack(event.seq))
-
-        batch.after(recorded)
+        record_report(batch, worker, event.seq, lambda ack: self._acknowledge(worker, ack))
         self._ledger.commit(batch)
         self._reconcile(worker)
 
+    def _acknowledge(self, worker: PoolWorker, ack: Ack) -> None:
+        if worker.uid in self.workers:
+            self.send(worker, ack)
+
     def _begun_path(self, uid: str) -> Path:
         return self._runtime_dir / f"worker-{uid}.begun"
-
-    def _config_path(self, uid: str) -> Path:
-        return self._runtime_dir / f"worker-{uid}.json"
 
     def describe(self) -> list[dict[str, object]]:
         """Return what ``worker_list`` answers for each worker."""
