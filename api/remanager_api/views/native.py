@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 QUEUED = ("pending", "blocked", "paused")
@@ -36,6 +37,11 @@ def inverted(table: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     for state, word in table.items():
         found[word] = (*found.get(word, ()), state)
     return found
+
+
+def time_of(seconds: float | None) -> datetime | None:
+    """Return a time of the manager as a datetime in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def counted(answer: Answer) -> dict[str, int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from remanager_api.client import AsyncClient
@@ -29,6 +29,7 @@ from remanager_api.views.native import (
     Record,
     counted,
     inverted,
+    time_of,
 )
 
 PENDING = "pending"
@@ -88,11 +89,6 @@ class Result:
     def is_failed(self) -> bool:
         """Tell whether it ended in any other way."""
         return not self.is_success()
-
-
-def time_of(seconds: float | None) -> datetime | None:
-    """Return a time of the manager as a datetime in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def result(task_uid: str, answer: Answer) -> Result | None:

@@ -10,10 +10,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar
 
-from remanager_api.views.native import ACTIVE, Answer, Record, inverted
+from remanager_api.views.native import ACTIVE, Answer, Record, inverted, time_of
 
 STATUS: Mapping[str, str] = {
     "pending": "pending",
@@ -56,11 +56,6 @@ def type_selector(task_type: str) -> dict[str, Any]:
     """Return the selector of a qualified type."""
     domain, name = split(task_type)
     return {"task_type": name, **({"domain": domain} if domain else {})}
-
-
-def time_of(seconds: float | None) -> datetime | None:
-    """Return a time of the manager as a datetime in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 @dataclass(frozen=True, slots=True)

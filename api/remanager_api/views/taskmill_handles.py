@@ -8,7 +8,7 @@ from typing import Any
 
 from remanager_api.blocking import BlockingClient
 from remanager_api.items import BFunc
-from remanager_api.views.native import Answer
+from remanager_api.views.native import Answer, time_of
 from remanager_api.views.taskmill import (
     STATES,
     EstimatedProgress,
@@ -30,7 +30,6 @@ from remanager_api.views.taskmill import (
     recurring_schedule,
     scheduler_snapshot,
     split,
-    time_of,
     type_selector,
     type_stats,
 )
