@@ -43,7 +43,14 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
     last_sign_of_life = _last_event_time(manager)
     worker, pool = _find_workers(manager)
     uid = worker.worker_uid if worker else None
-    task_queue.restore(manager.task_queue, manager.store, pool, manager.clock(), environment_uid=uid)
+    task_queue.restore(
+        manager.task_queue,
+        manager.store,
+        pool,
+        manager.clock(),
+        settings=manager.stored_settings,
+        environment_uid=uid,
+    )
     state.autostart = manager.stored_flags[AUTOSTART]
     state.queue_stop_pending = manager.stored_flags[STOP_PENDING] and worker is not None
     if worker is None:

@@ -61,6 +61,7 @@ class AlertService:
         state: State,
         ledger: Ledger,
         clock: Clock,
+        stored: object,
     ) -> None:
         self._stats = stats
         self._type_stats = type_stats
@@ -70,7 +71,6 @@ class AlertService:
         self._ledger = ledger
         self._clock = clock
         self.alerts = Alerts()
-        stored = store.reads.settings().get(SETTING)
         if isinstance(stored, str):
             self.alerts.load(stored)
         self._state.alerts_active = len(self.alerts.active)

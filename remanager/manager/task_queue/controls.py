@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from remanager.manager.task_queue.alerting import SETTING as ALERTS
 from remanager.manager.task_queue.alerting import AlertService
 from remanager.manager.task_queue.cancelling import Canceller
 from remanager.manager.task_queue.holding import Holds
@@ -56,6 +57,7 @@ class Controls:
             state=state,
             ledger=ledger,
             clock=clock,
+            stored=manager.stored_settings.get(ALERTS),
         )
         self._background = manager.background
 

@@ -88,7 +88,7 @@ class EnvironmentTasks:
         return True
 
     def _post(self, held: Held) -> None:
-        body = self._queue.body_of(held.card)
+        body = self._queue.bodies_of([held.card])[held.card.uid]
         self._link.post(
             lambda number: RunTask(number, held.name, "function", body, True),
             on_refused=lambda msg: self._refused(held, msg),

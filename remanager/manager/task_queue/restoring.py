@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from remanager.engine.task_queue.card import Card, PauseReason, Stage, TaskError
 from remanager.engine.task_queue.changes import Outcome, OutcomeKind
@@ -88,6 +88,7 @@ def restore(
     workers: Iterable[WorkerRow],
     now: float,
     *,
+    settings: Mapping[str, object],
     environment_uid: str | None = None,
 ) -> None:
     """Fill the scheduler from the store, and take over the workers of the pool that are still there.
@@ -98,10 +99,12 @@ def restore(
         Workers whose processes are alive.
     now : float
         Epoch seconds.
+    settings : mapping
+        What is stored of settings.
     environment_uid : str or None
         UID of the environment worker that is still there.
     """
-    reads, settings = store.reads.tasks, store.reads.settings()
+    reads = store.reads.tasks
     functions = settings.get(FUNCTIONS)
     if isinstance(functions, dict) and queue.options.modules:
         queue.functions.take(functions["functions"], functions["failures"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from remanager.engine.task_queue.card import Card
 from remanager.engine.task_queue.changes import Changes, Ended, Interrupt, InterruptKind
@@ -339,22 +339,26 @@ class TaskQueue:
         worker = self.pool.workers.get(worker_uid)
         if worker is None:  # it has ended meanwhile, and what it held was taken back
             return
-        tasks, reads = [], self._store.reads.tasks
-        for _, epoch, card in starts:
-            if worker.held.get(card.uid) != epoch:
-                continue
-            options = card.spec.options
-            again = card.attempt > 1 or card.finishing
-            checkpoint = reads.checkpoints([card.uid]).get(card.uid) if again else None
-            body = self.body_of(card)
-            finishing = card.finishing
-            tasks.append([card.uid, epoch, card.attempt, body, options.timeout_s, checkpoint, finishing])
+        due = [(epoch, card) for _, epoch, card in starts if worker.held.get(card.uid) == epoch]
+        cards = [card for _, card in due]
+        bodies = self.bodies_of(cards)
+        again = [card.uid for card in cards if card.attempt > 1 or card.finishing]
+        checkpoints = self._store.reads.tasks.checkpoints(again) if again else {}
+        tasks: list[list[Any]] = [
+            [
+                *(card.uid, epoch, card.attempt, bodies[card.uid], card.spec.options.timeout_s),
+                *(checkpoints.get(card.uid), card.finishing),
+            ]
+            for epoch, card in due
+        ]
         if tasks:
             self.pool.hand_over(worker, tasks)
 
-    def body_of(self, card: Card) -> str:
-        """Return the item of a task as JSON text, from the store if it is not in memory."""
-        return card.spec.body or self._store.reads.tasks.bodies([card.uid])[card.uid]
+    def bodies_of(self, cards: Collection[Card]) -> dict[str, str]:
+        """Return the items of tasks as JSON texts, from the store if they are not in memory."""
+        stored = [card.uid for card in cards if not card.spec.body]
+        found = {card.uid: card.spec.body for card in cards}
+        return found | self._store.reads.tasks.bodies(stored) if stored else found
 
     def _interrupt(self, interrupt: Interrupt) -> None:
         worker = self.pool.workers.get(interrupt.worker_uid)
