@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
-import faulthandler
 import gc
 import json
 import logging
 import os
-import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -32,8 +29,8 @@ from remanager.worker.commands import CommandDesk
 from remanager.worker.environment import Environment
 from remanager.worker.failures import exception_text, traceback_text
 from remanager.worker.interrupt import UserCode
+from remanager.worker.lifecycle import EXIT_FAULT, Lifecycle
 from remanager.worker.link import Link
-from remanager.worker.logs import configure_logging
 from remanager.worker.main_thread import EndedOutside, PlainMainThread
 from remanager.worker.run_engine import RunEngineControl
 from remanager.worker.state import AcceptedUids, StateBoard, is_busy
@@ -50,12 +47,9 @@ logger = logging.getLogger("remanager.worker")
 
 EXIT_CLOSED = 0
 EXIT_FAILED = 1
-EXIT_FAULT = 70
 OPENING_GC = (100_000, 50, 100)
 ACK_TIMEOUT_S = 1.0
 FAILURE_ACK_TIMEOUT_S = 5.0
-EXIT_TIMEOUT_S = 2.0
-CONSOLE_TIMEOUT_S = 1.0
 
 STARTUP_ERROR = "Failed to start RE Worker environment. Error while loading startup code"
 
@@ -75,10 +69,9 @@ class WorkerProcess:
     def __init__(self, config: WorkerConfig) -> None:
         self._config = config
         self._user_code = UserCode()
-        self._exit_code = EXIT_FAULT
         self._busy_until = time.monotonic()
         self._accepted = AcceptedUids()
-        self._console = ConsoleCapture(config.console_address)
+        self._life = Lifecycle(ConsoleCapture(config.console_address))
         self._link = Link(
             config.link_address,
             config.worker_uid,
@@ -131,26 +124,21 @@ class WorkerProcess:
 
         The process then ends with the exit code 0, or 1 if the environment could not be opened.
         """
-        # Registered first, it runs last: after the exit handlers of user code.
-        atexit.register(self._end)
         self._user_code.install()
-        self._console.start()
-        faulthandler.enable(self._console.original_stderr)
-        configure_logging()
+        self._life.begin()
         self._link.start()
         opened = self._open()
         if opened:
             self._main.run(self._perform, self._board)
         self._board.change(environment_state=EnvironmentState.CLOSING.value)
         self._link.close(ACK_TIMEOUT_S if opened else FAILURE_ACK_TIMEOUT_S)
-        self._exit_code = EXIT_CLOSED if opened else EXIT_FAILED
-        # Threads and exit handlers of user code may hang.
-        threading.Thread(target=self._end_later, name="remanager-exit", daemon=True).start()
+        self._life.exit_code = EXIT_CLOSED if opened else EXIT_FAILED
+        self._life.end_soon()
 
     # ------------------------------------------------------------------------------------ main thread
 
     def _open(self) -> bool:
-        _prepare_process()
+        asyncio.set_event_loop(asyncio.new_event_loop())  # start-up code may need one
         try:
             with rare_collections(), self._user_code:
                 self._environment.open(self._main.load)
@@ -204,15 +192,6 @@ class WorkerProcess:
 
         self._control.run(command.item_uid, start, _run_metadata(command, item))
 
-    def _end(self) -> None:
-        """End the process at once, without taking modules apart: libraries of devices may hang in that."""
-        self._console.close(CONSOLE_TIMEOUT_S)
-        os._exit(self._exit_code)
-
-    def _end_later(self) -> None:
-        threading.Event().wait(EXIT_TIMEOUT_S)
-        self._end()
-
     # ------------------------------------------------------------------------------------ link's thread
 
     def _on_message(self, message: Message) -> None:
@@ -243,14 +222,6 @@ def rare_collections() -> Iterator[None]:
     finally:
         if gc.get_threshold() == OPENING_GC:  # else start-up code has set its own
             gc.set_threshold(*usual)
-
-
-def _prepare_process() -> None:
-    """Set what start-up code needs of the process."""
-    # Figures must not look for a display where there is none.
-    if not any(os.environ.get(name) for name in ("MPLBACKEND", "DISPLAY", "WAYLAND_DISPLAY")):
-        os.environ["MPLBACKEND"] = "agg"
-    asyncio.set_event_loop(asyncio.new_event_loop())
 
 
 def _run_metadata(command: RunPlan, item: dict[str, Any]) -> dict[str, object]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import faulthandler
 import logging
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 
@@ -28,8 +25,8 @@ from remanager.model.pool_messages import (
 )
 from remanager.model.pool_worker_config import PoolWorkerConfig
 from remanager.worker.capture import ConsoleCapture
+from remanager.worker.lifecycle import EXIT_FAULT, Lifecycle
 from remanager.worker.link import Link
-from remanager.worker.logs import configure_logging
 from remanager.worker.pool.assignments import Assignments
 from remanager.worker.pool.begun import BegunNote
 from remanager.worker.pool.context import Children, WorkerContext
@@ -39,10 +36,7 @@ from remanager.worker.pool.execution import Executor
 logger = logging.getLogger("remanager.worker.pool")
 
 EXIT_LEFT = 0
-EXIT_FAULT = 70
 EXIT_RECYCLED = 75
-EXIT_TIMEOUT_S = 2.0
-CONSOLE_TIMEOUT_S = 1.0
 ORPHAN_ACK_TIMEOUT_S = 1.0
 COLLECT_TIMEOUT_S = 5.0
 MEMORY_PERIOD_S = 0.5
@@ -64,12 +58,11 @@ class PoolWorkerProcess:
 
     def __init__(self, config: PoolWorkerConfig) -> None:
         self._config = config
-        self._exit_code = EXIT_FAULT
         self._ready: PoolReady | None = None
         self._manager_uid: str | None = None
         self._busy_until = time.monotonic()
         self._orphaned = False
-        self._console = ConsoleCapture(config.console_address, config.worker_uid)
+        self._life = Lifecycle(ConsoleCapture(config.console_address, config.worker_uid))
         self._link = Link(
             config.link_address,
             config.worker_uid,
@@ -90,20 +83,15 @@ class PoolWorkerProcess:
 
         The process then ends with the exit code 0, or 75 if it leaves to be replaced.
         """
-        # Registered first, it runs last: after the exit handlers of user code.
-        atexit.register(self._end)
-        _prepare_process()
-        self._console.start()
-        faulthandler.enable(self._console.original_stderr)
-        configure_logging()
+        _detach_process()
+        self._life.begin()
         self._link.start()
         found = find_tasks(self._config.task_modules, self._config.module_paths)
         self._announce(found)
-        self._exit_code = self._work(found)
+        self._life.exit_code = self._work(found)
         # A manager that is being started again takes a while to hear what has ended.
         self._link.close(ORPHAN_ACK_TIMEOUT_S if self._orphaned else self._config.orphan_timeout_s)
-        # Threads and exit handlers of user code may hang.
-        threading.Thread(target=self._end_later, name="remanager-exit", daemon=True).start()
+        self._life.end_soon()
 
     # ------------------------------------------------------------------------------------ main thread
 
@@ -140,15 +128,6 @@ class PoolWorkerProcess:
         executor.close()
         assignments.wait_collected(COLLECT_TIMEOUT_S)
         return exit_code
-
-    def _end(self) -> None:
-        """End the process at once, without taking modules apart: libraries may hang in that."""
-        self._console.close(CONSOLE_TIMEOUT_S)
-        os._exit(self._exit_code)
-
-    def _end_later(self) -> None:
-        threading.Event().wait(EXIT_TIMEOUT_S)
-        self._end()
 
     # ------------------------------------------------------------------------------------ link's thread
 
@@ -236,11 +215,8 @@ def _portions(rows: list[list[object]]) -> Iterator[list[list[object]]]:
     yield portion
 
 
-def _prepare_process() -> None:
+def _detach_process() -> None:
     """Make the process independent of the terminal and of signals to the daemon."""
     with contextlib.suppress(PermissionError):  # it leads a session already
         os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Figures must not look for a display where there is none.
-    if not any(os.environ.get(name) for name in ("MPLBACKEND", "DISPLAY", "WAYLAND_DISPLAY")):
-        os.environ["MPLBACKEND"] = "agg"

@@ -1,0 +1,75 @@
+"""What every worker process does when it begins and when it ends."""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from remanager.worker.capture import ConsoleCapture
+
+EXIT_FAULT = 70
+EXIT_TIMEOUT_S = 2.0
+CONSOLE_TIMEOUT_S = 1.0
+
+
+class Lifecycle:
+    """Begin and end of a worker process.
+
+    Parameters
+    ----------
+    console : ConsoleCapture
+        Captures what the process writes; it is started and closed here.
+
+    Attributes
+    ----------
+    exit_code : int
+        With which the process ends; 70 until it is set.
+    """
+
+    def __init__(self, console: ConsoleCapture) -> None:
+        self.exit_code = EXIT_FAULT
+        self._console = console
+
+    def begin(self) -> None:
+        """Prepare the process for user code, of which none may have run yet."""
+        # Registered first, it runs last: after the exit handlers of user code.
+        atexit.register(self._end)
+        # Figures must not look for a display where there is none.
+        if not any(os.environ.get(name) for name in ("MPLBACKEND", "DISPLAY", "WAYLAND_DISPLAY")):
+            os.environ["MPLBACKEND"] = "agg"
+        self._console.start()
+        faulthandler.enable(self._console.original_stderr)
+        _configure_logging()
+
+    def end_soon(self) -> None:
+        """End the process also if the exit of the interpreter takes too long; returns at once."""
+        # Threads and exit handlers of user code may hang.
+        threading.Thread(target=self._end_later, name="remanager-exit", daemon=True).start()
+
+    def _end(self) -> None:
+        """End the process at once, without taking modules apart: libraries may hang in that."""
+        self._console.close(CONSOLE_TIMEOUT_S)
+        os._exit(self.exit_code)
+
+    def _end_later(self) -> None:
+        threading.Event().wait(EXIT_TIMEOUT_S)
+        self._end()
+
+
+def _configure_logging() -> None:
+    """Write the log of this package to the standard error of the process, which is the console."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        logging.Formatter(
+            "[%(levelname)1.1s %(asctime)s.%(msecs)03d %(name)s] %(message)s", "%Y-%m-%d %H:%M:%S"
+        )
+    )
+    root = logging.getLogger("remanager")
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    root.propagate = False
