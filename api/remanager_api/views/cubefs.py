@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from remanager_api.views.native import Answer, Record
+from remanager_api.views.native import Answer, Record, inverted
 
 STATE: Mapping[str, int] = {
     "pending": 1,
@@ -39,9 +39,7 @@ WITHOUT_NUMBER = (
 )
 """Native states that CubeFS has no number for: it tries again for ever and cancels nothing."""
 
-STATES: Mapping[int, tuple[str, ...]] = {
-    number: tuple(word for word, n in STATE.items() if n == number) for number in range(1, 6)
-}
+STATES: Mapping[int, tuple[str, ...]] = inverted(STATE)
 """Native states, with stages, by number of CubeFS."""
 
 

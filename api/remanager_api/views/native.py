@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 QUEUED = ("pending", "blocked", "paused")
 """Accepted and not handed to a worker."""
@@ -30,10 +30,12 @@ Record = Mapping[str, Any]
 Answer = Mapping[str, Any]
 """A reply of the manager."""
 
+Word = TypeVar("Word")
 
-def inverted(table: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+
+def inverted(table: Mapping[str, Word]) -> dict[Word, tuple[str, ...]]:
     """Return the native states of each foreign word."""
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[Word, tuple[str, ...]] = {}
     for state, word in table.items():
         found[word] = (*found.get(word, ()), state)
     return found
