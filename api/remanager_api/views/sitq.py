@@ -290,15 +290,14 @@ class TaskStatusTracker:
 
     async def get_all_tasks(self) -> dict[str, dict[str, Any]]:
         """Return the status records of all tracked tasks by UID, the oldest first."""
-        pages: list[list[dict[str, Any]]] = []
+        newest_first: list[dict[str, Any]] = []
         cursor: str | None = None
         while True:
             page = await self._manager.task_list(self._selector, limit=PAGE, cursor=cursor)
-            pages.append([task_info(task) for task in page["tasks"]])
+            newest_first += [task_info(task) for task in page["tasks"]]
             cursor = page["next_cursor"]
             if cursor is None:
                 break
-        newest_first = [task for tasks in pages for task in tasks]
         return {task["task_id"]: task for task in reversed(newest_first)}
 
     async def get_queue_statistics(self) -> dict[str, int]:

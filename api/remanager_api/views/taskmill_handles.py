@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -47,10 +47,6 @@ def _counts(answer: Answer) -> Counts:
     return [(row["value"], row["count"]) for row in answer["counts"] if row["value"] is not None]
 
 
-def _values(rows: Sequence[Mapping[str, Any]], name: str) -> Counts:
-    return [(row[name], row["count"]) for row in rows]
-
-
 class _Asker:
     """Lists of tasks in a selection that every question has in common."""
 
@@ -58,12 +54,9 @@ class _Asker:
         self._manager = manager
         self._selector = dict(selector)
 
-    def _active(
-        self, more: Mapping[str, Any], *, limit: int = MAX_LISTED, order: str = "dispatch"
-    ) -> list[TaskRecord]:
-        found = self._manager.task_list(
-            {"location": "active", **self._selector, **more}, order=order, limit=limit
-        )
+    def _active(self, more: Mapping[str, Any], *, limit: int = MAX_LISTED) -> list[TaskRecord]:
+        selector = {"location": "active", **self._selector, **more}
+        found = self._manager.task_list(selector, order="dispatch", limit=limit)
         return [record(task) for task in found["tasks"]]
 
     def _history(self, more: Mapping[str, Any], limit: int, offset: int = 0) -> list[TaskHistoryRecord]:
@@ -145,17 +138,17 @@ class DomainHandle(_Asker):
 
     def tag_values(self, key: str) -> Counts:
         """Return the values of a tag of active tasks with their numbers."""
-        return _values(self._manager.tag_list(key=key, selector=self._with_status(None))["values"], "value")
+        found = self._manager.tag_list(key=key, selector=self._with_status(None))
+        return [(row["value"], row["count"]) for row in found["values"]]
 
     def tag_keys_by_prefix(self, prefix: str) -> list[str]:
         """Return the keys of tags of active tasks that begin so."""
         found = self._manager.tag_list(prefix=prefix, selector=self._with_status(None))
-        return [key for key, _ in _values(found["keys"], "key")]
+        return [row["key"] for row in found["keys"]]
 
     def count_by_tag_key_prefix(self, prefix: str, status: str | None = None) -> int:
         """Return the number of active tasks with a tag whose key begins so."""
-        found = self._manager.task_count({**self._with_status(status), "tag_key_prefix": prefix})
-        return int(found["total"])
+        return self._count({**self._with_status(status), "tag_key_prefix": prefix})
 
     # ----------------------------------------------------------------------------------------- cancelling
 
