@@ -86,22 +86,6 @@ def encode_value(value: object) -> tuple[str, bytes]:
     return "msgpack", pack_value(value)
 
 
-def decode_value(codec: str, payload: bytes) -> Any:
-    """Decode what :func:`encode_value` returned.
-
-    Raises
-    ------
-    ValueFault
-        The payload is damaged.
-    """
-    if codec == "msgpack":
-        return unpack_value(payload)
-    try:
-        return json.loads(payload)
-    except (ValueError, RecursionError) as exc:
-        raise ValueFault(f"not a value in JSON: {exc}") from exc
-
-
 def pack_value(value: object) -> bytes:
     """Encode a value in msgpack; see :func:`encode_value`."""
     try:

@@ -18,7 +18,7 @@ from remanager.model.begun import Begun
 from remanager.model.link import Message, Welcome
 from remanager.model.pool_messages import CancelTask, PoolHello, PoolReady, RunTasks, TasksEnded
 from remanager.model.pool_worker_config import PoolWorkerConfig
-from remanager.wire.values import decode_value
+from remanager.wire.values import unpack_value
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class End:
     def value(self) -> Any:
         assert self.codec is not None
         assert self.payload is not None
-        return decode_value(self.codec, self.payload)
+        return unpack_value(self.payload) if self.codec == "msgpack" else json.loads(self.payload)
 
 
 class PoolManager(FakeManager):

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections import OrderedDict
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -17,7 +18,6 @@ from hypothesis import strategies as st
 
 from remanager.wire.values import (
     ValueFault,
-    decode_value,
     encode_value,
     packed_to_json,
     unpack_value,
@@ -75,10 +75,15 @@ def same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and repr(a) == repr(b)
 
 
+def decode(codec: str, payload: bytes) -> Any:
+    """Return the value that :func:`encode_value` encoded."""
+    return unpack_value(payload) if codec == "msgpack" else json.loads(payload)
+
+
 @given(values)
 def test_packed_values_come_back(value: Any) -> None:
     codec, payload = encode_value(value)
-    assert same(value, decode_value(codec, payload))
+    assert same(value, decode(codec, payload))
 
 
 @given(values)
@@ -123,7 +128,7 @@ def test_numpy_scalars_are_numbers(scalar: Any) -> None:
 def test_structured_arrays() -> None:
     array = np.zeros(2, [("at", "<f4", (2,)), ("name", "U3"), ("inner", [("a", "<i2"), ("b", "|b1")])])
     array["at"] = [[1, 2], [3, 4]]
-    for back in (decode_value(*encode_value(array)), value_from_json(value_to_json(array))):
+    for back in (decode(*encode_value(array)), value_from_json(value_to_json(array))):
         assert back.dtype == array.dtype
         assert (back == array).all()
         back["name"] = "new"  # it is writable
@@ -189,11 +194,10 @@ def test_malformed_json_is_refused(text: str) -> None:
 
 @given(st.binary(max_size=60))
 def test_damaged_payloads_are_refused(payload: bytes) -> None:
-    for codec in ("json", "msgpack"):
-        try:
-            decode_value(codec, payload)
-        except ValueFault:
-            continue
+    with suppress(ValueFault):
+        value_from_json(payload.decode("latin-1"))
+    with suppress(ValueFault):
+        unpack_value(payload)
 
 
 @pytest.mark.parametrize(
