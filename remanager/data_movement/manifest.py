@@ -70,11 +70,6 @@ class Manifest:
         new.replace(path)
         sync_directory(path.parent)
 
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(known.size for known in self.files.values())
-
 
 def is_manifest(name: str) -> bool:
     """Tell whether a file is a manifest, by its name."""

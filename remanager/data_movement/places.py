@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from remanager.tasks import Permanent
@@ -12,7 +11,7 @@ ROOTS = "REMANAGER_DATA_ROOTS"
 """Environment variable with the directories that may be touched, separated by colons."""
 
 
-def roots(environ: Mapping[str, str] | None = None) -> list[Path]:
+def roots() -> list[Path]:
     """Return the directories that may be touched, without symbolic links.
 
     Raises
@@ -20,8 +19,7 @@ def roots(environ: Mapping[str, str] | None = None) -> list[Path]:
     Permanent
         None is configured.
     """
-    text = (os.environ if environ is None else environ).get(ROOTS, "")
-    found = [Path(os.path.realpath(part)) for part in text.split(os.pathsep) if part]
+    found = [Path(os.path.realpath(part)) for part in os.environ.get(ROOTS, "").split(os.pathsep) if part]
     if not found:
         raise Permanent(f"No directory may be touched: name them in the environment variable {ROOTS}")
     return found
