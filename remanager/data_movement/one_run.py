@@ -36,6 +36,7 @@ class Meter:
         self._kept_at = time.monotonic()
         self.done_count = 0
         self.done_size = 0
+        self._size_of_files = 0
         ctx.progress(
             done_count=0, total_count=len(entries), done_size=0, total_size=sum(e.size for e in entries)
         )
@@ -46,10 +47,11 @@ class Meter:
         self.done_size += size
         self._ctx.progress(done_size=self.done_size)
 
-    def file(self, entry: FileEntry, before: int) -> None:
-        """Count a file; ``before`` is what was done when it began, bytes."""
+    def file(self, entry: FileEntry) -> None:
+        """Count a file as a whole, however much of it was read."""
         self.done_count += 1
-        self.done_size = before + entry.size
+        self._size_of_files += entry.size
+        self.done_size = self._size_of_files
         self._ctx.progress(done_count=self.done_count, done_size=self.done_size, message=entry.name)
 
     def keep(self, value: Any) -> None:
@@ -125,7 +127,7 @@ def _copy(source: Path, target: Path, patterns: Sequence[str], verify: bool, ctx
     meter = Meter(ctx, entries)
     copied = copied_bytes = 0
     for entry in entries:
-        before, goal = meter.done_size, path_of(target, entry.name)
+        goal = path_of(target, entry.name)
         known = manifest.files.get(entry.name)
         if known is None or not known.is_like(entry) or _size(goal) != entry.size:
             digest = copy_file(path_of(source, entry.name), goal, meter.piece)
@@ -136,7 +138,7 @@ def _copy(source: Path, target: Path, patterns: Sequence[str], verify: bool, ctx
             manifest.write(target)
             ctx.record_io(disk_read=entry.size, disk_write=entry.size)
             copied, copied_bytes = copied + 1, copied_bytes + entry.size
-        meter.file(entry, before)
+        meter.file(entry)
     if not copied:
         raise Skip("the copy is there already")
     return {
@@ -201,17 +203,17 @@ def examine(run: Path, ctx: Context) -> dict[str, Any]:
     wanted = [FileEntry(n, k.size, k.mtime_ns) for n, k in sorted(known.items())]
     meter = Meter(ctx, wanted)
     kept = ctx.last_checkpoint if isinstance(ctx.last_checkpoint, dict) else {}
-    seen, missing, damaged = (kept.get(k, d) for k, d in (("seen", ""), ("missing", []), ("damaged", [])))
-    missing, damaged = list(missing), list(damaged)
+    seen = kept.get("seen", "")
+    missing, damaged = list(kept.get("missing", ())), list(kept.get("damaged", ()))
     for entry in wanted:
-        before, present = meter.done_size, entries.get(entry.name)
+        present = entries.get(entry.name)
         if entry.name > seen:
             if present is None:
                 missing.append(entry.name)
             elif present.size != entry.size or _differs(run, entry, known[entry.name], meter, ctx):
                 damaged.append(entry.name)
             meter.keep({"seen": entry.name, "missing": missing, "damaged": damaged})
-        meter.file(entry, before)
+        meter.file(entry)
     return {
         "files": len(wanted),
         "bytes": sum(e.size for e in wanted),
