@@ -102,8 +102,8 @@ def copy_file(source: Path, target: Path, step: Step) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     checksum = hashlib.new(ALGORITHM)
     start = _continue_at(source, part, before.st_size, checksum, step)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (0 if start else os.O_TRUNC)
-    with os.fdopen(os.open(part, flags, 0o600), "r+b" if start else "wb") as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+    with os.fdopen(os.open(part, flags, 0o600), "wb") as file:
         file.truncate(start)
         file.seek(start)
         for piece in pieces(source, start):
