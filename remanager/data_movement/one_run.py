@@ -243,13 +243,15 @@ def repair_run(run: str, other: str, *, ctx: Context) -> dict[str, Any]:
     with faults_of_disks():
         place, source = allowed(run), allowed(other)
         apart(place, source)
-        if not Manifest.read(place).files:
-            Manifest(dict(Manifest.read(source).files)).write(place)
+        manifest = Manifest.read(place)
+        if not manifest.files:
+            manifest = Manifest.read(source)
+            manifest.write(place)
         found = examine(place, ctx)
         bad = [*found["missing"], *found["damaged"]]
         if not bad:
             raise Skip("nothing is missing or damaged")
-        known = Manifest.read(place).files
+        known = manifest.files
         for name in bad:
             good = path_of(source, name)
             if not good.is_file() or digest_of(good, lambda _n: ctx.check_cancelled()) != known[name].digest:
