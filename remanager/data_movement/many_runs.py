@@ -120,10 +120,10 @@ def delete_runs(
     with faults_of_disks():
         place, copies = allowed(directory), allowed(archive)
         apart(place, copies)
-        runs = runs_of(place)
-        old = [r for r in runs if time.time() - r.changed >= older_than_s]
+        runs, now = runs_of(place), time.time()
+        old = [r for r in runs if now - r.changed >= older_than_s]
         good = [r.name for r in old if _has_good_copy(place / r.name, copies / r.name, read_copies, ctx)]
-        delete, keep = may_be_deleted(runs, good, now=time.time(), older_than_s=older_than_s)
+        delete, keep = may_be_deleted(runs, good, now=now, older_than_s=older_than_s)
         sizes = {r.name: r.size for r in runs}
         for name in () if dry_run else delete:
             ctx.check_cancelled()
