@@ -9,6 +9,7 @@ from pydantic import Field
 
 from remanager.engine.task_queue.alerts import Alert, AlertRule
 from remanager.manager.manager import Manager
+from remanager.manager.task_queue.submission import Seconds
 from remanager.model.principal import asked_by
 from remanager.verbs.registry import LockParams, LockScope, Params, fixed, verb
 from remanager.verbs.selectors import SelectorModel, selector_of
@@ -16,7 +17,6 @@ from remanager.wire.codec import Reply
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Seconds = Annotated[float, Field(ge=0, le=366 * 86400.0, allow_inf_nan=False)]
 
 
 class RuleParams(LockParams):

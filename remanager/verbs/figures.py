@@ -9,16 +9,15 @@ from pydantic import Field
 from remanager.manager.manager import Manager
 from remanager.manager.snapshot_view import Part
 from remanager.manager.task_queue.history import Metric
+from remanager.manager.task_queue.submission import Name
 from remanager.model.errors import InvalidParams
 from remanager.verbs.registry import Params, fixed, verb
-from remanager.verbs.selectors import SelectorModel, selector_of
+from remanager.verbs.selectors import SelectorModel, Uid, selector_of
 from remanager.wire.codec import Reply
 
 Section = Literal["summary", "queue", "rates", "types", "io", "workers", "counters"]
 AnyPart = Annotated[Part, Field(strict=False)]
-Name = Annotated[str, Field(max_length=256)]
 Time = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
-Uid = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class QueueStatusParams(Params):

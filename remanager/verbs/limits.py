@@ -9,13 +9,13 @@ from pydantic import Field
 from remanager.engine.task_queue.limits import LimitSpec, Rate
 from remanager.engine.task_queue.scopes import Scope
 from remanager.manager.manager import Manager
+from remanager.manager.task_queue.submission import Name
 from remanager.model.errors import InvalidParams
 from remanager.verbs.registry import LockParams, LockScope, Params, fixed, verb
 from remanager.wire.codec import Reply
 
 Number = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=10**9)]
-Name = Annotated[str, Field(max_length=256)]
 AnyScope = Annotated[Scope, Field(strict=False)]
 
 _SCOPES = "``all``, ``domain``, ``task_type``, ``group`` or ``user``"

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from remanager.manager.manager import Manager
 from remanager.verbs.registry import LockParams, LockScope, Params, fixed, verb
+from remanager.verbs.selectors import Uid
 from remanager.wire.codec import Reply
 
-Uid = Annotated[str, Field(min_length=1, max_length=200)]
 Seconds = Annotated[float, Field(ge=0, le=86400.0, allow_inf_nan=False)]
 
 

@@ -10,13 +10,12 @@ from remanager.engine.task_queue.recurrence import MAX_CRON_CHARS, CatchUp, Recu
 from remanager.manager.items import FUNCTIONS, MISSING, check_form, user_of
 from remanager.manager.manager import Manager
 from remanager.manager.task_queue.schedules import Order, describe, matching
+from remanager.manager.task_queue.submission import Seconds
 from remanager.verbs.queue import UserParams
 from remanager.verbs.registry import LockParams, LockScope, Params, fixed, verb
-from remanager.verbs.selectors import Texts
+from remanager.verbs.selectors import Texts, Uid
 from remanager.wire.codec import Reply
 
-Uid = Annotated[str, Field(min_length=1, max_length=200)]
-Seconds = Annotated[float, Field(ge=0, le=366 * 86400.0, allow_inf_nan=False)]
 AnyCatchUp = Annotated[CatchUp, Field(strict=False)]
 
 

@@ -15,6 +15,7 @@ MAX_VALUES = 10_000
 
 Text = Annotated[str, Field(max_length=1000)]
 Texts = Text | Annotated[list[Text], Field(max_length=MAX_VALUES)]
+Uid = Annotated[str, Field(min_length=1, max_length=200)]
 State = Annotated[TaskState, Field(strict=False)]
 Class = Annotated[StateClass, Field(strict=False)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]

@@ -12,11 +12,10 @@ from remanager.model.errors import InvalidParams, NotFound
 from remanager.model.states import NOT_FOUND
 from remanager.store.page_plan import Order
 from remanager.verbs.registry import Params, fixed, verb
-from remanager.verbs.selectors import SelectorModel, selector_of
+from remanager.verbs.selectors import SelectorModel, Uid, selector_of
 from remanager.verbs.tasks import MAX_UIDS, Wait
 from remanager.wire.codec import Reply
 
-Uid = Annotated[str, Field(min_length=1, max_length=200)]
 Uids = Uid | Annotated[list[Uid], Field(max_length=MAX_UIDS)]
 Part = Literal["transitions", "attempts", "dependents", "children", "result"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -12,9 +13,10 @@ from remanager.manager.task_queue.cancelling import refuse_single
 from remanager.manager.task_queue.holding import Held
 from remanager.manager.task_queue.submission import MAX_TAGS, Name, Positive, TagKey, TagValue
 from remanager.model.errors import Conflict, InvalidParams
+from remanager.model.selector import Selector
 from remanager.verbs.registry import LockParams, LockScope, Params, fixed, verb
-from remanager.verbs.selectors import SelectorModel, selector_of
-from remanager.verbs.task_questions import Uid, Uids
+from remanager.verbs.selectors import SelectorModel, Uid, selector_of
+from remanager.verbs.task_questions import Uids
 from remanager.wire.codec import Reply
 
 MAX_LISTED = 10_000
@@ -105,9 +107,15 @@ class PruneParams(LockParams):
     dry_run: bool = Field(False, description="only tell how many it would be")
 
 
-def _one_of(uids: str | list[str] | None, selector: SelectorModel | None) -> None:
-    if (uids is None) == (selector is None):
+async def _chosen(
+    params: CancelParams | RetryParams, select: Callable[[Selector], Awaitable[Sequence[str]]]
+) -> Sequence[str]:
+    """Return the UIDs of the tasks that are named, or selected."""
+    if (params.task_uid is None) == (params.selector is None):
         raise InvalidParams("Give either 'task_uid' or 'selector'")
+    if params.selector is not None:
+        return await select(selector_of(params.selector, must_say=True))
+    return [params.task_uid] if isinstance(params.task_uid, str) else list(params.task_uid or ())
 
 
 @verb("task_cancel", CancelParams, lock=LockScope.QUEUE, fillers=fixed(cancelled=[], cancelling=[]))
@@ -121,11 +129,7 @@ async def task_cancel(manager: Manager, params: CancelParams) -> Reply:
     one is refused altogether. With ``kill_after_s`` 0 a running task is killed with its worker.
     """
     canceller = manager.controls.canceller
-    _one_of(params.task_uid, params.selector)
-    if params.selector is not None:
-        uids = await canceller.select(selector_of(params.selector, must_say=True))
-    else:
-        uids = [params.task_uid] if isinstance(params.task_uid, str) else list(params.task_uid or ())
+    uids = await _chosen(params, canceller.select)
     told = await canceller.cancel(
         uids,
         params.reason or "cancelled",
@@ -158,11 +162,7 @@ async def task_retry(manager: Manager, params: RetryParams) -> Reply:
     altogether. Tasks that are retried together need each other as before.
     """
     retries = manager.controls.retries
-    _one_of(params.task_uid, params.selector)
-    if params.selector is not None:
-        uids = await retries.select(selector_of(params.selector, must_say=True))
-    else:
-        uids = [params.task_uid] if isinstance(params.task_uid, str) else list(params.task_uid or ())
+    uids = await _chosen(params, retries.select)
     told = await retries.retry(uids, reset_attempts=params.reset_attempts)
     if isinstance(params.task_uid, str) and told.skipped:
         text = f"The task '{params.task_uid}' is not retried: {told.skipped[params.task_uid]}"
