@@ -111,24 +111,26 @@ def info(words: Sequence[str]) -> Params:
     return {**rest, "include": plain}
 
 
-def submit(words: Sequence[str]) -> Params:
-    """Read ``FUNCTION [OPTION=VALUE ...]``."""
+def _one_and_options(words: Sequence[str], what: str, others: str = "options") -> tuple[str, Params]:
+    """Read a word that must be given, followed by ``NAME=VALUE``."""
     if not words:
-        raise ParameterError("the function is missing")
+        raise ParameterError(f"the {what} is missing")
     plain, options = _split(words[1:])
     if plain:
-        raise ParameterError(f"unexpected word {plain[0]!r}; options are NAME=VALUE")
-    return {"item": item_of(words[0], "function"), "options": options}
+        raise ParameterError(f"unexpected word {plain[0]!r}; {others} are NAME=VALUE")
+    return words[0], options
+
+
+def submit(words: Sequence[str]) -> Params:
+    """Read ``FUNCTION [OPTION=VALUE ...]``."""
+    function, options = _one_and_options(words, "function")
+    return {"item": item_of(function, "function"), "options": options}
 
 
 def submit_batch(words: Sequence[str]) -> Params:
     """Read ``FILE [OPTION=VALUE ...]``; the file holds functions."""
-    if not words:
-        raise ParameterError("the file is missing")
-    plain, options = _split(words[1:])
-    if plain:
-        raise ParameterError(f"unexpected word {plain[0]!r}; options are NAME=VALUE")
-    items = read_items(words[0], lambda line: item_of(line, "function"), "function")
+    file, options = _one_and_options(words, "file")
+    items = read_items(file, lambda line: item_of(line, "function"), "function")
     return {"items": [{"item": item} for item in items], "defaults": options}
 
 
@@ -142,13 +144,9 @@ def changes(words: Sequence[str]) -> Params:
 
 def schedule(words: Sequence[str]) -> Params:
     """Read ``FUNCTION RECURRENCE=VALUE ... [OPTION=VALUE ...]``."""
-    if not words:
-        raise ParameterError("the function is missing")
-    plain, rest = _split(words[1:])
-    if plain:
-        raise ParameterError(f"unexpected word {plain[0]!r}; further ones are NAME=VALUE")
+    function, rest = _one_and_options(words, "function", "further ones")
     recurring = {name: rest.pop(name) for name in RECURRENCE if name in rest}
-    return {"item": item_of(words[0], "function"), "recurring": recurring, "options": rest}
+    return {"item": item_of(function, "function"), "recurring": recurring, "options": rest}
 
 
 RECURRENCE = ("interval_s", "initial_delay_s", "max_executions", "mode", "cron", "timezone", "catch_up")
