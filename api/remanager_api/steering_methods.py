@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from remanager_api.core import Item, Reply, plain_item
-from remanager_api.task_methods import Selector, TaskMethods, plain_selector, plain_uids
+from remanager_api.task_methods import Selector, TaskMethods, plain_mapping, plain_uids
 
 
 class SteeringMethods(TaskMethods):
@@ -29,7 +29,7 @@ class SteeringMethods(TaskMethods):
         return await self._call(
             "task_cancel",
             task_uid=None if task_uid is None else plain_uids(task_uid),
-            selector=plain_selector(selector),
+            selector=plain_mapping(selector),
             reason=reason,
             cascade=cascade,
             kill_after_s=kill_after_s,
@@ -49,7 +49,7 @@ class SteeringMethods(TaskMethods):
         return await self._call(
             "task_retry",
             task_uid=None if task_uid is None else plain_uids(task_uid),
-            selector=plain_selector(selector),
+            selector=plain_mapping(selector),
             reset_attempts=reset_attempts,
             lock_key=lock_key,
         )
@@ -99,7 +99,7 @@ class SteeringMethods(TaskMethods):
             "task_prune",
             keep=keep,
             max_age_s=max_age_s,
-            selector=plain_selector(selector),
+            selector=plain_mapping(selector),
             dry_run=dry_run,
             lock_key=lock_key,
         )
@@ -125,7 +125,7 @@ class SteeringMethods(TaskMethods):
             max_running=max_running,
             weight=weight,
             min_slots=min_slots,
-            rate=None if rate is None else dict(rate),
+            rate=plain_mapping(rate),
             lock_key=lock_key,
         )
 
@@ -156,7 +156,7 @@ class SteeringMethods(TaskMethods):
             "schedule_add",
             item=plain_item(item),
             recurring=dict(recurring),
-            options=None if options is None else dict(options),
+            options=plain_mapping(options),
             user=user,
             user_group=user_group,
             lock_key=lock_key,
@@ -164,7 +164,7 @@ class SteeringMethods(TaskMethods):
 
     async def schedule_list(self, selector: Selector | None = None) -> Reply:
         """Return the schedules, and when the next one is due."""
-        return await self._call("schedule_list", selector=plain_selector(selector))
+        return await self._call("schedule_list", selector=plain_mapping(selector))
 
     async def schedule_pause(self, schedule_uid: str, *, lock_key: str | None = None) -> Reply:
         """Make no new occurrences of a schedule."""
@@ -254,7 +254,7 @@ class SteeringMethods(TaskMethods):
 
     async def queue_status(self, *, selector: Selector | None = None, group_by: str | None = None) -> Reply:
         """Return how much is queued and running, in all or of selected tasks."""
-        return await self._call("queue_status", selector=plain_selector(selector), group_by=group_by)
+        return await self._call("queue_status", selector=plain_mapping(selector), group_by=group_by)
 
     async def type_stats(
         self, task_type: str | list[str], *, since: float | None = None, sample: int | None = None
@@ -264,7 +264,7 @@ class SteeringMethods(TaskMethods):
 
     async def snapshot(self, selector: Selector | None = None, *, parts: list[str] | None = None) -> Reply:
         """Return what a dashboard shows: running tasks, numbers, progress, limits, schedules, workers."""
-        return await self._call("snapshot", selector=plain_selector(selector), parts=parts)
+        return await self._call("snapshot", selector=plain_mapping(selector), parts=parts)
 
     async def stats_history(
         self,

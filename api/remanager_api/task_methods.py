@@ -26,9 +26,13 @@ def plain_uids(task_uid: str | Iterable[str]) -> str | list[str]:
     )
 
 
-def plain_selector(selector: Selector | None) -> dict[str, Any] | None:
-    """Return a selector in the form in which it is sent."""
-    return None if selector is None else dict(selector)
+def plain_mapping(mapping: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return a selector or options in the form in which they are sent."""
+    return None if mapping is None else dict(mapping)
+
+
+def _plain_list(values: Iterable[str] | None) -> list[str] | None:
+    return None if values is None else list(values)
 
 
 class TaskMethods(QueueMethods):
@@ -53,7 +57,7 @@ class TaskMethods(QueueMethods):
         return await self._call_as_user(
             "task_submit",
             item=plain_item(item),
-            options=None if options is None else dict(options),
+            options=plain_mapping(options),
             user=user,
             user_group=user_group,
             lock_key=lock_key,
@@ -80,7 +84,7 @@ class TaskMethods(QueueMethods):
         return await self._call_as_user(
             "task_submit_batch",
             items=entries,
-            defaults=None if defaults is None else dict(defaults),
+            defaults=plain_mapping(defaults),
             atomic=atomic,
             job_uid=job_uid,
             user=user,
@@ -108,9 +112,7 @@ class TaskMethods(QueueMethods):
         self, task_uid: Iterable[str], *, fields: Iterable[str] | None = None
     ) -> Reply:
         """Return the results of several tasks by UID."""
-        return await self._call(
-            "task_result_batch", task_uid=list(task_uid), fields=None if fields is None else list(fields)
-        )
+        return await self._call("task_result_batch", task_uid=list(task_uid), fields=_plain_list(fields))
 
     async def task_info(
         self,
@@ -126,7 +128,7 @@ class TaskMethods(QueueMethods):
             task_uid=task_uid,
             task_type=task_type,
             key=key,
-            include=None if include is None else list(include),
+            include=_plain_list(include),
         )
 
     async def task_list(
@@ -142,17 +144,17 @@ class TaskMethods(QueueMethods):
         """Return a page of the records of selected tasks."""
         return await self._call(
             "task_list",
-            selector=plain_selector(selector),
+            selector=plain_mapping(selector),
             order=order,
             limit=limit,
             cursor=cursor,
             offset=offset,
-            fields=None if fields is None else list(fields),
+            fields=_plain_list(fields),
         )
 
     async def task_count(self, selector: Selector | None = None, *, group_by: str | None = None) -> Reply:
         """Return the number of selected tasks, by a value if asked for."""
-        return await self._call("task_count", selector=plain_selector(selector), group_by=group_by)
+        return await self._call("task_count", selector=plain_mapping(selector), group_by=group_by)
 
     async def task_wait(
         self,
@@ -172,20 +174,20 @@ class TaskMethods(QueueMethods):
             timeout,
             task_uid=None if task_uid is None else plain_uids(task_uid),
             job_uid=job_uid,
-            selector=plain_selector(selector),
+            selector=plain_mapping(selector),
             until=until,
             timeout=timeout,
         )
 
     async def task_progress(self, selector: Selector | None = None) -> Reply:
         """Return how far tasks are: all that run, or the selected ones."""
-        return await self._call("task_progress", selector=plain_selector(selector))
+        return await self._call("task_progress", selector=plain_mapping(selector))
 
     async def tag_list(
         self, *, prefix: str | None = None, key: str | None = None, selector: Selector | None = None
     ) -> Reply:
         """Return the keys of tags, or the values of one key, with their numbers of tasks."""
-        return await self._call("tag_list", prefix=prefix, key=key, selector=plain_selector(selector))
+        return await self._call("tag_list", prefix=prefix, key=key, selector=plain_mapping(selector))
 
     async def job_status(
         self, job_uid: str | Iterable[str] | None = None, *, selector: Selector | None = None
@@ -194,7 +196,7 @@ class TaskMethods(QueueMethods):
         return await self._call(
             "job_status",
             job_uid=None if job_uid is None else plain_uids(job_uid),
-            selector=plain_selector(selector),
+            selector=plain_mapping(selector),
         )
 
     async def event_list(
@@ -212,9 +214,9 @@ class TaskMethods(QueueMethods):
             "event_list",
             timeout,
             since=since,
-            types=None if types is None else list(types),
+            types=_plain_list(types),
             task_uid=task_uid,
-            selector=plain_selector(selector),
+            selector=plain_mapping(selector),
             limit=limit,
             timeout=timeout,
         )
