@@ -106,7 +106,7 @@ def throughput(manager: Manager, name: str, args: list[Any], count: int, batch: 
     start = time.perf_counter()
     for following in itertools.islice(batches, 2):
         manager.send(RunTasks(following))
-    ended, told, messages, refill = 0, 0, 0, batch
+    ended, told, messages = 0, 0, 0
     while ended < count:
         message = manager.receive()
         if not isinstance(message, TasksEnded):
@@ -116,8 +116,8 @@ def throughput(manager: Manager, name: str, args: list[Any], count: int, batch: 
             if outcome[2] == "returned":
                 raise RuntimeError("a task was given back: the machine is too busy for this")
         ended += len(message.outcomes)
-        while told + refill <= ended:
-            told += refill
+        while told + batch <= ended:
+            told += batch
             following = next(batches, None)  # type: ignore[assignment]
             if following:
                 manager.send(RunTasks(following))

@@ -44,7 +44,7 @@ def measure(figures: Figures, tasks: int) -> None:
     """Run one repeat with this daemon."""
     with Daemon(OURS, options=OPTIONS) as daemon, client(daemon.address) as connection:
         connection.ok("task_function_list")  # comes when the worker is there
-        _run(daemon, connection, 500)
+        _run(connection, 500)
         _throughput(daemon, connection, figures, tasks)
         _latency(connection, figures)
         _status(daemon, connection, figures)
@@ -56,7 +56,7 @@ def _submit_batch(connection: Client, count: int, **options: Any) -> dict[str, A
     return connection.ok("task_submit_batch", items=items, defaults=options, **USER)
 
 
-def _run(daemon: Daemon, connection: Client, tasks: int) -> tuple[float, float]:
+def _run(connection: Client, tasks: int) -> tuple[float, float]:
     """Run tasks; return when they had been submitted, and when they had ended (s)."""
     start = time.perf_counter()
     job = _submit_batch(connection, tasks)["job_uid"]
@@ -72,7 +72,7 @@ def _run(daemon: Daemon, connection: Client, tasks: int) -> tuple[float, float]:
 
 def _throughput(daemon: Daemon, connection: Client, figures: Figures, tasks: int) -> None:
     before = _cpu(daemon)
-    submitted, ended = _run(daemon, connection, tasks)
+    submitted, ended = _run(connection, tasks)
     after = _cpu(daemon)
     figures.note(RATE, tasks / (ended - submitted))
     figures.note(f"{RATE}, submission included", tasks / ended)
