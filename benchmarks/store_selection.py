@@ -19,6 +19,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
+from common import percentile_ms
 from store_tasks import DOMAINS, NAMES, USERS, end, new_task
 
 from remanager.model.selector import ALL, Location, Selector, TagCondition, TimeRange
@@ -165,15 +166,10 @@ def questions(store: Store, now: float) -> dict[str, Callable[[Reads, random.Ran
 
 
 def timed(function: Callable[[], T]) -> tuple[float, float, T]:
-    """Return how long a call takes (ms), the same in processor time, and its result."""
+    """Return how long a call takes (s), the same in processor time, and its result."""
     start, cpu = time.perf_counter(), time.thread_time()
     result = function()
-    return (time.perf_counter() - start) * 1e3, (time.thread_time() - cpu) * 1e3, result
-
-
-def percentile(values: list[float], part: float) -> float:
-    """Return the value that ``part`` of the values do not exceed."""
-    return round(sorted(values)[min(int(part * len(values)), len(values) - 1)], 2)
+    return time.perf_counter() - start, time.thread_time() - cpu, result
 
 
 async def ask(store: Store, repeat: int) -> dict[str, dict[str, float]]:
@@ -185,9 +181,12 @@ async def ask(store: Store, repeat: int) -> dict[str, dict[str, float]]:
             await store.read_heavy(lambda reads, question=question: timed(lambda: question(reads, rng))[:2])
             for _ in range(number)
         ]
-        wall, cpu = [pair[0] for pair in took], [pair[1] for pair in took]
-        figures[name] = {"p50_ms": percentile(wall, 0.5), "p99_ms": percentile(wall, 0.99)}
-        figures[name] |= {"cpu_p50_ms": percentile(cpu, 0.5), "cpu_p99_ms": percentile(cpu, 0.99)}
+        wall, cpu = zip(*took, strict=True)
+        figures[name] = {
+            f"{kind}p{percent}_ms": round(percentile_ms(sorted(times), percent), 2)
+            for kind, times in (("", wall), ("cpu_", cpu))
+            for percent in (50, 99)
+        }
     return figures
 
 
@@ -196,7 +195,7 @@ def restart(store: Store) -> dict[str, float]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     took, cpu, rows = timed(lambda: list(store.reads.tasks.active()))
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = {"s": round(took / 1e3, 2), "cpu_s": round(cpu / 1e3, 2)}
+    seconds = {"s": round(took, 2), "cpu_s": round(cpu, 2)}
     return {"tasks": len(rows), **seconds, "memory_mb": round((after - before) / 1024)}
 
 
