@@ -95,11 +95,7 @@ class ManagerProcess:
             copy_profile(settings.ipython_dir)
         processes = Processes(self._supervisor)
         runtime = runtime_dir(settings.state_dir)
-        workers = WorkerHost(
-            runtime,
-            on_message=self._on_worker_message,
-            on_console=self._hub.feed,
-        )
+        workers = WorkerHost(runtime, on_message=self._on_worker_message, on_console=self._hub.feed)
         control: ControlServer | None = None
         try:
             workers.start()

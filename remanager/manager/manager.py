@@ -167,9 +167,7 @@ class Manager:
         self.statistics_view = StatsView(self)
         self.queue_view = QueueView(self)
         self.snapshot_view = SnapshotView(self)
-        figures = self.task_queue.figures
-        self.figures_history = FiguresHistory(figures, store, self.ledger, clock)
-        self.stored_flags = {k: bool(settings.get(k)) for k in (AUTOSTART, STOP_PENDING)}
+        self.figures_history = FiguresHistory(self.task_queue.figures, store, self.ledger, clock)
         self.stored_settings = settings
         self.controls = Controls(self)
         self.greeted = asyncio.Event()

@@ -51,8 +51,8 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
         settings=manager.stored_settings,
         environment_uid=uid,
     )
-    state.autostart = manager.stored_flags[AUTOSTART]
-    state.queue_stop_pending = manager.stored_flags[STOP_PENDING] and worker is not None
+    state.autostart = bool(manager.stored_settings.get(AUTOSTART))
+    state.queue_stop_pending = bool(manager.stored_settings.get(STOP_PENDING)) and worker is not None
     if worker is None:
         await _close_remains(manager, last_sign_of_life)
         # Reading the lists can take a while: meanwhile the manager already says that it starts.

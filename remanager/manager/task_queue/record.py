@@ -33,11 +33,13 @@ def describe(record: TaskRecord, tags: Tags, queue: TaskQueue, now: float) -> di
     now : float
         Epoch seconds.
     """
+    return {**_asked(record, tags), **_became(record, now), **_live(record, queue, now)}
+
+
+def _asked(record: TaskRecord, tags: Tags) -> dict[str, Any]:
+    """Return what was asked for, and by whom."""
     options = TaskOptions.from_json(record.options)
     item = json.loads(record.body) if record.body else {}
-    state = record.state
-    kind = STATE_CLASS[state]
-    retry = options.retry
     return {
         "task_uid": record.task_uid,
         "job_uid": record.job_uid,
@@ -58,14 +60,27 @@ def describe(record: TaskRecord, tags: Tags, queue: TaskQueue, now: float) -> di
         "meta": item.get("meta", {}),
         "tags": tags or item.get("tags", {}),
         "priority": record.priority,
-        "state": state.value,
+        "max_retries": options.retry.max_retries,
+        "timeout_s": options.timeout_s,
+        "depends_on": json.loads(record.depends) if record.depends else [],
+        "fail_fast": options.fail_fast,
+        "on_dependency_failure": options.on_dependency_failure.value,
+        "resource_lock": options.resource_lock,
+        "expected_io": options.expected_io,
+    }
+
+
+def _became(record: TaskRecord, now: float) -> dict[str, Any]:
+    """Return what has become of it so far."""
+    kind = STATE_CLASS[record.state]
+    return {
+        "state": record.state.value,
         "stage": record.stage,
         "class": kind.value,
         "ok": None if kind is StateClass.ACTIVE else kind is StateClass.SUCCESS,
         "state_reason": record.state_reason,
         "pause_reasons": json.loads(record.pause_reasons) if record.pause_reasons else [],
         "attempt": record.attempt,
-        "max_retries": retry.max_retries,
         "lease_epoch": record.lease_epoch,
         "worker_uid": record.worker_uid,
         "last_error": _error(record),
@@ -76,18 +91,11 @@ def describe(record: TaskRecord, tags: Tags, queue: TaskQueue, now: float) -> di
         "time_updated": record.time_updated,
         "run_after": record.run_after,
         "expires_at": record.expires_at,
-        "timeout_s": options.timeout_s,
         "duration": _duration(record, now),
         "queue_wait": _queue_wait(record, now),
         "pause_duration": _paused(record, now),
-        "depends_on": json.loads(record.depends) if record.depends else [],
-        "fail_fast": options.fail_fast,
-        "on_dependency_failure": options.on_dependency_failure.value,
-        "resource_lock": options.resource_lock,
-        "expected_io": options.expected_io,
         "actual_io": json.loads(record.actual_io) if record.actual_io else {},
         "result_expires": record.result_expires,
-        **_live(record, queue, now),
     }
 
 
