@@ -13,10 +13,9 @@ from typing import Any
 
 import psutil
 import zmq
-from system_harness import Daemon, function
+from system_harness import ROOT, Daemon, function
 
 TASKS = Path(__file__).parent / "tasks"
-USER = {"user": "tester", "user_group": "root"}
 RUNS = "runs"
 PAGE = 1000
 ALL = {"all": True}
@@ -99,7 +98,7 @@ class Work:
         """Submit tasks and wait for the answer."""
         made = [self._make() for _ in range(count)]
         entries = [{"item": item, "options": options} for item, options in made]
-        reply = self._daemon.client.ok("task_submit_batch", items=entries, **USER)
+        reply = self._daemon.client.ok("task_submit_batch", items=entries, **ROOT)
         for result in reply["results"]:
             self._accept(result)
 
@@ -111,7 +110,7 @@ class Work:
             {"interval_s": 0.2, "mode": "fixed_rate", "catch_up": "one"},
         ):
             item = function("steady", 0.01)
-            reply = self._daemon.client.ok("schedule_add", item=item, recurring=recurring, **USER)
+            reply = self._daemon.client.ok("schedule_add", item=item, recurring=recurring, **ROOT)
             self.schedules.append(reply["schedule_uid"])
 
     def end_schedules(self) -> None:
@@ -140,7 +139,7 @@ class Work:
         for _ in range(count):
             item, options = self._make()
             request = json.dumps(
-                {"method": "task_submit", "params": {"item": item, "options": options, **USER}}
+                {"method": "task_submit", "params": {"item": item, "options": options, **ROOT}}
             ).encode()
             self._unanswered[self._number] = socket, request
             socket.send_multipart([b"", request])

@@ -24,6 +24,7 @@ from remanager.demo import PROFILE_DIR
 
 START_TIMEOUT_S = 30.0
 USER = {"user": "tester", "user_group": "primary"}
+ROOT = {"user": "tester", "user_group": "root"}
 Status = dict[str, Any]
 
 
@@ -84,6 +85,13 @@ class RawClient:
         """The same; the reply must be a refusal."""
         reply = self.call(method, **params)
         assert reply["success"] is False, f"{method}: {reply}"
+        return reply
+
+    def long(self, method: str, *, timeout: float = 30.0, **params: Any) -> dict[str, Any]:
+        """Send a request that the daemon may take so long to answer (s); the reply must not be a refusal."""
+        frame = json.dumps({"method": method, "params": {**params, "timeout": timeout}}).encode()
+        reply: dict[str, Any] = json.loads(self.send_raw(frame, timeout + 10.0))
+        assert reply["success"], f"{method}: {reply['msg']}"
         return reply
 
     def close(self) -> None:
@@ -352,6 +360,17 @@ class Daemon:
         reply = self.client.ok("function_execute", item=item, run_in_background=background, **USER)
         uid: str = reply["task_uid"]
         return uid
+
+    def submit(self, item: dict[str, Any], who: dict[str, str] = ROOT, **options: Any) -> str:
+        """Submit a task to the task queue and return its uid."""
+        uid: str = self.client.ok("task_submit", item=item, options=options, **who)["task_uid"]
+        return uid
+
+    def wait_ended(self, uid: str) -> dict[str, Any]:
+        """Wait until a task of the task queue has ended and return what is known of it."""
+        waited = self.client.long("task_wait", task_uid=uid)
+        assert not waited["timed_out"], waited
+        return self.client.ok("task_info", task_uid=uid, include=["result", "attempts", "transitions"])
 
     def queue(self) -> list[str]:
         """Uids of the items in the queue."""

@@ -16,11 +16,7 @@ pytest.importorskip("bluesky")
 
 def events(daemon: Daemon, since: int, *types: str) -> dict[str, Any]:
     """Wait for events."""
-    params = {"since": since, "types": list(types), "timeout": 30.0}
-    frame = json.dumps({"method": "event_list", "params": params}).encode()
-    reply: dict[str, Any] = json.loads(daemon.client.send_raw(frame, 40.0))
-    assert reply["success"], reply
-    return reply
+    return daemon.client.long("event_list", since=since, types=list(types))
 
 
 def next_event(sub: zmq.Socket[bytes]) -> dict[str, Any]:

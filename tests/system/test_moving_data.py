@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -44,18 +43,7 @@ def make_run(place: Path) -> Path:
 
 def submit(daemon: Daemon, name: str, *args: Any, **options: Any) -> str:
     """Submit a task and return its uid."""
-    item = function(name, *map(str, args))
-    uid: str = daemon.client.ok("task_submit", item=item, options=options, **USER)["task_uid"]
-    return uid
-
-
-def wait(daemon: Daemon, uid: str) -> dict[str, Any]:
-    """Wait for a task and return what is known of it."""
-    frame = json.dumps({"method": "task_wait", "params": {"task_uid": uid, "timeout": 30.0}}).encode()
-    waited = json.loads(daemon.client.send_raw(frame, 40.0))
-    assert not waited["timed_out"], waited
-    info: dict[str, Any] = daemon.client.ok("task_info", task_uid=uid, include=["result", "transitions"])
-    return info
+    return daemon.submit(function(name, *map(str, args)), USER, **options)
 
 
 def test_data_follow_a_plan_that_succeeds(mover: Daemon, disks: Path) -> None:
@@ -65,7 +53,7 @@ def test_data_follow_a_plan_that_succeeds(mover: Daemon, disks: Path) -> None:
     info = mover.client.ok("task_info", task_uid=uid)["task"]
     assert (info["state"], info["wait_reason"]) == ("blocked", "dependencies")
     mover.client.ok("queue_start")
-    info = wait(mover, uid)
+    info = mover.wait_ended(uid)
     assert info["task"]["state"] == "completed", info
     assert not run.exists()
     assert (disks / "archive" / "run1" / "data.h5").stat().st_size == 100_000
@@ -79,7 +67,7 @@ def test_data_of_a_plan_that_fails_stay(mover: Daemon, disks: Path) -> None:
     scan = mover.add(plan("broken", str(disks / "lines"), "x"))
     uid = submit(mover, "move_run", run, disks / "archive" / "run2", depends_on=[scan])
     mover.client.ok("queue_start")
-    info = wait(mover, uid)
+    info = mover.wait_ended(uid)
     assert info["task"]["state"] == "dependency_failed"
     assert run.exists()
     mover.wait_idle()
@@ -90,7 +78,7 @@ def test_data_of_a_plan_that_is_removed_stay(mover: Daemon, disks: Path) -> None
     scan = mover.add(plan("count", ["diode"]))
     uid = submit(mover, "inspect_run", disks / "archive" / "run1", depends_on=[scan])
     mover.client.ok("queue_item_remove", uid=scan)
-    assert wait(mover, uid)["task"]["state"] == "dependency_failed"
+    assert mover.wait_ended(uid)["task"]["state"] == "dependency_failed"
 
 
 def test_a_directory_is_drained_by_children_of_one_job(mover: Daemon, disks: Path) -> None:
@@ -100,7 +88,7 @@ def test_a_directory_is_drained_by_children_of_one_job(mover: Daemon, disks: Pat
     for number in range(3):
         make_run(source / f"run{number}")
     uid = submit(mover, "drain_directory", source, target, job_uid="drain-1")
-    info = wait(mover, uid)
+    info = mover.wait_ended(uid)
     assert info["task"]["state"] == "completed", info
     assert info["result"]["return_value"] == {"moved": 3}
     assert sorted(p.name for p in target.iterdir()) == ["run0", "run1", "run2"]
@@ -114,16 +102,16 @@ def test_a_directory_is_drained_by_children_of_one_job(mover: Daemon, disks: Pat
 def test_what_is_damaged_is_found_and_repaired(mover: Daemon, disks: Path) -> None:
     run = make_run(disks / "fast" / "run3")
     copy = disks / "archive" / "run3"
-    assert wait(mover, submit(mover, "copy_run", run, copy))["task"]["state"] == "completed"
+    assert mover.wait_ended(submit(mover, "copy_run", run, copy))["task"]["state"] == "completed"
     (copy / "data.h5").write_bytes(b"x" * 100_000)
-    inspected = wait(mover, submit(mover, "inspect_run", copy))
+    inspected = mover.wait_ended(submit(mover, "inspect_run", copy))
     assert inspected["task"]["state"] == "failed"
     assert "data.h5" in inspected["task"]["last_error"]["msg"]
-    assert wait(mover, submit(mover, "repair_run", copy, run))["task"]["state"] == "completed"
-    assert wait(mover, submit(mover, "inspect_run", copy))["task"]["state"] == "completed"
+    assert mover.wait_ended(submit(mover, "repair_run", copy, run))["task"]["state"] == "completed"
+    assert mover.wait_ended(submit(mover, "inspect_run", copy))["task"]["state"] == "completed"
 
 
 def test_a_path_outside_fails_for_good(mover: Daemon, tmp_path: Path) -> None:
-    info = wait(mover, submit(mover, "inspect_run", tmp_path))
+    info = mover.wait_ended(submit(mover, "inspect_run", tmp_path))
     assert (info["task"]["state"], info["task"]["attempt"]) == ("failed", 1)
     assert "lies in none of the directories" in info["task"]["last_error"]["msg"]

@@ -18,10 +18,9 @@ from typing import Any
 
 import psutil
 import pytest
-from system_harness import Daemon, Listener, RawClient, function
+from system_harness import ROOT, Daemon, Listener, RawClient, function
 
 SOAK_S = float(os.environ.get("SOAK_S", "60"))
-USER = {"user": "tester", "user_group": "root"}
 SAMPLES = 30
 RETENTION_S = 75.0
 """What is over the limits for longer than this has been deleted."""
@@ -105,10 +104,10 @@ class Load(threading.Thread):
     def _turn(self) -> None:
         ask, rng = self._client.ok, self._rng
         items = [{"item": self._task(), "options": self._options()} for _ in range(rng.randrange(1, 40))]
-        uids = [r["task_uid"] for r in ask("task_submit_batch", items=items, **USER)["results"]]
+        uids = [r["task_uid"] for r in ask("task_submit_batch", items=items, **ROOT)["results"]]
         self.submitted += len(uids)
         for _ in range(5):
-            uids.append(ask("task_submit", item=self._task(), options=self._options(), **USER)["task_uid"])
+            uids.append(ask("task_submit", item=self._task(), options=self._options(), **ROOT)["task_uid"])
             self.submitted += 1
             ask("task_status", task_uid=uids)
         if rng.random() < 0.2:
@@ -122,7 +121,7 @@ class Load(threading.Thread):
         ask("console_get", limit=50)
         uid = ask("queue_item_add", item=INSTRUCTION, user="tester", user_group="primary")
         ask("queue_item_remove", uid=uid["item"]["item_uid"])
-        self._client.refused("task_submit", item=function("nothing_of_this_name"), **USER)
+        self._client.refused("task_submit", item=function("nothing_of_this_name"), **ROOT)
         ask("task_wait", task_uid=uids, until="all", timeout=10.0)
 
     def _options(self) -> dict[str, Any]:

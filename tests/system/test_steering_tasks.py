@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from system_harness import Daemon, function
+from system_harness import ROOT, Daemon, function
 
-USER = {"user": "tester", "user_group": "root"}
 TASKS = '''
 import os, time
 from remanager.tasks import Context, Permanent, task
@@ -71,22 +70,13 @@ def daemon(make_daemon: Callable[..., Daemon], paths: Path) -> Iterator[Daemon]:
     made.close()
 
 
-def long(daemon: Daemon, method: str, **params: Any) -> dict[str, Any]:
-    """Send a request that waits for its answer, up to ``timeout``."""
-    request = json.dumps({"method": method, "params": params}).encode()
-    reply: dict[str, Any] = json.loads(daemon.client.send_raw(request, params["timeout"] + 10.0))
-    assert reply["success"], reply
-    return reply
-
-
 def submit(daemon: Daemon, name: str, *args: Any, **options: Any) -> str:
-    item = function(name, *args)
-    return str(daemon.client.ok("task_submit", item=item, options=options, **USER)["task_uid"])
+    return daemon.submit(function(name, *args), **options)
 
 
-def wait(daemon: Daemon, *uids: str, until: str = "all") -> dict[str, str]:
+def wait(daemon: Daemon, *uids: str) -> dict[str, str]:
     """Wait until tasks have ended; return their states."""
-    reply = long(daemon, "task_wait", task_uid=list(uids), until=until, timeout=30.0)
+    reply = daemon.client.long("task_wait", task_uid=list(uids), until="all")
     assert not reply["timed_out"], reply
     return dict(reply["done"])
 
@@ -95,7 +85,7 @@ def wait_started(daemon: Daemon, uid: str) -> None:
     """Wait until a worker has begun a task."""
     since = 0
     while True:
-        page = long(daemon, "event_list", since=since, types=["task_started"], timeout=20.0)
+        page = daemon.client.long("event_list", timeout=20.0, since=since, types=["task_started"])
         if uid in {e["task_uid"] for e in page["events"]}:
             return
         assert page["events"], "the task was not started"
@@ -134,7 +124,7 @@ def test_everything_set_survives_manager_and_daemon(daemon: Daemon, paths: Path)
     client.ok("limit_set", scope="task_type", name="quick", max_running=1)
     client.ok("alert_rule_set", name="held", metric="task_count", selector={"state": "paused"}, warn=0.0)
     recurring = {"interval_s": 3600.0, "max_executions": 5}
-    schedule = client.ok("schedule_add", item=function("quick", 1), recurring=recurring, **USER)[
+    schedule = client.ok("schedule_add", item=function("quick", 1), recurring=recurring, **ROOT)[
         "schedule_uid"
     ]
     uid = submit(daemon, "quick", group="g")
@@ -149,7 +139,7 @@ def test_everything_set_survives_manager_and_daemon(daemon: Daemon, paths: Path)
     assert (found["schedule_uid"], found["execution_count"]) == (schedule, 1)
     since = client.ok("event_list", limit=1)["next_seq"]
     if not client.ok("alert_list")["alerts"]:
-        raised = long(daemon, "event_list", since=since, types=["alert_raised"], timeout=30.0)
+        raised = client.long("event_list", since=since, types=["alert_raised"])
         assert raised["events"]
     assert client.ok("alert_list")["alerts"][0]["name"] == "held"
     assert client.ok("task_resume", scope="group", name="g")["resumed_count"] == 1
@@ -163,7 +153,7 @@ def test_everything_set_survives_manager_and_daemon(daemon: Daemon, paths: Path)
 def test_a_large_selection_does_not_hold_up_others(daemon: Daemon) -> None:
     client = daemon.client
     items = [{"item": function("quick")}] * 5000
-    client.ok("task_submit_batch", items=items, defaults={"delay_s": 1000.0, "group": "many"}, **USER)
+    client.ok("task_submit_batch", items=items, defaults={"delay_s": 1000.0, "group": "many"}, **ROOT)
     reply = client.ok("task_pause", scope="group", name="many")
     assert reply["held_count"] == 5000
     one = submit(daemon, "quick")

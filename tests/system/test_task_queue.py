@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Callable
@@ -11,10 +10,9 @@ from typing import Any
 
 import psutil
 import pytest
-from system_harness import Daemon, plan
+from system_harness import ROOT, Daemon, function, plan
 
 TASKS = Path(__file__).parent / "tasks"
-WHO = {"user": "tester", "user_group": "root"}
 WAIT_S = 30.0
 
 
@@ -39,22 +37,12 @@ def pipe(tmp_path: Path) -> Path:
 
 def submit(daemon: Daemon, name: str, *args: Any, **options: Any) -> str:
     """Submit a task; return its uid."""
-    item = {"item_type": "function", "name": name, "args": list(args)}
-    uid: str = daemon.client.ok("task_submit", item=item, options=options, **WHO)["task_uid"]
-    return uid
-
-
-def wait(daemon: Daemon, method: str, **params: Any) -> dict[str, Any]:
-    """Send a request that the daemon may take its time to answer."""
-    frame = json.dumps({"method": method, "params": {**params, "timeout": WAIT_S}}).encode()
-    reply: dict[str, Any] = json.loads(daemon.client.send_raw(frame, 2 * WAIT_S))
-    assert reply["success"], reply
-    return reply
+    return daemon.submit(function(name, *args), **options)
 
 
 def result(daemon: Daemon, uid: str) -> dict[str, Any]:
     """Wait for the end of a task; return state and result."""
-    reply = wait(daemon, "task_result", task_uid=uid)
+    reply = daemon.client.long("task_result", task_uid=uid)
     assert reply["status"] == "completed", reply
     return {"state": reply["state"], **reply["result"]}
 
@@ -168,9 +156,9 @@ def test_a_worker_that_dies(tasks: Daemon) -> None:
 
 def test_refusals_of_a_real_module(tasks: Daemon) -> None:
     item = {"item_type": "function", "name": "add", "args": [1, 2, 3]}
-    assert "do not fit the function 'add'" in tasks.client.refused("task_submit", item=item, **WHO)["msg"]
+    assert "do not fit the function 'add'" in tasks.client.refused("task_submit", item=item, **ROOT)["msg"]
     item = {"item_type": "function", "name": "nix"}
-    assert tasks.client.refused("task_submit", item=item, **WHO)["code"] == "invalid_item"
+    assert tasks.client.refused("task_submit", item=item, **ROOT)["code"] == "invalid_item"
     names = {f["name"] for f in tasks.client.ok("task_function_list")["functions"]}
     assert {"add", "hold", "family"} <= names
 
@@ -178,8 +166,8 @@ def test_refusals_of_a_real_module(tasks: Daemon) -> None:
 def test_many_tasks_add_up(tasks: Daemon) -> None:
     items = [{"item": {"item_type": "function", "name": "add", "args": [n]}} for n in range(500)]
     before = tasks.client.ok("stats", sections=["counters"])["counters"]
-    job = tasks.client.ok("task_submit_batch", items=items, **WHO)["job_uid"]
-    waited = wait(tasks, "task_wait", job_uid=job)
+    job = tasks.client.ok("task_submit_batch", items=items, **ROOT)["job_uid"]
+    waited = tasks.client.long("task_wait", job_uid=job)
     assert len(waited["done"]) == 500
     after = tasks.client.ok("stats")
     counters = {n: after["counters"][n] - before[n] for n in ("submitted", "dispatched", "completed")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -22,18 +21,7 @@ def closed(make_daemon: Callable[..., Daemon], profile: Any) -> Daemon:
 
 def submit(daemon: Daemon, item: dict[str, Any], **options: Any) -> str:
     """Submit a task for the environment and return its uid."""
-    options["where"] = "environment"
-    uid: str = daemon.client.ok("task_submit", item=item, options=options, **USER)["task_uid"]
-    return uid
-
-
-def wait(daemon: Daemon, uid: str) -> dict[str, Any]:
-    """Wait until a task has ended and return what is known of it."""
-    frame = json.dumps({"method": "task_wait", "params": {"task_uid": uid, "timeout": 30.0}}).encode()
-    waited = json.loads(daemon.client.send_raw(frame, 40.0))
-    assert not waited["timed_out"], waited
-    info: dict[str, Any] = daemon.client.ok("task_info", task_uid=uid, include=["result", "attempts"])
-    return info
+    return daemon.submit(item, USER, where="environment", **options)
 
 
 def test_a_task_waits_for_the_environment_and_runs_in_it(closed: Daemon) -> None:
@@ -41,13 +29,13 @@ def test_a_task_waits_for_the_environment_and_runs_in_it(closed: Daemon) -> None
     task = closed.client.ok("task_info", task_uid=uid)["task"]
     assert (task["state"], task["wait_reason"]) == ("pending", "environment_closed")
     closed.open_environment()
-    info = wait(closed, uid)
+    info = closed.wait_ended(uid)
     assert (info["task"]["state"], info["result"]["return_value"]) == ("completed", 42)
 
 
 def test_a_failure_is_tried_again(closed: Daemon) -> None:
     retry = {"strategy": "constant", "initial_s": 0.0}
-    info = wait(closed, submit(closed, function("fail"), max_retries=2, retry=retry))
+    info = closed.wait_ended(submit(closed, function("fail"), max_retries=2, retry=retry))
     assert (info["task"]["state"], info["task"]["attempt"]) == ("dead_letter", 3)
     assert len(info["attempts"]) == 3
 
@@ -57,7 +45,7 @@ def test_a_task_goes_on_while_the_manager_is_restarted(closed: Daemon, gate: Gat
     closed.wait(lambda s: s["worker_background_tasks"] == 1)
     closed.kill_manager()
     gate.answer("done")
-    info = wait(closed, uid)
+    info = closed.wait_ended(uid)
     assert (info["task"]["state"], info["task"]["attempt"]) == ("completed", 1)
     assert gate.lines().count("held") == 1
 
@@ -66,4 +54,4 @@ def test_a_task_of_a_worker_that_dies_is_lost(closed: Daemon, gate: Gate) -> Non
     uid = submit(closed, gate.held_function("lost"))
     closed.wait(lambda s: s["worker_background_tasks"] == 1)
     closed.kill_worker()
-    assert wait(closed, uid)["task"]["state"] == "lost"
+    assert closed.wait_ended(uid)["task"]["state"] == "lost"
