@@ -81,7 +81,6 @@ class Board:
         self.timers: Timers[tuple[str, Alarm]] = Timers()
         self.changes = Changes()
         self._new: set[str] = set()
-        self._offered: set[str] = set()
         self._recent: dict[str, TaskState] = {}
         self._less_recent: dict[str, TaskState] = {}
 
@@ -222,34 +221,13 @@ class Board:
         if self.holders.get(key) is card:
             del self.holders[key]
 
-    # ------------------------------------------------------------------------------------------- dispatching
-
-    def offer(self, card: Card, now: float) -> None:
-        """Let the dispatcher choose this task."""
-        self._offered.add(card.uid)
-        self.dispatcher.add(card, now)
-
-    def withdraw(self, card: Card) -> None:
-        """Take a task back from the dispatcher, if it is there."""
-        if card.uid in self._offered:
-            self._offered.discard(card.uid)
-            self.dispatcher.discard(card)
-
-    def is_offered(self, card: Card) -> bool:
-        """Tell whether the dispatcher may choose the task."""
-        return card.uid in self._offered
-
-    def picked(self, card: Card) -> None:
-        """Note that the dispatcher has let go of a task by choosing it."""
-        self._offered.discard(card.uid)
-
     def enter(self, card: Card, now: float) -> None:
         """Do what a state brings with it (also after a restart)."""
         match card.state:
             case TaskState.PENDING:
                 if card.time_ready is None:
                     card.time_ready = max(now, card.run_after or now)
-                self.offer(card, now)
+                self.dispatcher.add(card, now)
             case TaskState.PAUSED:
                 if card.paused_since is None:
                     card.paused_since = now
@@ -261,7 +239,7 @@ class Board:
     def _leave(self, card: Card, new: TaskState, now: float) -> None:
         match card.state:
             case TaskState.PENDING | TaskState.WAITING_CHILDREN:
-                self.withdraw(card)
+                self.dispatcher.discard(card)
             case TaskState.PAUSED:
                 if card.paused_since is not None:
                     card.paused_s += max(now - card.paused_since, 0.0)

@@ -84,6 +84,10 @@ class Dispatcher:
         """Return the number of pending tasks."""
         return len(self._tickets)
 
+    def __contains__(self, card: Card) -> bool:
+        """Tell whether a task is pending here."""
+        return card.uid in self._tickets
+
     # -------------------------------------------------------------------------------------- pending tasks
 
     def add(self, card: Card, now: float) -> None:
@@ -94,7 +98,7 @@ class Dispatcher:
         ValueError
             It is there already.
         """
-        if card.uid in self._tickets:
+        if card in self:
             raise ValueError(f"Task '{card.uid}' is pending already")
         self._now = now
         ticket = self._tickets[card.uid] = Ticket(card)
@@ -121,8 +125,8 @@ class Dispatcher:
             self._head_changed(lane)
 
     def changed(self, card: Card, now: float) -> None:
-        """Take notice of a new priority, group or ``run_after`` of a pending task."""
-        if card.uid in self._tickets:
+        """Take notice of a new priority, group or ``run_after``; nothing happens if the task is not here."""
+        if card in self:
             self.discard(card)
             self.add(card, now)
 

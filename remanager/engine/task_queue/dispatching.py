@@ -24,7 +24,6 @@ def dispatch(board: Board, now: float, free: Mapping[str, int], where: Where) ->
         picked = board.dispatcher.pick(now, slots, where)
         handed_over = 0
         for card in picked:
-            board.picked(card)
             if card.state is TaskState.PENDING and card.expires_at is not None and card.expires_at <= now:
                 board.dispatcher.release(card, refund=True)
                 board.end(card, TaskState.EXPIRED, now, "not started within its time to live")

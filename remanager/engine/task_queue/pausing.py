@@ -25,7 +25,7 @@ def pause_task(
     if card.state is TaskState.PENDING:
         board.move(card, TaskState.PAUSED, now, reason or "paused")
     elif card.state is TaskState.WAITING_CHILDREN:
-        board.withdraw(card)
+        board.dispatcher.discard(card)
     elif card.state is TaskState.RUNNING and interrupt_it:
         return [card.uid] if interrupt(board, card, TaskState.PAUSED, reason or "paused", now) else []
     return []

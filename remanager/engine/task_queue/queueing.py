@@ -50,8 +50,8 @@ def offer_to_finish(board: Board, card: Card, now: float) -> None:
     card.finishing = True
     card.stage = Stage.FINISHING
     board.touch(card, now)
-    if not card.pause_reasons & OWN_REASONS and not board.is_offered(card):
-        board.offer(card, now)
+    if not card.pause_reasons & OWN_REASONS and card not in board.dispatcher:
+        board.dispatcher.add(card, now)
 
 
 def is_stopping_for_good(card: Card) -> bool:

@@ -110,8 +110,7 @@ def _merge(board: Board, card: Card, spec: TaskSpec, now: float) -> SubmitOutcom
         return SubmitOutcome.DUPLICATE
     card.priority = spec.priority
     board.touch(card, now)
-    if board.is_offered(card):
-        board.dispatcher.changed(card, now)
+    board.dispatcher.changed(card, now)
     return SubmitOutcome.UPGRADED
 
 

@@ -58,8 +58,7 @@ def _change_spec(card: Card, changes: Mapping[str, Any]) -> None:
 
 
 def _tell_dispatcher(board: Board, card: Card, now: float, *, group: bool) -> None:
-    if board.is_offered(card):
-        board.dispatcher.changed(card, now)
+    board.dispatcher.changed(card, now)
     if not group:
         return
     if card.state is TaskState.RUNNING:  # it counts for the limits of its new group
