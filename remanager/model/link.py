@@ -9,7 +9,7 @@ nothing is lost while the manager is away. Items travel as JSON text, the form i
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast, get_args
 
 import msgpack
 
@@ -327,18 +327,8 @@ Message: TypeAlias = "ToWorker | ToManager | PoolToWorker | PoolToManager"
 
 
 class _Registry:
-    classes: ClassVar[dict[str, type]] = {
-        c.__name__: c
-        for c in (
-            *(Welcome, Ack, RunPlan, PausePlan, ContinuePlan, RunTask, SetPermissions, GetMetadata),
-            *(GetKernelInfo, InterruptKernel, ReleaseKernel),
-            *(CloseEnvironment, Hello, Heartbeat, Reply, StateChanged, Progress, EnvironmentReady),
-            *(EnvironmentFailed, ListsChanged, PlanPaused, PlanFinished, TaskFinished),
-        )
-    }
-    names: ClassVar[dict[type, tuple[str, ...]]] = {
-        c: tuple(f.name for f in fields(c)) for c in (*classes.values(), WorkerState)
-    }
+    classes: ClassVar[dict[str, type]] = {}
+    names: ClassVar[dict[type, tuple[str, ...]]] = {WorkerState: tuple(f.name for f in fields(WorkerState))}
 
 
 def register(*kinds: type) -> None:
@@ -346,6 +336,9 @@ def register(*kinds: type) -> None:
     for kind in kinds:
         _Registry.classes[kind.__name__] = kind
         _Registry.names[kind] = tuple(f.name for f in fields(kind))
+
+
+register(*get_args(ToWorker), *get_args(ToManager))
 
 
 def _plain(value: object) -> object:

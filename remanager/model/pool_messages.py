@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from remanager.model.link import register
 
@@ -163,7 +163,4 @@ PoolToWorker = RunTasks | CancelTask | ChildAnswer | Drain
 PoolEvent = PoolReady | PoolLeaving | TasksEnded | TaskCheckpoint
 PoolToManager = PoolEvent | PoolHello | TasksStarted | TaskProgress | SubmitChild
 
-register(
-    *(RunTasks, CancelTask, ChildAnswer, Drain),
-    *(PoolHello, PoolReady, PoolLeaving, TasksStarted, TasksEnded, TaskCheckpoint, TaskProgress, SubmitChild),
-)
+register(*get_args(PoolToWorker), *get_args(PoolToManager))
