@@ -16,12 +16,6 @@ def give(value: Any = None) -> Any:
     return value
 
 
-@task("resize", domain="media")
-def resize(path: str, width: int) -> str:
-    """The same with a domain."""
-    return f"{path}@{width}"
-
-
 @task("shrink", domain="media")
 def shrink(gate: str, ctx: Context) -> int:
     """Wait for a file, in a domain; tell how far it is."""

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from remanager.tasks import Context, Permanent, Retry, Skip, task
+from remanager.tasks import Context, Retry, Skip, task
 
 
 @task
@@ -18,10 +18,8 @@ def add(first: float, second: float = 1.0) -> float:
 
 
 @task
-def fail(text: str, *, for_good: bool = False) -> None:
+def fail(text: str) -> None:
     """Raise an exception."""
-    if for_good:
-        raise Permanent(text)
     raise ValueError(text)
 
 
