@@ -22,8 +22,8 @@ ENDED_EARLY = "the script ended early"
 
 USER = {"user": "tester", "user_group": "primary"}
 
-Status = dict[str, Any]
-Condition = Callable[[Status], bool]
+Reply = dict[str, Any]
+Condition = Callable[[Reply], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class Session:
 
     # ------------------------------------------------------------------------------- waiting
 
-    def wait(self, condition: Condition) -> Status:
+    def wait(self, condition: Condition) -> Reply:
         """Ask for the status until it meets a condition; nothing is recorded.
 
         Raises
@@ -139,37 +139,33 @@ class Session:
         TimeoutError
             It did not in time.
         """
-        end = time.monotonic() + STATE_TIMEOUT_S
-        while not condition(status := self.ask("status")):
-            if time.monotonic() > end:
-                raise TimeoutError(f"the expected status did not come: {status}")
-            time.sleep(POLL_S)
-        return status
+        return self._poll(condition, "the expected status did not come", "status")
 
-    def wait_quiet(self, **expected: object) -> Status:
+    def _poll(self, condition: Condition, fault: str, method: str, /, **params: Any) -> Reply:
+        """Ask until the answer meets a condition: theirs is another's process and does not tell changes."""
+        end = time.monotonic() + STATE_TIMEOUT_S
+        while not condition(found := self.ask(method, **params)):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{fault}: {found}")
+            time.sleep(POLL_S)
+        return found
+
+    def wait_quiet(self, **expected: object) -> Reply:
         """Wait until nothing runs or is about to, and the status has certain values."""
         return self.wait(lambda s: _is_quiet(s) and all(s[k] == v for k, v in expected.items()))
 
-    def wait_paused(self) -> Status:
+    def wait_paused(self) -> Reply:
         """Wait until the plan is paused."""
         return self.wait(lambda s: s["manager_state"] == s["re_state"] == "paused" and not s["pause_pending"])
 
     def wait_held(self, runs: int = 1) -> None:
         """Wait until the plan at the gate has begun its runs."""
         self.wait(lambda s: s["manager_state"] == "executing_queue" and s["re_state"] == "running")
-        end = time.monotonic() + STATE_TIMEOUT_S
-        while len(self.ask("re_runs")["run_list"]) < runs:
-            if time.monotonic() > end:
-                raise TimeoutError("the runs did not begin")
-            time.sleep(POLL_S)
+        self._poll(lambda r: len(r["run_list"]) >= runs, "the runs did not begin", "re_runs")
 
     def wait_task(self, uid: str) -> None:
         """Wait until a task has ended and the worker is free again."""
-        end = time.monotonic() + STATE_TIMEOUT_S
-        while self.ask("task_status", task_uid=uid)["status"] != "completed":
-            if time.monotonic() > end:
-                raise TimeoutError("the task did not end")
-            time.sleep(POLL_S)
+        self._poll(lambda r: r["status"] == "completed", "the task did not end", "task_status", task_uid=uid)
         self.wait(lambda s: s["worker_background_tasks"] == 0)
 
     # ---------------------------------------------------------------------------------- gate
@@ -222,7 +218,7 @@ class Session:
             self.ask("permissions_reload")
 
 
-def _is_quiet(status: Status) -> bool:
+def _is_quiet(status: Reply) -> bool:
     return (
         status["manager_state"] == "idle"
         and status["worker_environment_state"] in {"idle", "closed"}

@@ -241,7 +241,7 @@ def fail(text: str = "told to fail"):
 
 def wait_for_gate():
     """Wait until the gate is open."""
-    while not GATE.exists():
+    while not GATE.exists():  # another process makes the file
         time.sleep(0.02)
     return "open"
 
