@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import platform
-import signal
 import statistics
 import sys
 import time
@@ -19,12 +18,10 @@ from pathlib import Path
 
 import psutil
 from common import Figures, awake
-from daemons import OURS, Target, peer
+from daemons import OURS, PEER_ENVIRONMENT, Target, end_on_sigterm, peer
 
 SUITES = {"rpc": 0, "queue_ops": 1, "responsiveness": 1, "tasks": 1, "plans": 1, "lists": 1, "life": 1}
 """The suites, and how many cores may halt meanwhile (see :func:`common.awake`)."""
-
-PEER_ENVIRONMENT = Path(__file__).parent.parent / "build" / "bench-peer"
 
 
 def run(suites: list[str], targets: list[Target], repeats: int) -> dict[str, Figures]:
@@ -98,8 +95,7 @@ def main() -> None:
     targets = [] if options.peer_only else [OURS]
     if options.peer or options.peer_only:
         targets.append(peer(options.peer_venv))
-    # Leave the blocks in which daemons run, so that none is left behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    end_on_sigterm()
     machine = _machine()
     columns = run(suites, targets, options.repeats)
     print_table(columns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -49,6 +50,10 @@ class Target:
 OURS = Target("remanager", (sys.executable, "-m", "remanager", "start", "--state-dir={directory}/state"))
 
 
+PEER_ENVIRONMENT = Path(__file__).parent.parent / "build" / "bench-peer"
+"""Where bluesky-queueserver is installed unless told otherwise."""
+
+
 def peer(environment: Path) -> Target:
     """Return bluesky-queueserver as installed in a virtual environment; install it if it is not.
 
@@ -66,6 +71,11 @@ def peer(environment: Path) -> Target:
         install = [str(environment / "bin" / "python"), "-m", "pip", "install", "--quiet"]
         subprocess.run([*install, "bluesky-queueserver", "ophyd", "matplotlib"], check=True)
     return Target("bluesky-queueserver", (str(program), "--redis-addr=127.0.0.1:{redis}"), redis=True)
+
+
+def end_on_sigterm() -> None:
+    """Leave the blocks in which daemons run when told to end, so that none is left behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
 
 
 def free_ports(count: int) -> list[int]:

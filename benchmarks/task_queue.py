@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import psutil
 from common import Client, Figures, awake, client, closed_loop, encode, percentile_ms
 from compare import print_table
-from daemons import OURS, Daemon
+from daemons import OURS, Daemon, end_on_sigterm
 from task_peers import LIBRARIES, PeerBench
 
 MODULES = Path(__file__).parent / "task_modules"
@@ -142,7 +141,7 @@ def main() -> None:
     names = list(LIBRARIES) if options.peers else ["huey"]
     if options.libraries is not None:
         names = [n for n in options.libraries.split(",") if n != "none"]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    end_on_sigterm()
     bench = PeerBench(names)
     columns = {"remanager": Figures(), **{LIBRARIES[n].title: Figures() for n in names}}
     for repeat in range(1, options.repeats + 1):

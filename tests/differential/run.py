@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -23,13 +22,12 @@ ROOT = HERE.parents[1]
 sys.path.insert(1, str(ROOT / "benchmarks"))
 
 import scenarios  # noqa: E402, F401 - registers the scripts
-from daemons import OURS, Daemon, Target, peer  # noqa: E402
+from daemons import OURS, PEER_ENVIRONMENT, Daemon, Target, end_on_sigterm, peer  # noqa: E402
 from report import Outcome, Report  # noqa: E402
 from scenario import SCENARIOS, Scenario, Setup  # noqa: E402
 from session import EMERGENCY_KEY, ENDED_EARLY, Session, Step  # noqa: E402
 
 PROFILE = HERE / "profile"
-PEER_ENVIRONMENT = ROOT / "build" / "bench-peer"
 VARIABLES = {"QSERVER_EMERGENCY_LOCK_KEY_FOR_SERVER": EMERGENCY_KEY}
 Pair = tuple[Session, Session]
 
@@ -108,8 +106,7 @@ def main() -> None:
     parser.add_argument("--explained", action="store_true", help="show the explained differences, too")
     parser.add_argument("--report", type=Path, help="file for the report, in place of the terminal")
     options = parser.parse_args()
-    # Leave the blocks in which daemons run, so that none is left behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    end_on_sigterm()
     targets = (peer(options.peer_venv), OURS)
     complete = not options.only and options.encoding is None
     chosen = [s for s in SCENARIOS if options.only in s.name]
