@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any, Self
 
 DEFAULT_PRIORITY = 128
-LOWEST_PRIORITY = 255
 
 
 class DuplicatePolicy(StrEnum):

@@ -57,11 +57,6 @@ class Sizes:
     columns: dict[str, int]
     table: int
 
-    @property
-    def best_column(self) -> str | None:
-        """The column whose index leads to the fewest tasks."""
-        return min(self.columns, key=self.columns.__getitem__, default=None)
-
 
 def sizes(connection: sqlite3.Connection, made: Conditions) -> Sizes:
     """Return the numbers of tasks that the tally knows for some conditions."""
@@ -80,9 +75,7 @@ def cheapest(costs: dict[str, float]) -> str:
 
 def counting(made: Conditions, size: Sizes) -> list[Source]:
     """Return sources of all tasks that meet the conditions, in no order."""
-    if made.few is not None or made.created_after:
-        return selection.sources(made, None)
-    if made.finished_within:
+    if made.few is not None or made.created_after or made.finished_within:
         return selection.sources(made, None)
     costs: dict[str, float] = {name: float(n) for name, n in size.columns.items()}
     # Rows in the order of the table come faster than those that an index picks.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -51,10 +50,10 @@ def due(reads: Reads, now: float, retention: Retention, chunk: int) -> list[Vict
         aged: list[Victim] = []
         if keep.retain_s is not None:
             made.params |= {"now": now, "before": now - keep.retain_s}
-            aged = list(islice(oldest(reads, made, f"time_stop <= :before AND {_UNEXPIRED}", room), room))
+            aged = oldest(reads, made, f"time_stop <= :before AND {_UNEXPIRED}", room)
         if keep.retain_count is not None and (excess := _excess(reads, made, keep.retain_count)) > len(aged):
             room = min(room, excess)
-            aged = list(islice(oldest(reads, made, "true", room), room))
+            aged = oldest(reads, made, "true", room)
         found += aged
     return found
 
@@ -86,8 +85,8 @@ def prunable(
 
 def oldest(
     reads: Reads, made: Conditions, where: str, limit: int, after: Victim | None = None
-) -> Iterable[Victim]:
-    """Return ended tasks that are not in the plan history, those that ended first before others.
+) -> list[Victim]:
+    """Return up to ``limit`` ended tasks that are not in the plan history, those that ended first.
 
     Parameters
     ----------
@@ -107,7 +106,7 @@ def oldest(
         " ORDER BY time_stop, id LIMIT :limit"
     )
     rows = [reads.connection.execute(sql, {**params, "state": state.value}) for state in made.states & ENDED]
-    return (Victim(*row) for row in heapq.merge(*rows))
+    return [Victim(*row) for row in islice(heapq.merge(*rows), limit)]
 
 
 def retire(reads: Reads, victims: list[Victim], archive: Archive) -> None:

@@ -9,8 +9,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from functools import lru_cache
-from itertools import islice
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -185,15 +184,7 @@ class Store:
         while self.reads.purge_due(now, retention):
             await self.commit(make.purge(now, retention, chunk))
             rounds += 1
-
-        def put_away(reads: Reads) -> list[Victim]:
-            victims = due(reads, now, retention, chunk)
-            if archive is not None:
-                retire(reads, victims, archive)
-            return victims
-
-        while victims := await self.read_heavy(put_away):
-            await self.commit([tasks_delete([victim.task_uid for victim in victims])])
+        while await self._put_away(lambda reads: due(reads, now, retention, chunk), archive):
             rounds += 1
         return rounds
 
@@ -229,21 +220,28 @@ class Store:
         deleted = number if dry_run else 0
         last: Victim | None = None
         while deleted < number:
-            room, after = min(chunk, number - deleted), last
-
-            def put_away(reads: Reads, room: int = room, after: Victim | None = after) -> list[Victim]:
-                victims = list(islice(oldest(reads, made, "true", room, after), room))
-                if archive is not None:
-                    retire(reads, victims, archive)
-                return victims
-
-            victims = await self.read_heavy(put_away)
+            room = min(chunk, number - deleted)
+            find = partial(oldest, made=made, where="true", limit=room, after=last)
+            victims = await self._put_away(find, archive)
             if not victims:
                 break
-            await self.commit([tasks_delete([victim.task_uid for victim in victims])])
             deleted += len(victims)
             last = victims[-1]
         return Pruned(deleted, deleted if archive is not None else 0)
+
+    async def _put_away(self, find: Callable[[Reads], list[Victim]], archive: Archive | None) -> list[Victim]:
+        """Find ended tasks, archive and delete them; return them."""
+
+        def archived(reads: Reads) -> list[Victim]:
+            victims = find(reads)
+            if archive is not None:
+                retire(reads, victims, archive)
+            return victims
+
+        victims = await self.read_heavy(archived)
+        if victims:
+            await self.commit([tasks_delete([victim.task_uid for victim in victims])])
+        return victims
 
     def close(self) -> None:
         """Commit what waits, write the log back into the database file and give up the lock."""

@@ -22,7 +22,7 @@ from remanager.model.selector import Selector
 from remanager.model.states import STATE_CLASS, TaskState
 from remanager.store import page_plan, selection
 from remanager.store.page_plan import Order, Sizes
-from remanager.store.selection import ACTIVE, ENDED, EVERY_STATE, Conditions, Source
+from remanager.store.selection import ACTIVE, ENDED, Conditions, Source
 
 TALLY_GROUPS = {
     "state": "state",
@@ -132,7 +132,7 @@ class TaskPages:
             reverse=order in {Order.CREATED, Order.FINISHED},
         )
         found = list(islice(rows, offset, wanted))
-        total = size.matched if made.by_tally else self.count(selector, now=now, only=made.states)
+        total = size.matched if made.by_tally else self.number(made)
         more = len(found) > limit
         found = found[:limit]
         return Page(
@@ -166,11 +166,9 @@ class TaskPages:
 
     # ------------------------------------------------------------------------------------------ counts
 
-    def count(self, selector: Selector, *, now: float, only: frozenset[TaskState] = EVERY_STATE) -> int:
-        """Return the number of selected tasks, of those in the states ``only``."""
-        made = selection.conditions(selector, now)
-        made.states &= only
-        return self.number(made)
+    def count(self, selector: Selector, *, now: float) -> int:
+        """Return the number of selected tasks."""
+        return self.number(selection.conditions(selector, now))
 
     def number(self, made: Conditions) -> int:
         """Return the number of tasks that meet conditions."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from remanager.engine.task_queue.scopes import ALL, Scope, ScopeKey, scope_text
+from remanager.engine.task_queue.scopes import ALL, Scope, ScopeKey, check_name, scope_text
 from remanager.model.errors import InvalidParams
 
 # Time in seconds since the epoch has steps of 0.2 µs: a token may be short of this part when it is due.
@@ -113,8 +113,7 @@ class LimitSpec:
     def __post_init__(self) -> None:
         if self.scope is Scope.SCHEDULE:
             raise InvalidParams("There are no limits by 'schedule'")
-        if (self.scope is Scope.ALL) == bool(self.name):
-            raise InvalidParams("A name is needed for each scope but 'all', which has none")
+        check_name(self.key)
         if self.max_running is not None and self.max_running < 0:
             raise InvalidParams(f"'max_running' must not be negative: {self.max_running}")
         if not (math.isfinite(self.weight) and self.weight > 0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from remanager.model.errors import InvalidParams
 from remanager.model.task_spec import TaskSpec
 
 
@@ -40,6 +41,19 @@ def scope_keys(spec: TaskSpec) -> tuple[ScopeKey, ...]:
         (Scope.USER, spec.user),
         (Scope.SCHEDULE, spec.schedule_uid or ""),
     )
+
+
+def check_name(key: ScopeKey) -> None:
+    """Refuse a key that names nothing, or a name for ``Scope.ALL``.
+
+    Raises
+    ------
+    InvalidParams
+        It is such a key.
+    """
+    scope, name = key
+    if (scope is Scope.ALL) == bool(name):
+        raise InvalidParams("A name is needed for each scope but 'all', which has none")
 
 
 def scope_text(key: ScopeKey) -> str:

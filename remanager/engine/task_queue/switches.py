@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from remanager.engine.task_queue.card import Card, PauseReason
-from remanager.engine.task_queue.scopes import Scope, ScopeKey, scope_keys
+from remanager.engine.task_queue.scopes import Scope, ScopeKey, check_name, scope_keys
 from remanager.model.errors import InvalidParams
 
 _REASONS = {
@@ -72,8 +72,7 @@ class Switches:
         """
         if scope not in _REASONS:
             raise InvalidParams(f"Tasks can't be paused by '{scope}'")
-        if (scope is Scope.ALL) == bool(name):
-            raise InvalidParams("A name is needed for each scope but 'all', which has none")
+        check_name((scope, name))
         if until is not None and not until > now:
             raise InvalidParams(f"The time to resume is not in the future: {until}")
         before = self._off.get((scope, name))

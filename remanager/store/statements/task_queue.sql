@@ -66,10 +66,6 @@ INSERT OR IGNORE INTO dependency (task_id, needs_uid) SELECT id, :needs_uid FROM
 -- name: task_number_last
 SELECT value FROM counter WHERE name = 'task_number';
 
--- name: tasks_by_state
-SELECT task_uid, state FROM task
-WHERE time_stop IS NULL AND task_number IS NOT NULL AND state = :state;
-
 -- name: task_log
 SELECT log FROM task WHERE task_uid = :task_uid;
 

@@ -126,10 +126,10 @@ class Console:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=TIMEOUT_S)
 
-    def start(self, code: str) -> str:
-        """Begin to execute code; return when the worker has told that the kernel is busy."""
+    def start(self, code: str, **state: Any) -> str:
+        """Begin to execute code; return when the worker has told that the kernel is busy, and ``state``."""
         number: str = self.client.execute(textwrap.dedent(code))
-        self.worker.manager.expect_state(ip_kernel_state="busy", ip_kernel_captured=False)
+        self.worker.manager.expect_state(ip_kernel_state="busy", ip_kernel_captured=False, **state)
         return number
 
     def finish(self, number: str) -> dict[str, Any]:
@@ -284,8 +284,7 @@ def test_a_plan_that_the_console_runs_can_be_paused(worker: Worker, console: Con
     worker.manager.expect(PlanPaused, item_uid=uid)
     console.execute("RE.abort()")
     worker.manager.expect(PlanFinished, item_uid=uid)
-    number = console.start("RE(one_run(60))")
-    worker.manager.expect_state(re_state="running", ip_kernel_captured=False)
+    number = console.start("RE(one_run(60))", re_state="running")
     assert worker.manager.command(lambda i: PausePlan(i, "immediate")).success
     assert console.finish(number)["ename"] == "RunEngineInterrupted"
     console.execute("RE.halt()")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import random
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from remanager.engine.task_queue.card import Card, TaskError
@@ -42,6 +44,23 @@ def spec(uid: str, *, options: TaskOptions | None = None, max_retries: int = 0, 
         options=options or TaskOptions(**of_options),
         **fields,
     )
+
+
+def calls_of(action: Callable[[], object]) -> int:
+    """Return how many functions, of Python or C, an action calls."""
+    calls = 0
+
+    def profile(frame: FrameType, event: str, arg: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        action()
+    finally:
+        sys.setprofile(before)
+    return calls
 
 
 class Bench:

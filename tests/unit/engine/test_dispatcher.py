@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from itertools import count
-from types import FrameType
 from typing import Any
 
 import pytest
+from task_queue_bench import calls_of
 
 from remanager.engine.task_queue.card import Card
 from remanager.engine.task_queue.dispatcher import DUE_PORTION, Dispatcher
@@ -45,23 +43,6 @@ def filled(*cards: Card, aging: Aging | None = None) -> Dispatcher:
     for each in cards:
         dispatcher.add(each, T0)
     return dispatcher
-
-
-def calls_of(action: Callable[[], object]) -> int:
-    """Return how many functions, of Python or C, an action calls."""
-    calls = 0
-
-    def profile(frame: FrameType, event: str, arg: object) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        action()
-    finally:
-        sys.setprofile(before)
-    return calls
 
 
 def test_order_is_by_priority_then_by_submission() -> None:

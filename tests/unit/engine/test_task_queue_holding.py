@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import gc
-import sys
-from collections.abc import Callable
-from types import FrameType
-from typing import Any
 
 import pytest
-from task_queue_bench import Bench, spec
+from task_queue_bench import Bench, calls_of, spec
 
 from remanager.engine.task_queue.card import PauseReason, Stage
 from remanager.engine.task_queue.changes import InterruptKind, Outcome, OutcomeKind
@@ -312,22 +308,6 @@ def test_a_prerequisite_that_is_gone_at_the_restart(
 
 
 # -------------------------------------------------------------------------------------------------- cost
-
-
-def calls_of(action: Callable[[], Any]) -> int:
-    """Return how many functions are called, Python's own included."""
-    count = 0
-
-    def profile(frame: FrameType, event: str, arg: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(profile)
-    try:
-        action()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 def cost_with(queued: int) -> tuple[int, int, int]:
