@@ -142,9 +142,12 @@ class Daemon:
                 f"--zmq-info-addr=tcp://127.0.0.1:{info}",
                 *self._options,
             ]
-            # A set-up of the user's own must not reach the benchmarks.
+            # A set-up of the user's own must not reach the benchmarks, nor must a variable that has the
+            # program compiled at each start.
             environment = {
-                k: v for k, v in os.environ.items() if not k.startswith(("QSERVER_", "REMANAGER_"))
+                k: v
+                for k, v in os.environ.items()
+                if not k.startswith(("QSERVER_", "REMANAGER_")) and k != "PYTHONDONTWRITEBYTECODE"
             }
             log_path = Path(directory) / "log"
             log = stack.enter_context(log_path.open("wb"))

@@ -13,7 +13,9 @@ NOTICE_LIMIT_S = 20.0
 
 
 def measure(target: Target, figures: Figures) -> None:
-    """Run one repeat."""
+    """Run one repeat, after a start that leaves the bytecode and the caches of an installed program."""
+    with Daemon(target) as daemon, client(daemon.address) as connection:
+        open_environment(connection)
     with Daemon(target) as daemon:
         figures.note("start to first ping (s)", daemon.seconds_to_ping)
         with client(daemon.address) as connection:
