@@ -77,6 +77,8 @@ class Card:
         Its children have ended: it is handed over, or was, to finish.
     paused_until : float or None
         When the hold by an operator ends by itself.
+    failed_on : str or None
+        Worker of the attempt before, which did not succeed: another one is preferred for the next.
     """
 
     spec: TaskSpec
@@ -105,6 +107,7 @@ class Card:
     finishing: bool = False
     paused_until: float | None = None
     last_error: TaskError | None = None
+    failed_on: str | None = None
 
     @property
     def uid(self) -> str:

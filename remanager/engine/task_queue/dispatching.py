@@ -28,14 +28,23 @@ def dispatch(board: Board, now: float, free: Mapping[str, int], where: Where) ->
                 board.dispatcher.release(card, refund=True)
                 board.end(card, TaskState.EXPIRED, now, "not started within its time to live")
                 continue
-            count, order, worker = places[0]
-            heapq.heapreplace(places, (count + 1, order, worker))
-            _hand_over(board, card, worker, now)
+            _hand_over(board, card, _take_place(places, card.failed_on), now)
             handed_over += 1
         slots -= handed_over
         if handed_over == len(picked):  # nothing had expired: that is all there is
             break
     return {worker: -count for count, _, worker in places if count}
+
+
+def _take_place(places: list[tuple[int, int, str]], avoided: str | None) -> str:
+    """Take the best place; of two workers with places that which is not to be avoided."""
+    first = heapq.heappop(places)
+    taken = first
+    if first[2] == avoided and places and places[0][0] < 0:
+        taken = heapq.heapreplace(places, first)
+    count, order, worker = taken
+    heapq.heappush(places, (count + 1, order, worker))
+    return worker
 
 
 def begun(board: Board, uid: str, epoch: int, time: float) -> bool:

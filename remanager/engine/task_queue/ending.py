@@ -118,6 +118,7 @@ def _retry(board: Board, card: Card, delay: float, now: float, reason: str, erro
     if card.failed_child is not None and card.spec.options.fail_fast:
         abandon_children(board, card)  # they are being stopped; the next attempt has its own
     card.run_after = now + delay
+    card.failed_on = card.worker_uid
     enqueue(board, card, now, f"{reason}; next attempt in {delay:.3g} s", error=error)
 
 

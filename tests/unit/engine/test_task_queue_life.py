@@ -130,6 +130,22 @@ def test_a_retry_waits_for_its_delay_and_tells_of_the_error(bench: Bench) -> Non
     assert (bench.card("a").attempt, bench.card("a").priority) == (2, 3)
 
 
+def test_another_attempt_prefers_another_worker(bench: Bench) -> None:
+    free = {"w1": 5, "w2": 2, "w3": 1}
+    bench.submit(spec("a", max_retries=3))
+    bench.scheduler.dispatch(bench.now, free)
+    bench.take()
+    bench.finish("a", OutcomeKind.ERROR)
+    bench.tick(1.0)
+    bench.submit(spec("b"))
+    bench.scheduler.dispatch(bench.now, free)
+    assert [(c.uid, c.worker_uid) for c in bench.take().starts] == [("a", "w2"), ("b", "w1")]
+    bench.finish("a", OutcomeKind.ERROR)
+    bench.tick(1.0)
+    bench.scheduler.dispatch(bench.now, {"w2": 1, "w4": 0})
+    assert [c.worker_uid for c in bench.take().starts] == ["w2"]
+
+
 def test_a_delay_of_the_task_itself_wins(bench: Bench) -> None:
     bench.run(spec("a", max_retries=1))
     bench.finish("a", OutcomeKind.RETRY, retry_after_s=77.0)
