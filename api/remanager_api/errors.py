@@ -4,6 +4,10 @@ RequestParameterError       a parameter is wrong; nothing was sent
 RequestTimeoutError         no answer came in time (a ``TimeoutError``)
 RequestFailedError          the manager refused the request
 WaitTimeoutError            what was waited for did not happen in time (a ``TimeoutError``)
+HTTPError                   over HTTP only: one of the following
+HTTPRequestError            the HTTP server cannot be reached
+HTTPClientError             the HTTP server refused the request (status 4xx)
+HTTPServerError             the HTTP server failed (status 5xx)
 """
 
 from __future__ import annotations
@@ -53,3 +57,19 @@ class RequestFailedError(Exception):
 
 class WaitTimeoutError(TimeoutError):
     """What was waited for did not happen in time."""
+
+
+class HTTPError(Exception):
+    """A request over HTTP failed before the manager could answer it."""
+
+
+class HTTPRequestError(HTTPError):
+    """The HTTP server cannot be reached."""
+
+
+class HTTPClientError(HTTPError):
+    """The HTTP server refused the request (status 4xx)."""
+
+
+class HTTPServerError(HTTPError):
+    """The HTTP server failed (status 5xx)."""
