@@ -12,6 +12,9 @@ from remanager.wire.codec import CachedReply
 
 Snapshot = Callable[[], dict[str, Any]]
 
+MAX_WAITERS = 5000
+"""Requests that may wait for a new status at the same time; further ones are answered at once."""
+
 
 class StatusBoard:
     """Keeps the current status.
@@ -39,11 +42,12 @@ class StatusBoard:
         self._status: dict[str, Any] = {}
         self._scheduled = False
         self._seq = 0
+        self._waiters: set[asyncio.Future[None]] = set()
 
     def touch(self) -> None:
         """Say that something in the status may have changed."""
         self._reply = None
-        if not self._scheduled and self._wanted():
+        if not self._scheduled and (self._waiters or self._wanted()):
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._refresh)
 
@@ -53,6 +57,27 @@ class StatusBoard:
             self._rebuild()
         assert self._reply is not None
         return self._reply
+
+    async def changed(self, status_uid: str | None, timeout_s: float) -> CachedReply:
+        """Return the status as soon as it is another one than ``status_uid``; at the latest when time is over.
+
+        Parameters
+        ----------
+        status_uid : str or None
+            UID of the status that is known; None: any is new.
+        timeout_s : float
+            How long to wait, s.
+        """
+        reply = self.reply()
+        if self._status["status_uid"] != status_uid or timeout_s <= 0 or len(self._waiters) >= MAX_WAITERS:
+            return reply
+        news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(news)
+        try:
+            await asyncio.wait([news], timeout=timeout_s)
+        finally:
+            self._waiters.discard(news)
+        return self.reply()
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -77,3 +102,6 @@ class StatusBoard:
         }
         self._reply = CachedReply(self._status)
         self._publish(self._reply)
+        for news in self._waiters:
+            if not news.done():
+                news.set_result(None)

@@ -1,10 +1,22 @@
-"""Asking how the manager is: ``ping``, ``status``, ``config_get``."""
+"""Asking how the manager is: ``ping``, ``status``, ``status_wait``, ``config_get``."""
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from remanager.manager.manager import Manager
-from remanager.verbs.registry import NoParams, fixed, verb
+from remanager.verbs.registry import NoParams, Params, fixed, verb
+from remanager.verbs.tasks import Wait
 from remanager.wire.codec import Reply
+
+
+class StatusWaitParams(Params):
+    """Parameters of ``status_wait``."""
+
+    status_uid: str | None = Field(
+        None, description="``status_uid`` of the status that is known; without it the answer comes at once"
+    )
+    timeout: Wait = Field(10.0, description="how long to wait (s, at most 60)")
 
 
 @verb("ping", lenient=True)
@@ -17,6 +29,16 @@ def ping(manager: Manager, _params: object) -> Reply:
 def status(manager: Manager, _params: object) -> Reply:
     """Return the status of the manager."""
     return manager.status.reply()
+
+
+@verb("status_wait", StatusWaitParams)
+async def status_wait(manager: Manager, params: StatusWaitParams) -> Reply:
+    """Return the status as soon as it has changed, or when the time is over.
+
+    Ask again with the ``status_uid`` of the answer to go on: no change is missed, though changes in quick
+    succession are seen as one.
+    """
+    return await manager.status.changed(params.status_uid, params.timeout)
 
 
 @verb("config_get", fillers=fixed(config={}))

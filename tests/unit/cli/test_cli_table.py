@@ -13,8 +13,8 @@ from remanager.cli.requests import GROUPS, REQUESTS, Request
 from remanager.verbs import load
 from remanager.verbs.registry import REGISTRY
 
-OTHERWISE = {"console_get"}
-"""Methods that commands use which are not in the table."""
+OTHERWISE = {"console_get", "status_wait"}
+"""Methods that are not in the table: what commands do with them is more than one request, or nothing."""
 
 
 def commands(

@@ -74,6 +74,20 @@ async def test_status_without_listeners_is_made_on_demand() -> None:
     assert board.status["seq"] == 1
 
 
+async def test_who_waits_for_a_status_needs_no_listener() -> None:
+    board, values, _ = make_board(wanted=False)
+    known = board.status["status_uid"]
+    waiting = [asyncio.ensure_future(board.changed(known, 30.0)) for _ in range(3)]
+    await hop()
+    values["n"] = 8
+    board.touch()
+    assert {id(await w) for w in waiting} == {id(board.reply())}
+    assert board.status["n"] == 8
+    assert await board.changed(known, 30.0) is board.reply()
+    assert await board.changed(None, 30.0) is board.reply()
+    assert await board.changed(board.status["status_uid"], 0.0) is board.reply()
+
+
 async def test_status_has_all_keys_of_the_protocol(rig: Rig) -> None:
     keys = set(rig.status)
     assert keys >= {

@@ -59,6 +59,19 @@ async def test_ping_and_status_ignore_parameters(rig: Rig, method: str) -> None:
     assert reply["msg"] == "RE Manager v1.0"
 
 
+async def test_waiting_for_another_status(rig: Rig) -> None:
+    first = await rig.call("status_wait")
+    assert first["manager_state"] == "idle"
+    assert (await rig.call("status_wait", status_uid=first["status_uid"], timeout=0.0)) == first
+    waiting = asyncio.ensure_future(rig.call("status_wait", status_uid=first["status_uid"], timeout=30.0))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await rig.ok("queue_autostart", enable=True)
+    second = await waiting
+    assert second["queue_autostart_enabled"]
+    assert second["status_uid"] != first["status_uid"]
+
+
 async def test_params_may_be_left_out(rig: Rig) -> None:
     assert (await rig.request({"method": "queue_get"}))["success"]
     assert (await rig.request({"method": "queue_get", "params": None}))["success"]
@@ -191,7 +204,7 @@ def test_methods_that_change_something_can_be_locked(rig: Rig) -> None:
     reading = {"ping", "status", "config_get", "queue_get", "queue_item_get", "history_get", "queue_status"}
     reading |= {"plans_allowed", "plans_existing", "devices_allowed", "devices_existing", "permissions_get"}
     reading |= {"re_runs", "re_metadata", "task_status", "task_result", "stats", "item_check"}
-    reading |= {"console_get", "event_list", "worker_autopsy_list"}
+    reading |= {"console_get", "event_list", "worker_autopsy_list", "status_wait"}
     reading |= {"task_info", "task_list", "task_count", "task_wait", "task_result_batch", "task_progress"}
     reading |= {"tag_list", "task_function_list", "job_status", "type_stats", "snapshot", "stats_history"}
     reading |= {"metrics_get", "limit_list", "schedule_list", "worker_list", "alert_rule_list", "alert_list"}

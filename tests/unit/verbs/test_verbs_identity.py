@@ -21,7 +21,7 @@ QUESTIONS = {
     *("ping", "status", "config_get", "queue_status", "stats", "queue_get", "queue_item_get", "history_get"),
     *("plans_allowed", "plans_existing", "devices_allowed", "devices_existing", "permissions_get"),
     *("re_runs", "re_metadata", "task_status", "task_result", "lock_info"),
-    *("item_check", "console_get", "event_list", "worker_autopsy_list"),
+    *("item_check", "console_get", "event_list", "worker_autopsy_list", "status_wait"),
     *("task_info", "task_list", "task_count", "task_wait", "task_result_batch", "task_progress", "tag_list"),
     *("task_function_list", "job_status", "type_stats", "snapshot", "stats_history", "metrics_get"),
     *("limit_list", "schedule_list", "worker_list", "alert_rule_list", "alert_list"),
