@@ -52,6 +52,7 @@ class TaskInsert(TypedDict):
     expires_at: float | None
     paused_since: float | None
     pause_reasons: str | None
+    failed_child: str | None
     state_reason: str
     tags: Sequence[tuple[str, str]]
     depends_on: Sequence[str]
@@ -83,6 +84,7 @@ class TaskUpdate(TypedDict):
     cancel_reason: str
     cancel_state: str | None
     rerun: int
+    failed_child: str | None
     state_reason: str
     error_type: str | None
     msg: str | None
@@ -206,6 +208,7 @@ class TaskRecord(NamedTuple):
     cancel_reason: str
     cancel_state: str | None
     rerun: int
+    failed_child: str | None
     state_reason: str
     error_type: str | None
     depends: str | None

@@ -99,6 +99,7 @@ def _child_failed(board: Board, parent: Card, ended: Ended, now: float) -> None:
     if parent.failed_child is not None:
         return
     parent.failed_child = ended.card.uid
+    board.touch(parent, now)
     if not parent.spec.options.fail_fast:
         return
     reason = f"child {ended.card.uid} ended as {ended.state}"

@@ -52,6 +52,7 @@ def card_of(record: TaskRecord, tags: Tags) -> Card:
         cancel_reason=record.cancel_reason,
         cancel_state=TaskState(record.cancel_state) if record.cancel_state else None,
         rerun=bool(record.rerun),
+        failed_child=record.failed_child,
         last_error=error,
     )
 

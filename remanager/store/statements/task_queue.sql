@@ -4,13 +4,13 @@
 INSERT INTO task (task_uid, task_number, item_type, name, state, stage, user, user_group, background, domain,
                   task_group, label, key, priority, attempt, lease_epoch, worker_uid, origin_uid, job_uid,
                   parent_uid, schedule_uid, time_created, time_ready, time_first_start, time_start, time_updated,
-                  run_after, expires_at, paused_since, pause_reasons, state_reason, depends, options, properties,
-                  log, body)
+                  run_after, expires_at, paused_since, pause_reasons, failed_child, state_reason, depends, options,
+                  properties, log, body)
 VALUES (:task_uid, :task_number, :item_type, :name, :state, :stage, :user, :user_group, 1, :domain,
         :task_group, :label, :key, :priority, :attempt, :lease_epoch, :worker_uid, :origin_uid, :job_uid,
         :parent_uid, :schedule_uid, :time_created, :time_ready, :time_first_start, :time_start, :time_updated,
-        :run_after, :expires_at, :paused_since, :pause_reasons, :state_reason, :depends, :options, :properties,
-        :log, :body);
+        :run_after, :expires_at, :paused_since, :pause_reasons, :failed_child, :state_reason, :depends, :options,
+        :properties, :log, :body);
 
 -- name: task_number_reached
 UPDATE counter SET value = MAX(value, :task_number) WHERE name = 'task_number';
@@ -21,8 +21,9 @@ SET state = :state, stage = :stage, priority = :priority, attempt = :attempt, le
     worker_uid = :worker_uid, run_after = :run_after, expires_at = :expires_at, time_ready = :time_ready,
     time_first_start = :time_first_start, time_start = :time_start, time_updated = :time_updated,
     paused_since = :paused_since, paused_s = :paused_s, pause_reasons = :pause_reasons,
-    cancel_reason = :cancel_reason, cancel_state = :cancel_state, rerun = :rerun, state_reason = :state_reason,
-    error_type = :error_type, msg = :msg, traceback = :traceback,
+    cancel_reason = :cancel_reason, cancel_state = :cancel_state, rerun = :rerun,
+    failed_child = :failed_child, state_reason = :state_reason, error_type = :error_type, msg = :msg,
+    traceback = :traceback,
     log = CASE WHEN LENGTH(log) < 65536 THEN log
                ELSE SUBSTR(log, 32768 + INSTR(SUBSTR(log, 32768), CHAR(10))) END || :log
 WHERE task_uid = :task_uid AND time_stop IS NULL;

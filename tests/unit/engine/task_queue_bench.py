@@ -72,6 +72,8 @@ class Bench:
         State by UID, as replayed from the transitions.
     held : dict
         Lease epoch by UID of what workers hold.
+    failed_children : dict
+        First failed child by UID of the parent, as it is stored.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -86,6 +88,7 @@ class Bench:
         self.held: dict[str, int] = {}
         self.epochs: dict[str, int] = {}
         self.starts: list[str] = []
+        self.failed_children: dict[str, str | None] = {}
 
     def _new_scheduler(self) -> TaskScheduler:
         return TaskScheduler(Dispatcher(), rng=random.Random(1), **self.settings)
@@ -145,6 +148,7 @@ class Bench:
         """Begin with a new scheduler and what is stored of the active tasks; return what that changed."""
         cards = [stored_copy(card) for card in self.scheduler.cards.values()]
         for card in cards:
+            card.failed_child = self.failed_children[card.uid]
             change(card)
         number = max((c.number for c in cards), default=0) + 1000
         needed = {uid for c in cards for uid in c.spec.depends_on} - self.scheduler.cards.keys()
@@ -197,6 +201,8 @@ class Bench:
             assert self.stored[ended.card.uid] is ended.state is ended.card.state
             assert is_terminal(ended.state)
             self.ended[ended.card.uid] = ended
+        for card in [*changes.inserted, *changes.updated.values()]:
+            self.failed_children[card.uid] = card.failed_child
         for card in changes.starts:
             self._check_start(card)
         self.interrupts += changes.interrupts
@@ -241,6 +247,5 @@ def stored_copy(card: Card) -> Card:
     again.pause_reasons = set(card.pause_reasons)
     again.unmet = set()
     again.open_children = 0
-    again.failed_child = None
     again.finishing = False
     return again

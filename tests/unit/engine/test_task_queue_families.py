@@ -209,6 +209,17 @@ def test_a_held_parent_is_finished_when_it_goes_on(bench: Bench, before: bool) -
     assert bench.dispatch() == ["p"]
 
 
+def test_a_failed_child_fails_its_parent_after_a_restart(bench: Bench) -> None:
+    with_children(bench)
+    bench.dispatch()
+    bench.finish("b", OutcomeKind.ERROR)
+    bench.restart()
+    assert bench.card("p").failed_child == "b"
+    bench.finish("p")
+    assert bench.state("p") is S.FAILED
+    assert bench.reason("p") == "child b did not succeed"
+
+
 def test_families_after_a_restart(bench: Bench) -> None:
     with_children(bench)
     bench.finish("p")

@@ -60,6 +60,19 @@ async def test_everything_that_waits_is_there_again(pool_rig: Rig, worker: FakeP
     assert blocked in worker.tasks
 
 
+async def test_a_parent_knows_its_failed_child(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    await short_ones(rig, worker)
+    parent = await started(rig, worker)
+    worker.child(1, parent, {**function("other"), "item_uid": "child"})
+    await rig.settle()
+    await worker.fail("child")
+    await rig.restart()
+    await worker.end(parent)
+    assert await rig.task_states(parent, "child") == ["failed", "failed"]
+    assert (await rig.task(parent))["state_reason"] == "child child did not succeed"
+
+
 async def test_numbers_go_on(pool_rig: Rig, worker: FakePoolWorker) -> None:
     rig = pool_rig
     await worker.end(await started(rig, worker))
