@@ -59,7 +59,7 @@ class StatusBoard:
         return self._reply
 
     async def changed(self, status_uid: str | None, timeout_s: float) -> CachedReply:
-        """Return the status as soon as it is another one than ``status_uid``; at the latest when time is over.
+        """Return the status as soon as it is another one than ``status_uid``, at the latest after a time.
 
         Parameters
         ----------
