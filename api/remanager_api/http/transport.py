@@ -7,9 +7,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import httpx
 from websockets.asyncio.client import connect
@@ -49,7 +50,8 @@ class HTTPTransport:
         Sent with each request, from now on.
     """
 
-    protocol: Final = "HTTP"
+    protocol: Literal["HTTP"] = "HTTP"
+    sends_user = False
 
     def __init__(
         self,
@@ -59,12 +61,24 @@ class HTTPTransport:
         poll_period: float,
         backend: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._uri = server_uri
-        self._timeout = timeout
-        self._poll_period = poll_period
-        self._client = httpx.AsyncClient(base_url=server_uri, transport=backend)
-        self._refreshing = asyncio.Lock()
+        self.timeout = timeout
         self.authorization = Authorization()
+        self._uri = httpx.URL(server_uri)
+        self._poll_period = poll_period
+        self._backend = backend
+        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._closed = False
+
+    def _connect(self) -> httpx.AsyncClient:
+        """Return what belongs to this process and event loop; that of others can neither be used nor closed."""
+        if self._closed:
+            raise RuntimeError("the client is closed")
+        home = os.getpid(), asyncio.get_running_loop()
+        if self._home != home:
+            self._home = home
+            self._client = httpx.AsyncClient(base_url=self._uri, transport=self._backend)
+            self._refreshing = asyncio.Lock()
+        return self._client
 
     async def request(
         self,
@@ -113,7 +127,7 @@ class HTTPTransport:
             The reply cannot be decoded.
         """
         endpoint, request = endpoint_of(method), {"method": method, "params": params}
-        limit = self._timeout if timeout is None else timeout
+        limit = self.timeout if timeout is None else timeout
         content = {"data": data} if data else {"json": dict(params or {})}
         used = self.authorization
 
@@ -135,7 +149,7 @@ class HTTPTransport:
 
     async def _send(self, endpoint: Endpoint, request: dict[str, Any], limit: float, **sent: Any) -> Any:
         try:
-            response = await self._client.request(*endpoint, timeout=limit if limit > 0 else None, **sent)
+            response = await self._connect().request(*endpoint, timeout=limit if limit > 0 else None, **sent)
             response.raise_for_status()
         except httpx.TimeoutException as exc:
             raise RequestTimeoutError(f"no answer from {self._uri} in {limit:g} s", request) from exc
@@ -180,8 +194,8 @@ class HTTPTransport:
 
     # ------------------------------------------------------------------------------------- streams
 
-    async def info(self, topics: Iterable[str]) -> AsyncIterator[InfoMessage]:
-        """Yield what the manager publishes on topics, from now on; goes on when the server was away.
+    async def info(self, topics: Iterable[str]) -> AsyncGenerator[InfoMessage]:
+        """Yield what the manager publishes on topics, from now on, also after the server was away.
 
         Parameters
         ----------
@@ -246,15 +260,14 @@ class HTTPTransport:
         if self.authorization.method is AuthorizationMethods.TOKEN:
             made = await self.request("apikey_new", {"expires_in": _WEBSOCKET_KEY_LIFE_S})
             key, of_tokens = made["secret"], made["first_eight"]
-        base = self._client.base_url
-        secure = base.scheme == "https"
+        secure = self._uri.scheme == "https"
         try:
             websocket = await connect(
-                str(base.copy_with(scheme="wss" if secure else "ws")).rstrip("/") + path,
+                str(self._uri.copy_with(scheme="wss" if secure else "ws")).rstrip("/") + path,
                 additional_headers=Authorization(api_key=key).headers,
                 ssl=httpx.create_ssl_context() if secure else None,
                 close_timeout=_WEBSOCKET_CLOSE_S,
-                open_timeout=self._timeout or None,
+                open_timeout=self.timeout if self.timeout > 0 else None,
             )
         finally:
             if of_tokens:
@@ -268,4 +281,6 @@ class HTTPTransport:
 
     async def close(self) -> None:
         """Close the connections; requests in flight end with an error."""
-        await self._client.aclose()
+        self._closed = True
+        if self._home == (os.getpid(), asyncio.get_running_loop()):
+            await self._client.aclose()
