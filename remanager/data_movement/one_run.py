@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from remanager.data_movement.files import FileEntry, copy_file, digest_of, find_files, path_of, remove_empty
-from remanager.data_movement.manifest import Known, Manifest, is_manifest, without_manifest
+from remanager.data_movement.manifest import Journal, Known, Manifest, is_manifest, without_manifest
 from remanager.data_movement.places import allowed, apart
 from remanager.tasks import Context, Permanent, Retry, Skip, task
 
@@ -126,19 +126,22 @@ def _copy(source: Path, target: Path, patterns: Sequence[str], verify: bool, ctx
     manifest = Manifest.read(target)
     meter = Meter(ctx, entries)
     copied = copied_bytes = 0
-    for entry in entries:
-        goal = path_of(target, entry.name)
-        known = manifest.files.get(entry.name)
-        if known is None or not known.is_like(entry) or _size(goal) != entry.size:
-            digest = copy_file(path_of(source, entry.name), goal, meter.piece)
-            if verify and digest_of(goal, lambda _size: ctx.check_cancelled()) != digest:
-                goal.unlink()
-                raise Retry(reason=f"the copy of '{entry.name}' differs from the source")
-            manifest.files[entry.name] = Known(entry.size, entry.mtime_ns, digest)
-            manifest.write(target)
-            ctx.record_io(disk_read=entry.size, disk_write=entry.size)
-            copied, copied_bytes = copied + 1, copied_bytes + entry.size
-        meter.file(entry)
+    with Journal(target) as journal:
+        for entry in entries:
+            goal = path_of(target, entry.name)
+            known = manifest.files.get(entry.name)
+            if known is None or not known.is_like(entry) or _size(goal) != entry.size:
+                digest = copy_file(path_of(source, entry.name), goal, meter.piece)
+                if verify and digest_of(goal, lambda _size: ctx.check_cancelled()) != digest:
+                    goal.unlink()
+                    raise Retry(reason=f"the copy of '{entry.name}' differs from the source")
+                known = manifest.files[entry.name] = Known(entry.size, entry.mtime_ns, digest)
+                journal.add(entry.name, known)
+                ctx.record_io(disk_read=entry.size, disk_write=entry.size)
+                copied, copied_bytes = copied + 1, copied_bytes + entry.size
+            meter.file(entry)
+    if copied or Journal.exists(target):
+        manifest.write(target)
     if not copied:
         raise Skip("the copy is there already")
     return {

@@ -13,7 +13,7 @@ import pytest
 from remanager import data_movement as dm
 from remanager.data_movement import files, many_runs, one_run
 from remanager.data_movement.files import PART, copy_file, digest_of, find_files
-from remanager.data_movement.manifest import MANIFEST, Manifest
+from remanager.data_movement.manifest import JOURNAL, MANIFEST, Manifest, without_manifest
 from remanager.data_movement.places import ROOTS, allowed
 from remanager.tasks import Cancelled, Context, Permanent, Retry, Skip
 
@@ -168,6 +168,76 @@ def test_a_copy_that_reads_otherwise_is_not_kept(room: Path, monkeypatch: pytest
     with pytest.raises(Retry, match="differs from the source"):
         dm.copy_run(str(make_run(room / "run")), str(room / "copy"), verify=True, ctx=Context())
     assert tree(room / "copy") == {}
+
+
+def test_a_copy_writes_little_beside_its_files(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _fd: None)
+    names = [f"f{number:04}" for number in range(2000)]
+    run = make_run(room / "run", **dict.fromkeys(names, b"x"))
+    before = bytes_written()
+    dm.copy_run(str(run), str(room / "copy"), ctx=Context())
+    written = bytes_written() - before
+    manifest = Manifest.place(room / "copy")
+    assert list(Manifest.read(room / "copy").files) == names
+    assert written < 4 * manifest.stat().st_size
+    assert [p.name for p in (room / "copy").iterdir() if MANIFEST in p.name] == [manifest.name]
+
+
+def bytes_written() -> int:
+    """Return the bytes that this process has written so far, to whatever it was."""
+    fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(fields["wchar"])
+
+
+@pytest.mark.parametrize("torn", ["", '\n["c", 1, 2', "\0\0\0", '\n{"c": 1}', '\n["c"]'])
+def test_what_was_copied_before_a_break_is_known(
+    room: Path, monkeypatch: pytest.MonkeyPatch, torn: str
+) -> None:
+    run, copy = make_run(room / "run", a=b"1", b=b"2", c=b"3"), room / "copy"
+    meant = one_run.copy_file
+
+    def breaks(source: Path, target: Path, step: Callable[[int], None]) -> str:
+        if source.name == "c":
+            raise Interrupted
+        return meant(source, target, step)
+
+    monkeypatch.setattr(one_run, "copy_file", breaks)
+    with pytest.raises(Interrupted):
+        dm.copy_run(str(run), str(copy), ctx=Context())
+    with (copy / JOURNAL).open("a") as journal:
+        journal.write(torn)
+    assert list(Manifest.read(copy).files) == ["a", "b"]
+    assert [e.name for e in without_manifest(find_files(copy))] == ["a", "b"]
+    monkeypatch.setattr(one_run, "copy_file", meant)
+    result = dm.copy_run(str(run), str(copy), ctx=Context())
+    assert (result["files"], result["files_there"]) == (1, 2)
+    assert list(Manifest.read(copy).files) == ["a", "b", "c"]
+    assert not (copy / JOURNAL).exists()
+
+
+def test_a_break_after_the_last_file_leaves_no_journal(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, copy = make_run(room / "run"), room / "copy"
+
+    def breaks(_manifest: Manifest, _run: Path) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Manifest, "write", breaks)
+        with pytest.raises(Interrupted):
+            dm.copy_run(str(run), str(copy), ctx=Context())
+    assert not Manifest.place(copy).exists()
+    with pytest.raises(Skip):
+        dm.copy_run(str(run), str(copy), ctx=Context())
+    assert Manifest.place(copy).exists()
+    assert not (copy / JOURNAL).exists()
+
+
+def test_a_journal_of_other_checksums_is_refused(room: Path) -> None:
+    run, copy = make_run(room / "run"), room / "copy"
+    copy.mkdir()
+    (copy / JOURNAL).write_text('\n"md5"\n["a.h5", 5000, 1, "00"]')
+    with pytest.raises(Permanent, match="checksums of another kind: md5"):
+        dm.copy_run(str(run), str(copy), ctx=Context())
 
 
 # -------------------------------------------------------------------------------------------- places
