@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from rich.text import Text
 
 from remanager.cli.send import ExitStatus, Failure
 from remanager.cli.shown import moment
+from remanager.cli.state_directory import STATE_DIR_OPTION, state_directory
 from remanager.daemon.keys import (
     KEYS_NAME,
     LEGACY,
@@ -29,29 +29,12 @@ from remanager.daemon.keys import (
     read_keys,
     read_server_key,
 )
-from remanager.daemon.settings import default_state_dir
 from remanager.daemon.sockets import check_curve_key
 from remanager.model.errors import RemanagerError
 from remanager.model.principal import Role
 
-_STATE_DIR = click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="PATH",
-    help="State directory of the daemon. Variable: REMANAGER_STATE_DIR.",
-)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _CLIENT_ROLES = [role.value for role in Role if role is not Role.NONE]
-
-
-def _directory(given: Path | None) -> Path:
-    """Return the state directory, found as 'remanager start' finds it."""
-    if given is not None:
-        return given.absolute()
-    set_by = os.environ.get("REMANAGER_STATE_DIR")
-    if set_by:
-        return Path(set_by).expanduser().absolute()
-    return default_state_dir(os.environ, root=os.geteuid() == 0)
 
 
 def _change(state_dir: Path, change: Callable[[Keys], Keys]) -> Keys:
@@ -75,7 +58,7 @@ def _print(result: dict[str, Any], as_json: bool, *lines: str) -> None:
 @click.option(
     "--public-key", metavar="KEY", help="Public key that the client made itself; else a pair is made."
 )
-@_STATE_DIR
+@STATE_DIR_OPTION
 @_JSON
 def add(
     name: str,
@@ -102,7 +85,7 @@ def add(
             message = "the public key must be a z85-encoded string of 40 characters"
             raise Failure(message, ExitStatus.PARAMETERS) from exc
     key = ClientKey(name, public_key, Role(role), user, user_group, time_added=time.time())
-    directory = _directory(state_dir)
+    directory = state_directory(state_dir)
     keys = _change(directory, lambda keys: keys.add(key))
     lines = [f"{name} is known now and has the role {role!r}."]
     if private is not None:
@@ -115,11 +98,11 @@ def add(
 
 
 @click.command("list")
-@_STATE_DIR
+@STATE_DIR_OPTION
 @_JSON
 def show(state_dir: Path | None, as_json: bool) -> None:
     """Show who may talk to the daemon, and what they may do."""
-    path = _directory(state_dir) / KEYS_NAME
+    path = state_directory(state_dir) / KEYS_NAME
     try:
         keys = read_keys(path)
     except KeysError as exc:
@@ -153,16 +136,16 @@ def show(state_dir: Path | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name")
-@_STATE_DIR
+@STATE_DIR_OPTION
 def revoke(name: str, state_dir: Path | None) -> None:
     """Take the key of NAME back; a running daemon refuses it within a second."""
-    _change(_directory(state_dir), lambda keys: keys.revoke(name, time.time()))
+    _change(state_directory(state_dir), lambda keys: keys.revoke(name, time.time()))
     click.echo(f"The key of {name} does not count any more.")
 
 
 @click.command()
 @click.option("--role", type=click.Choice([r.value for r in Role]), required=True, help="What they may do.")
-@_STATE_DIR
+@STATE_DIR_OPTION
 def legacy(role: str, state_dir: Path | None) -> None:
     """Set what clients without a key of their own may do: all stock clients share one.
 
@@ -172,14 +155,14 @@ def legacy(role: str, state_dir: Path | None) -> None:
     def change(keys: Keys) -> Keys:
         return Keys(Role(role), keys.clients)
 
-    _change(_directory(state_dir), change)
+    _change(state_directory(state_dir), change)
     click.echo(f"Clients without a key of their own have the role {role!r} now.")
 
 
 @click.command()
 @click.option("--make", is_flag=True, help="Make a key; the daemon uses it from its next start on.")
 @click.option("--overwrite", is_flag=True, help="With --make: replace a key; clients must learn the new one.")
-@_STATE_DIR
+@STATE_DIR_OPTION
 @_JSON
 def server(make: bool, overwrite: bool, state_dir: Path | None, as_json: bool) -> None:
     """Show the public key of the server, which clients need; with --make, make a key pair.
@@ -187,7 +170,7 @@ def server(make: bool, overwrite: bool, state_dir: Path | None, as_json: bool) -
     The private key stays in the state directory, readable by its owner only. The variable
     QSERVER_ZMQ_PRIVATE_KEY_FOR_SERVER and the configuration file come before it.
     """
-    directory = _directory(state_dir)
+    directory = state_directory(state_dir)
     try:
         private = make_server_key(directory, overwrite=overwrite) if make else read_server_key(directory)
     except (KeysError, OSError) as exc:

@@ -22,6 +22,10 @@ _MODULES = {
     "monitor": ("remanager.cli.monitor:monitor", "Watch the manager live: plan, queue, history, console."),
     "console": ("remanager.cli.console:console", "Follow the console output of manager and worker."),
     "doctor": ("remanager.cli.doctor:doctor", "Find out what is wrong with a set-up."),
+    "import-redis": (
+        "remanager.cli.import_redis:import_redis",
+        "Take over what bluesky-queueserver has in Redis.",
+    ),
     "keys add": ("remanager.cli.keys:add", "Make a key for a client."),
     "keys list": ("remanager.cli.keys:show", "Show who may talk to the daemon."),
     "keys revoke": ("remanager.cli.keys:revoke", "Take the key of a client back."),

@@ -60,6 +60,10 @@ class Reads:
             return None
         return None if row is None else _task_row(row)
 
+    def has_tasks(self) -> bool:
+        """Tell whether anything was ever queued or executed, and is remembered."""
+        return bool(self.connection.execute(query("task_exists")).fetchone()[0])
+
     def task_states(self, uids: Iterable[str]) -> dict[str, TaskState]:
         """Return the states of those tasks that are known."""
         # JSON text as the only parameter: there is no limit on the number of uids.

@@ -32,3 +32,6 @@ FROM task WHERE state = 'running' AND time_stop IS NULL AND task_number IS NULL 
 
 -- name: task_states
 SELECT task_uid, state FROM task WHERE task_uid IN (SELECT value FROM json_each(:task_uids));
+
+-- name: task_exists
+SELECT EXISTS (SELECT 1 FROM task);

@@ -1,0 +1,27 @@
+"""The option that names the state directory, for commands that work on it themselves."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from remanager.daemon.settings import default_state_dir
+
+STATE_DIR_OPTION = click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="PATH",
+    help="State directory of the daemon. Variable: REMANAGER_STATE_DIR.",
+)
+
+
+def state_directory(given: Path | None) -> Path:
+    """Return the state directory, found as 'remanager start' finds it."""
+    if given is not None:
+        return given.absolute()
+    set_by = os.environ.get("REMANAGER_STATE_DIR")
+    if set_by:
+        return Path(set_by).expanduser().absolute()
+    return default_state_dir(os.environ, root=os.geteuid() == 0)
