@@ -26,6 +26,7 @@ _MODULES = {
         "remanager.cli.import_redis:import_redis",
         "Take over what bluesky-queueserver has in Redis.",
     ),
+    "backup": ("remanager.cli.backup:backup", "Copy the state while the daemon runs."),
     "keys add": ("remanager.cli.keys:add", "Make a key for a client."),
     "keys list": ("remanager.cli.keys:show", "Show who may talk to the daemon."),
     "keys revoke": ("remanager.cli.keys:revoke", "Take the key of a client back."),

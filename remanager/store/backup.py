@@ -1,0 +1,71 @@
+"""Copying a state directory while its daemon runs."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from remanager.store.errors import StateDirUnusable
+from remanager.store.filesystem import prepare_directory
+from remanager.store.migrate import check_database, load_migrations
+from remanager.store.store import DATABASE_NAME
+
+SETTINGS_NAMES = ("server.key", "keys.json")
+"""Files beside the database that cannot be made again."""
+
+
+def back_up(state_dir: Path, target: Path) -> int:
+    """Copy a state directory into a new one, with which a daemon can start.
+
+    The copy of the database is that of one moment, whatever the daemon writes meanwhile. The daemon is not
+    held up.
+
+    Parameters
+    ----------
+    state_dir : Path
+        The state directory; a daemon may be using it.
+    target : Path
+        Must be empty or not exist; made with mode 0700.
+
+    Returns
+    -------
+    int
+        Size of the copied database (bytes).
+
+    Raises
+    ------
+    StateDirUnusable
+        There is no database, or the target is not empty or cannot be made.
+    SchemaTooNew, DatabaseUnusable
+        The database is of a later release, or not ours.
+    sqlite3.Error
+        It cannot be read, or the copy cannot be written or is damaged.
+    OSError
+        A file cannot be copied.
+    """
+    source = state_dir / DATABASE_NAME
+    if not source.is_file():
+        raise StateDirUnusable(f"There is no {DATABASE_NAME} in {str(state_dir)!r}. Name another --state-dir")
+    prepare_directory(target)
+    if any(target.iterdir()):
+        raise StateDirUnusable(f"The directory {str(target)!r} is not empty. Name another one")
+    copy = target / DATABASE_NAME
+    # Under its name it appears only when it is whole.
+    partial = copy.with_suffix(".partial")
+    partial.touch(mode=0o600)
+    with (
+        closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as reader,
+        closing(sqlite3.connect(partial)) as writer,
+    ):
+        check_database(reader, len(load_migrations()))
+        reader.backup(writer)  # all pages in one step, and so of one moment
+        problems = [row[0] for row in writer.execute("PRAGMA quick_check(5)")]
+        if problems != ["ok"]:
+            raise sqlite3.DatabaseError(f"the copy is damaged: {'; '.join(problems)}")
+    for name in SETTINGS_NAMES:
+        if (state_dir / name).exists():
+            shutil.copy2(state_dir / name, target / name)
+    partial.rename(copy)
+    return copy.stat().st_size

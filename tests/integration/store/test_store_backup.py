@@ -1,0 +1,92 @@
+"""A copy of the state directory: whole, of one moment, made while the store is written."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from remanager.cli.backup import backup
+from remanager.store import DatabaseUnusable, JournalEvent, StateDirUnusable, Store, writes
+from remanager.store.backup import back_up
+from remanager.store.store import DATABASE_NAME
+
+
+def _note(store: Store, number: int) -> Future[int]:
+    # Setting and event belong together: a copy has both or none.
+    return store.submit([writes.setting_set("n", number)], [JournalEvent("noted", 1.0, data={"n": number})])
+
+
+def test_copy_of_a_store_in_use_is_a_state_directory(store: Store, state_dir: Path, tmp_path: Path) -> None:
+    _note(store, 1).result(20)
+    (state_dir / "keys.json").write_text("{}")
+    target = tmp_path / "copy"
+    size = back_up(state_dir, target)
+    assert {path.name for path in target.iterdir()} == {DATABASE_NAME, "keys.json"}
+    assert (target / DATABASE_NAME).stat().st_size == size
+    assert (target / DATABASE_NAME).stat().st_mode & 0o077 == 0
+    _note(store, 2).result(20)
+    copy = Store.open(target)
+    try:
+        assert copy.reads.settings() == {"n": 1}
+        assert _note(copy, 3).result(20) == 2
+    finally:
+        copy.close()
+    assert store.reads.settings() == {"n": 2}
+
+
+def test_copies_are_of_one_moment(store: Store, state_dir: Path, tmp_path: Path) -> None:
+    for round_number in range(5):
+        pending = [_note(store, n) for n in range(200)]
+        target = tmp_path / f"copy{round_number}"
+        back_up(state_dir, target)
+        for future in pending:
+            future.result(20)
+        copy = Store.open(target)
+        try:
+            events = copy.reads.events(0, 10_000)
+            settings = copy.reads.settings()
+        finally:
+            copy.close()
+        assert [e.seq for e in events] == list(range(1, len(events) + 1))
+        last = json.loads(events[-1].data) if events else None
+        assert last == (settings or None)
+
+
+def test_target_must_be_empty(store: Store, state_dir: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copy"
+    back_up(state_dir, target)
+    with pytest.raises(StateDirUnusable, match="not empty"):
+        back_up(state_dir, target)
+
+
+def test_nothing_to_copy(tmp_path: Path) -> None:
+    with pytest.raises(StateDirUnusable, match=r"no remanager\.sqlite"):
+        back_up(tmp_path, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_file_of_others_and_damage(state_dir: Path, tmp_path: Path) -> None:
+    state_dir.mkdir()
+    (state_dir / DATABASE_NAME).write_bytes(b"no database at all, but a text" * 100)
+    done = CliRunner().invoke(backup, [str(tmp_path / "copy"), "--state-dir", str(state_dir)])
+    assert done.exit_code == 5
+    assert "cannot be copied: file is not a database" in done.output
+    assert not (tmp_path / "copy" / DATABASE_NAME).exists()
+    (state_dir / DATABASE_NAME).unlink()
+    with sqlite3.connect(state_dir / DATABASE_NAME) as connection:
+        connection.execute("CREATE TABLE other (x)")
+    connection.close()
+    with pytest.raises(DatabaseUnusable):
+        back_up(state_dir, tmp_path / "copy2")
+
+
+def test_command_says_what_it_did(store: Store, state_dir: Path, tmp_path: Path) -> None:
+    _note(store, 1).result(20)
+    done = CliRunner().invoke(backup, [str(tmp_path / "copy"), "--state-dir", str(state_dir)])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(f"{state_dir} was copied to {tmp_path / 'copy'}: 0.")
