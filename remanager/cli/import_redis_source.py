@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -62,7 +62,7 @@ def without_password(address: str) -> str:
     """Return an address as it may be shown."""
     parts = urlsplit(redis_url(address))
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=host, query="")).removeprefix("redis://")
+    return f"{parts.scheme}://{host}{parts.path}".removeprefix("redis://")
 
 
 class RedisSource:
