@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from remanager.engine.task_queue.limits import LimitSpec
 from remanager.engine.task_queue.scopes import Scope
 from remanager.manager.queue_view import QUEUED
-from remanager.manager.task_queue.schedules import describe, matching
+from remanager.manager.task_queue.schedules import matching
 from remanager.model.selector import Location, Selector
 from remanager.model.states import TaskState
 from remanager.store.page_plan import Order
@@ -71,15 +71,14 @@ class SnapshotView:
             found |= await self._running(selector, wanted)
         if Part.PAUSED_SCOPES in wanted:
             found["paused_scopes"] = [asdict(switch) for switch in switches.list()]
+        slots = manager.controls.limits.allocated() if wanted & {Part.GROUPS, Part.LIMITS} else {}
         if wanted & {Part.COUNTS, Part.GROUPS}:
-            found |= await self._depths(selector, wanted)
+            found |= await self._depths(selector, wanted, slots)
         if Part.PRESSURE in wanted:
             sources = self._pressure()
             found |= {"pressure": max(sources.values()), "pressure_sources": sources}
-        if Part.SCHEDULES in wanted:
-            found["schedules"] = [describe(schedule) for schedule in manager.controls.schedules.all]
         if Part.LIMITS in wanted:
-            found["limits"] = manager.controls.limits.list()
+            found["limits"] = manager.controls.limits.list(slots=slots)
         if Part.SCHEDULES in wanted:
             found["schedules"] = matching(list(manager.controls.schedules.all), {})
         if Part.AGING in wanted:
@@ -108,7 +107,9 @@ class SnapshotView:
             found["progress"] = [{**{k: t[k] for k in keys}, **(t["progress"] or {})} for t in tasks]
         return found
 
-    async def _depths(self, selector: Selector, wanted: Collection[Part]) -> dict[str, object]:
+    async def _depths(
+        self, selector: Selector, wanted: Collection[Part], slots: Mapping[str, int]
+    ) -> dict[str, object]:
         manager = self._manager
         await manager.ledger.flush()
         now = manager.clock()
@@ -123,15 +124,14 @@ class SnapshotView:
                 counts[row.state.value] += row.number
             found["counts"] = counts
         if Part.GROUPS in wanted:
-            found["groups"] = self._groups(rows)
+            found["groups"] = self._groups(rows, slots)
         return found
 
-    def _groups(self, rows: Collection[Depth]) -> list[dict[str, object]]:
+    def _groups(self, rows: Collection[Depth], slots: Mapping[str, int]) -> list[dict[str, object]]:
         limits = self._manager.task_queue.scheduler.dispatcher.limits
         queued, running = Counter[str](), Counter[str]()
         for row in rows:
             (queued if row.state in QUEUED else running)[row.lane[0]] += row.number
-        slots = self._manager.controls.limits.allocated()
         names = sorted({*queued, *running, *slots} - {""}, key=lambda n: (-queued[n], n))[:MAX_GROUPS]
         specs = {
             name: limits.get(Scope.GROUP, name) or LimitSpec(scope=Scope.GROUP, name=name) for name in names

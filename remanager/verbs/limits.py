@@ -64,6 +64,7 @@ async def limit_set(manager: Manager, params: SetParams) -> Reply:
     """Put a limit in force, in place of the one of the same scope and name; it survives a restart.
 
     A scope that is full does not hold up others. Tasks that run go on, also if there are more than allowed.
+    There are no limits by worker: each runs one task at a time, and how many there are is an option.
     The answer is that of ``limit_list``.
     """
     rate = params.rate

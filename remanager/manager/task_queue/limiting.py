@@ -67,14 +67,25 @@ class LimitDesk:
             raise NotFound(f"There is no limit of '{scope}'" + (f" with the name '{name}'" if name else ""))
         await self._commit("limit_removed", {"scope": scope, "name": name})
 
-    def list(self, scope: Scope | None = None, name: str | None = None) -> list[dict[str, Any]]:
-        """Return limits with their figures, those of a scope or with a name only if it is given."""
-        slots = self.allocated()
-        return [
-            _told(figures, slots)
+    def list(
+        self,
+        scope: Scope | None = None,
+        name: str | None = None,
+        *,
+        slots: Mapping[str, int] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return limits with their figures, those of a scope or with a name only if it is given.
+
+        ``slots`` is what :meth:`allocated` returns, where that is known already.
+        """
+        found = [
+            figures
             for figures in self._dispatcher.limits.list(self._clock())
             if (scope is None or figures.spec.scope is scope) and (name is None or figures.spec.name == name)
         ]
+        if slots is None:
+            slots = self.allocated() if any(f.spec.scope is Scope.GROUP for f in found) else {}
+        return [_told(figures, slots) for figures in found]
 
     def allocated(self) -> dict[str, int]:
         """Return the slots that fall to each group, as it waits and runs now."""
@@ -105,7 +116,7 @@ class LimitDesk:
         await self._ledger.commit(batch)
 
 
-def _told(figures: LimitFigures, slots: dict[str, int]) -> dict[str, Any]:
+def _told(figures: LimitFigures, slots: Mapping[str, int]) -> dict[str, Any]:
     spec = figures.spec
     return {
         "scope": spec.scope.value,
