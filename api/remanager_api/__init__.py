@@ -6,20 +6,30 @@
 from __future__ import annotations
 
 from remanager_api.errors import (
+    HTTPClientError,
+    HTTPRequestError,
+    HTTPServerError,
     RequestFailedError,
     RequestParameterError,
     RequestTimeoutError,
+    WaitCancelError,
     WaitTimeoutError,
 )
 from remanager_api.items import BFunc, BInst, BItem, BPlan
+from remanager_api.waiting import WaitMonitor
 
 __all__ = [
     "BFunc",
     "BInst",
     "BItem",
     "BPlan",
+    "HTTPClientError",
+    "HTTPRequestError",
+    "HTTPServerError",
     "RequestFailedError",
     "RequestParameterError",
     "RequestTimeoutError",
+    "WaitCancelError",
+    "WaitMonitor",
     "WaitTimeoutError",
 ]

@@ -1,58 +1,26 @@
 """The client, asynchronous. The blocking client is derived from it."""
 
-# ruff: noqa: ASYNC109 - the names of the parameters are those of REManagerAPI
-
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from remanager_api.core import DEFAULT_WAIT_TIMEOUT, Item, Reply, plain_item
-from remanager_api.errors import RequestParameterError
-from remanager_api.steering_methods import SteeringMethods
-from remanager_api.task_methods import plain_uids
+from remanager_api.core import Item, Reply, plain_item
+from remanager_api.lock_keys import check_lock_key
+from remanager_api.wait_methods import WaitMethods
+
+_RUN_OPTIONS = (None, "active", "open", "closed")
 
 
-class AsyncClient(SteeringMethods):
-    """Talks to a run manager. Make it inside a running event loop and close it in the same.
+class AsyncClient(WaitMethods):
+    """Talks to a run manager; ``remanager_api.zmq.aio`` and ``remanager_api.http.aio`` say over what.
 
     Each method sends the request of the same name (``item_...`` sends ``queue_item_...``) and returns the
     reply, a dictionary. ``lock_key`` is the key with which the manager is locked.
 
-    Parameters
-    ----------
-    zmq_control_addr, zmq_info_addr : str, optional
-        Addresses of the manager; default: the variables ``QSERVER_ZMQ_CONTROL_ADDRESS`` and
-        ``QSERVER_ZMQ_INFO_ADDRESS``, else ``tcp://localhost:60615`` and ``tcp://localhost:60625``.
-    zmq_encoding : str, optional
-        ``json`` (default) or ``msgpack``.
-    timeout_recv : float
-        Time (s) within which a reply must come.
-    timeout_send : float
-        Time (s) within which a request must be taken by the socket.
-    zmq_public_key : str, optional
-        The manager's public key; default: the variable ``QSERVER_ZMQ_PUBLIC_KEY``, else no encryption.
-    zmq_client_private_key : str, optional
-        The client's own key (``remanager keys add``), by which the manager knows who it is; default: the
-        variable ``REMANAGER_CLIENT_PRIVATE_KEY``, else the key that all stock clients share.
-    request_fail_exceptions : bool
-        Raise :class:`RequestFailedError` when the manager refuses a request, instead of returning the reply.
-    status_polling_period : float
-        Longest time (s) between two looks at the manager while waiting.
-
-    Attributes
-    ----------
-    user, user_group : str
-        Sent with items unless a method is given others.
+    The client keeps the status for a moment, and lists as long as the status says that they are the same;
+    ``reload`` asks the manager for its status in any case.
     """
-
-    async def ping(self) -> Reply:
-        """Return the status; the cheapest way to see that the manager answers."""
-        return await self._call("ping")
-
-    async def status(self) -> Reply:
-        """Return the status of the manager."""
-        return await self._call("status")
 
     async def config_get(self) -> Reply:
         """Return how the manager is set up."""
@@ -80,21 +48,33 @@ class AsyncClient(SteeringMethods):
 
     # ------------------------------------------------------------------------------------- lists, permissions
 
-    async def plans_allowed(self, *, user_group: str | None = None) -> Reply:
-        """Return the plans that a user group may run."""
-        return await self._call("plans_allowed", user_group=user_group or self.user_group)
+    async def plans_allowed(self, *, reload: bool = False, user_group: str | None = None) -> Reply:
+        """Return the plans that a user group may run.
 
-    async def devices_allowed(self, *, user_group: str | None = None) -> Reply:
-        """Return the devices that a user group may use."""
-        return await self._call("devices_allowed", user_group=user_group or self.user_group)
+        Parameters
+        ----------
+        reload : bool
+            Ask the manager for its status in any case. The list is sent only if it has changed.
+        user_group : str, optional
+            Default: the client's ``user_group``.
+        """
+        return await self._call_for_group("plans_allowed", reload, user_group)
 
-    async def plans_existing(self) -> Reply:
-        """Return all plans of the environment."""
-        return await self._call("plans_existing")
+    async def devices_allowed(self, *, reload: bool = False, user_group: str | None = None) -> Reply:
+        """Return the devices that a user group may use; parameters as of :meth:`plans_allowed`."""
+        return await self._call_for_group("devices_allowed", reload, user_group)
 
-    async def devices_existing(self) -> Reply:
-        """Return all devices of the environment."""
-        return await self._call("devices_existing")
+    async def _call_for_group(self, method: str, reload: bool, user_group: str | None) -> Reply:
+        params = {"user_group": user_group or self.user_group} if self._transport.sends_user else {}
+        return await self._call_cached(method, f"{method}_uid", reload=reload, params=params)
+
+    async def plans_existing(self, *, reload: bool = False) -> Reply:
+        """Return all plans of the environment; ``reload`` as of :meth:`plans_allowed`."""
+        return await self._call_cached("plans_existing", "plans_existing_uid", reload=reload)
+
+    async def devices_existing(self, *, reload: bool = False) -> Reply:
+        """Return all devices of the environment; ``reload`` as of :meth:`plans_allowed`."""
+        return await self._call_cached("devices_existing", "devices_existing_uid", reload=reload)
 
     async def permissions_reload(
         self,
@@ -165,11 +145,19 @@ class AsyncClient(SteeringMethods):
 
     # ------------------------------------------------------------------------------------- RunEngine
 
-    async def re_runs(self, option: str | None = None) -> Reply:
-        """Return the runs of the running plan: all (None, ``active``), ``open`` or ``closed`` ones."""
-        if option not in {None, "active", "open", "closed"}:
-            raise IndexError(f"Unsupported option {option!r}. Supported options: active, open, closed")
-        reply = await self._call("re_runs")
+    async def re_runs(self, option: str | None = None, *, reload: bool = False) -> Reply:
+        """Return the runs of the running plan.
+
+        Parameters
+        ----------
+        option : str, optional
+            All (None, ``active``), ``open`` or ``closed`` ones. ``IndexError``: anything else.
+        reload : bool
+            Ask the manager for its status in any case. The list is sent only if it has changed.
+        """
+        if option not in _RUN_OPTIONS:
+            raise IndexError(f"Unsupported option {option!r}. Supported options: {_RUN_OPTIONS}")
+        reply = await self._call_cached("re_runs", "run_list_uid", reload=reload)
         if option in {"open", "closed"} and "run_list" in reply:
             reply["run_list"] = [run for run in reply["run_list"] if run["is_open"] is (option == "open")]
         return reply
@@ -217,107 +205,83 @@ class AsyncClient(SteeringMethods):
 
     async def lock(
         self,
-        lock_key: str,
+        lock_key: str | None = None,
         *,
         environment: bool | None = None,
         queue: bool | None = None,
         note: str | None = None,
         user: str | None = None,
     ) -> Reply:
-        """Lock the environment, the queue, or both with a key."""
+        """Lock the environment, the queue, or both.
+
+        Parameters
+        ----------
+        lock_key : str, optional
+            Default: the client's ``lock_key``.
+        environment, queue : bool, optional
+            What to lock.
+        note : str, optional
+            Shown to those who find the manager locked.
+        user : str, optional
+            Who locks; default: the client's ``user``.
+
+        Raises
+        ------
+        RuntimeError
+            There is no key.
+        ValueError
+            The key is no non-empty string, or the note no string.
+        """
+        key = self._key_to_lock(lock_key, "lock")
+        if not isinstance(note, str | None):
+            raise ValueError(f"Parameter 'note' must be a string or None: note={note!r}")
         return await self._call(
             "lock",
-            environment=environment or None,
-            queue=queue or None,
-            lock_key=lock_key,
-            note=note,
-            user=user or self.user,
+            environment=bool(environment) or None,
+            queue=bool(queue) or None,
+            lock_key=key,
+            note=note or None,
+            user=(user or self.user) if self._transport.sends_user else None,
         )
 
-    async def lock_info(self, lock_key: str | None = None) -> Reply:
-        """Return who locked the manager; with a key, tell whether it is the right one."""
-        return await self._call("lock_info", lock_key=lock_key)
+    async def lock_environment(
+        self, lock_key: str | None = None, *, note: str | None = None, user: str | None = None
+    ) -> Reply:
+        """Lock the environment; parameters as of :meth:`lock`."""
+        return await self.lock(lock_key, environment=True, note=note, user=user)
 
-    async def unlock(self, lock_key: str) -> Reply:
-        """Unlock the manager."""
-        return await self._call("unlock", lock_key=lock_key)
+    async def lock_queue(
+        self, lock_key: str | None = None, *, note: str | None = None, user: str | None = None
+    ) -> Reply:
+        """Lock the queue; parameters as of :meth:`lock`."""
+        return await self.lock(lock_key, queue=True, note=note, user=user)
+
+    async def lock_all(
+        self, lock_key: str | None = None, *, note: str | None = None, user: str | None = None
+    ) -> Reply:
+        """Lock environment and queue; parameters as of :meth:`lock`."""
+        return await self.lock(lock_key, environment=True, queue=True, note=note, user=user)
+
+    async def lock_info(self, lock_key: str | None = None, *, reload: bool = False) -> Reply:
+        """Return who locked the manager; with a key, tell whether it is the right one.
+
+        Parameters
+        ----------
+        lock_key : str, optional
+            Key to be checked.
+        reload : bool
+            Ask the manager for its status in any case.
+        """
+        check_lock_key(lock_key)
+        if lock_key is not None:
+            return await self.send_request(method="lock_info", params={"lock_key": lock_key})
+        return await self._call_cached("lock_info", "lock_info_uid", reload=reload)
+
+    async def unlock(self, lock_key: str | None = None) -> Reply:
+        """Unlock the manager with a key; default: the client's ``lock_key``. Errors as of :meth:`lock`."""
+        return await self._call("unlock", lock_key=self._key_to_lock(lock_key, "unlock"))
 
     async def manager_stop(self, option: str | None = None) -> Reply:
         """Stop the daemon; ``safe_on`` (default): only if it is idle, ``safe_off``: in any case."""
+        self._clear_status_timestamp()
         return await self._call("manager_stop", option=option)
-
-    # ------------------------------------------------------------------------------------- waiting
-
-    async def wait_for_condition(
-        self, condition: Callable[[Reply], bool], *, timeout: float = DEFAULT_WAIT_TIMEOUT
-    ) -> None:
-        """Wait until the status fulfils a condition. A manager that is away meanwhile is waited for.
-
-        Parameters
-        ----------
-        condition : callable
-            Takes the status, returns a bool.
-        timeout : float
-            Longest time (s) to wait.
-
-        Raises
-        ------
-        WaitTimeoutError
-            The condition was not fulfilled in time.
-        """
-
-        async def look() -> bool | None:
-            return condition(await self.status()) or None
-
-        await self._poll(look, timeout)
-
-    async def wait_for_idle(self, *, timeout: float = DEFAULT_WAIT_TIMEOUT) -> None:
-        """Wait until the manager is idle."""
-        await self.wait_for_condition(lambda s: s["manager_state"] == "idle", timeout=timeout)
-
-    async def wait_for_idle_or_paused(self, *, timeout: float = DEFAULT_WAIT_TIMEOUT) -> None:
-        """Wait until the manager is idle or a plan is paused."""
-        await self.wait_for_condition(lambda s: s["manager_state"] in {"idle", "paused"}, timeout=timeout)
-
-    async def wait_for_completed_task(
-        self,
-        task_uid: str | Iterable[str],
-        *,
-        timeout: float = DEFAULT_WAIT_TIMEOUT,
-        treat_not_found_as_completed: bool = True,
-    ) -> dict[str, str]:
-        """Wait until at least one of the tasks has ended.
-
-        Parameters
-        ----------
-        task_uid : str or iterable of str
-            The tasks.
-        timeout : float
-            Longest time (s) to wait.
-        treat_not_found_as_completed : bool
-            Count tasks that the manager does not know (any more) as ended.
-
-        Returns
-        -------
-        dict
-            ``completed`` or ``not_found`` by UID, for the tasks that have ended.
-
-        Raises
-        ------
-        WaitTimeoutError
-            None ended in time.
-        """
-        uids = plain_uids(task_uid)
-        if not uids:
-            kind = "string" if isinstance(uids, str) else "list"
-            raise RequestParameterError(
-                f"Invalid value of parameter 'task_uid': task UID must be a non-empty {kind}"
-            )
-        ended = {"completed", "not_found"} if treat_not_found_as_completed else {"completed"}
-
-        async def look() -> dict[str, str] | None:
-            status = (await self.task_status(uids))["status"]
-            by_uid = {uids: status} if isinstance(uids, str) else status
-            return {uid: word for uid, word in by_uid.items() if word in ended} or None
-
-        return await self._poll(look, timeout)

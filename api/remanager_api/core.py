@@ -1,4 +1,4 @@
-"""The core of the client: sending requests, waiting, the info stream."""
+"""The core of the client: sending requests, the cached status, waiting, the info stream."""
 
 # ruff: noqa: ASYNC109 - the names of the parameters are those of REManagerAPI
 
@@ -6,28 +6,23 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from time import monotonic
-from typing import Any, Self, TypeVar
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, ClassVar, Self
 
-from remanager_api.errors import (
-    RequestFailedError,
-    RequestParameterError,
-    RequestTimeoutError,
-    WaitTimeoutError,
-)
+from remanager_api import errors
+from remanager_api import transport as transports
+from remanager_api.caching import Reply, ReplyCache, StatusCache
+from remanager_api.errors import RequestFailedError
 from remanager_api.items import BItem
+from remanager_api.lock_keys import LockKeys
+from remanager_api.monitors import ConsoleMonitor, SystemInfoMonitor
 from remanager_api.transport import TOPIC_CONSOLE, TOPIC_INFO, InfoMessage, Transport
 
-Reply = dict[str, Any]
-T = TypeVar("T")
+__all__ = ["DEFAULT_WAIT_TIMEOUT", "AsyncCore", "Item", "Reply", "plain_item", "plain_items"]
+
 Item = BItem | Mapping[str, Any]
 
-DEFAULT_CONTROL_ADDR = "tcp://localhost:60615"
-DEFAULT_INFO_ADDR = "tcp://localhost:60625"
 DEFAULT_WAIT_TIMEOUT = 600.0
-_FIRST_POLL = 0.02
 
 
 def plain_item(item: Item) -> dict[str, Any]:
@@ -39,43 +34,78 @@ def plain_item(item: Item) -> dict[str, Any]:
     raise TypeError(f"Incorrect item type {type(item)!r}. Expected type: 'BItem' or 'dict'")
 
 
-class AsyncCore:
-    """Sends requests and waits; its parameters are those of :class:`remanager_api.client.AsyncClient`."""
+def plain_items(items: Iterable[Item]) -> list[dict[str, Any]]:
+    """Return items in the form in which they are sent."""
+    if not isinstance(items, Iterable):
+        raise TypeError(f"Parameter ``items`` must be iterable: type(items)={type(items)!r}")
+    items = list(items)
+    for number, item in enumerate(items):
+        if not isinstance(item, BItem | Mapping):
+            raise TypeError(
+                f"Incorrect type {type(item)!r} if item #{number} ({item!r}). "
+                "Expected type: 'BItem' or 'dict'"
+            )
+    return [plain_item(item) for item in items]
 
-    RequestParameterError = RequestParameterError
-    RequestTimeoutError = RequestTimeoutError
-    RequestFailedError = RequestFailedError
-    WaitTimeoutError = WaitTimeoutError
+
+def _checked_name(name: str, what: str) -> str:
+    if not isinstance(name, str):
+        raise ValueError(f"{what} {name!r} is not a string: type {type(name)!r}")
+    if not name:
+        raise ValueError(f"{what} is an empty string.")
+    return name
+
+
+class AsyncCore(LockKeys):
+    """Sends requests over a transport.
+
+    Parameters
+    ----------
+    transport : Transport
+        The way to the manager.
+    console_monitor : ConsoleMonitor, optional
+        Default: one with the default settings.
+    system_info_monitor : SystemInfoMonitor, optional
+        The same.
+    request_fail_exceptions : bool
+        Raise :class:`RequestFailedError` when the manager refuses a request, instead of returning the reply.
+    status_expiration_period : float
+        Time (s) for which a status is good, unless something was changed meanwhile.
+    status_polling_period : float
+        Longest time (s) between two looks at the manager while waiting.
+    """
+
+    RequestParameterError = errors.RequestParameterError
+    RequestTimeoutError = errors.RequestTimeoutError
+    RequestFailedError = errors.RequestFailedError
+    WaitTimeoutError = errors.WaitTimeoutError
+    WaitCancelError = errors.WaitCancelError
+    HTTPRequestError: ClassVar[type[errors.HTTPRequestError]] = errors.HTTPRequestError
+    HTTPClientError: ClassVar[type[errors.HTTPClientError]] = errors.HTTPClientError
+    HTTPServerError: ClassVar[type[errors.HTTPServerError]] = errors.HTTPServerError
+    Protocols = transports.Protocols
+    AuthorizationMethods = transports.AuthorizationMethods
 
     def __init__(
         self,
+        transport: Transport,
         *,
-        zmq_control_addr: str | None = None,
-        zmq_info_addr: str | None = None,
-        zmq_encoding: str | None = None,
-        timeout_recv: float = 2.0,
-        timeout_send: float = 0.5,
-        zmq_public_key: str | None = None,
-        zmq_client_private_key: str | None = None,
+        console_monitor: ConsoleMonitor | None = None,
+        system_info_monitor: SystemInfoMonitor | None = None,
         request_fail_exceptions: bool = True,
-        status_polling_period: float = 0.5,
+        status_expiration_period: float = 0.5,
+        status_polling_period: float = 1.0,
     ) -> None:
-        environ = os.environ
-        self._transport = Transport(
-            control_addr=zmq_control_addr
-            or environ.get("QSERVER_ZMQ_CONTROL_ADDRESS")
-            or DEFAULT_CONTROL_ADDR,
-            info_addr=zmq_info_addr or environ.get("QSERVER_ZMQ_INFO_ADDRESS") or DEFAULT_INFO_ADDR,
-            encoding=zmq_encoding or "json",
-            timeout_send=timeout_send,
-            public_key=zmq_public_key or environ.get("QSERVER_ZMQ_PUBLIC_KEY"),
-            private_key=zmq_client_private_key or environ.get("REMANAGER_CLIENT_PRIVATE_KEY"),
-        )
-        self._timeout_recv = timeout_recv
+        super().__init__()
+        self._transport = transport
+        self._console_monitor = console_monitor or ConsoleMonitor(transport.info)
+        self._system_info_monitor = system_info_monitor or SystemInfoMonitor(transport.info)
         self._polling_period = status_polling_period
-        self.request_fail_exceptions_enabled = request_fail_exceptions
-        self.user = "Queue Server API User"
-        self.user_group = "primary"
+        self._status = StatusCache(self._load_status, status_expiration_period)
+        self._replies = ReplyCache()
+        self._request_fail_exceptions = bool(request_fail_exceptions)
+        self._user = "Queue Server API User"
+        self._user_group = "primary"
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,11 +115,57 @@ class AsyncCore:
 
     async def close(self) -> None:
         """Close the client."""
-        self._transport.close()
+        await self._console_monitor.disable_wait()
+        await self._system_info_monitor.disable_wait()
+        await self._transport.close()
+
+    # ------------------------------------------------------------------------------------- settings
+
+    @property
+    def protocol(self) -> transports.Protocols:
+        """``Protocols.ZMQ`` or ``Protocols.HTTP``."""
+        return transports.Protocols(self._transport.protocol)
+
+    @property
+    def request_fail_exceptions_enabled(self) -> bool:
+        """Whether a refused request raises :class:`RequestFailedError`, or returns the reply."""
+        return self._request_fail_exceptions
+
+    @request_fail_exceptions_enabled.setter
+    def request_fail_exceptions_enabled(self, value: bool) -> None:
+        self._request_fail_exceptions = bool(value)
+
+    @property
+    def user(self) -> str:
+        """User name sent with items unless a method is given another one. ``ValueError``: no text."""
+        return self._user
+
+    @user.setter
+    def user(self, value: str) -> None:
+        self._user = _checked_name(value, "User name")
+
+    @property
+    def user_group(self) -> str:
+        """User group sent with items unless a method is given another one. ``ValueError``: no text."""
+        return self._user_group
+
+    @user_group.setter
+    def user_group(self, value: str) -> None:
+        self._user_group = _checked_name(value, "User group name")
 
     def set_user_name_to_login_name(self) -> None:
         """Send the login name of the current user with items."""
         self.user = getpass.getuser()
+
+    @property
+    def console_monitor(self) -> ConsoleMonitor:
+        """Monitor of the console output."""
+        return self._console_monitor
+
+    @property
+    def system_info_monitor(self) -> SystemInfoMonitor:
+        """Monitor of the status that the manager publishes."""
+        return self._system_info_monitor
 
     # ------------------------------------------------------------------------------------- requests
 
@@ -105,7 +181,7 @@ class AsyncCore:
         params : Mapping, optional
             Its parameters.
         timeout : float, optional
-            Time (s) within which the reply must come; default: ``timeout_recv``.
+            Time (s) within which the reply must come; default: as the client was made.
 
         Raises
         ------
@@ -115,42 +191,78 @@ class AsyncCore:
             The manager refused the request, or its reply makes no sense.
         """
         sent = dict(params or {})
-        reply = await self._transport.request(method, sent, timeout or self._timeout_recv)
+        reply = await self._transport.request(method, sent, timeout or self._transport.timeout)
         if not isinstance(reply, dict):
             raise RequestFailedError({"method": method, "params": sent}, reply)
-        if self.request_fail_exceptions_enabled and not reply.get("success", True):
+        if self._request_fail_exceptions and not reply.get("success", True):
             raise RequestFailedError({"method": method, "params": sent}, reply)
         return reply
 
     async def _call(self, method: str, /, **params: Any) -> Reply:
-        """Send a request without the parameters that are None."""
-        return await self.send_request(
-            method=method, params={k: v for k, v in params.items() if v is not None}
-        )
+        """Send a request without the parameters that are None.
+
+        One that takes a lock key changes something: it is sent with the key that is due, and what is known of
+        the status is forgotten, before and after, since a status may be asked for meanwhile.
+        """
+        changes = "lock_key" in params
+        if changes:
+            params["lock_key"] = self._key_to_send(params["lock_key"])
+            self._status.invalidate()
+        try:
+            return await self.send_request(
+                method=method, params={k: v for k, v in params.items() if v is not None}
+            )
+        finally:
+            if changes:
+                self._status.invalidate()
 
     async def _call_as_user(
         self, method: str, /, *, user: str | None, user_group: str | None, **params: Any
     ) -> Reply:
-        return await self._call(
-            method, user=user or self.user, user_group=user_group or self.user_group, **params
-        )
+        if self._transport.sends_user:
+            params |= {"user": user or self._user, "user_group": user_group or self._user_group}
+        return await self._call(method, **params)
 
-    async def _poll(self, look: Callable[[], Awaitable[T | None]], timeout: float) -> T:
-        """Look, at growing intervals, until there is something to see."""
-        deadline = monotonic() + timeout
-        pause = _FIRST_POLL
-        while True:
-            try:
-                found = await look()
-            except RequestTimeoutError:
-                found = None
-            if found is not None:
-                return found
-            left = deadline - monotonic()
-            if left <= 0:
-                raise WaitTimeoutError(f"not fulfilled within {timeout:g} s")
-            await asyncio.sleep(min(pause, left))
-            pause = min(pause * 1.5, self._polling_period)
+    async def _call_cached(
+        self, method: str, /, uid_name: str, *, reload: bool, params: Mapping[str, Any] | None = None
+    ) -> Reply:
+        """Return a reply that is the same as long as the status has the same UID."""
+        uid = (await self._status.get(reload=reload)).get(uid_name)
+        name = (method, *(params or {}).items())
+        reply = self._replies.get(name, uid)
+        if reply is None:
+            reply = await self.send_request(method=method, params=params)
+            if reply.get("success") is True and uid_name in reply:
+                self._replies.put(name, reply[uid_name], reply)
+        return reply
+
+    # ------------------------------------------------------------------------------------- status
+
+    async def _load_status(self) -> Reply:
+        return await self.send_request(method="status")
+
+    def _clear_status_timestamp(self) -> None:
+        """Ask the manager for its status next time."""
+        self._status.invalidate()
+
+    async def status(self, *, reload: bool = False) -> Reply:
+        """Return the status of the manager.
+
+        Parameters
+        ----------
+        reload : bool
+            Ask the manager in any case. Otherwise a status is good for ``status_expiration_period``, unless
+            this client has changed something meanwhile.
+        """
+        return await self._status.get(reload=reload)
+
+    async def ping(self, *, reload: bool = False) -> Reply:
+        """Return the status, for which the manager is asked in any case: to see that it answers."""
+        return await self._call("ping")
+
+    async def _changed(self, timeout: float) -> None:
+        """Return when the manager may have changed, at the latest after ``timeout`` (s)."""
+        await asyncio.sleep(timeout)
 
     # ------------------------------------------------------------------------------------- streams
 

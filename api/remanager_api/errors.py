@@ -59,6 +59,10 @@ class WaitTimeoutError(TimeoutError):
     """What was waited for did not happen in time."""
 
 
+class WaitCancelError(TimeoutError):
+    """The waiting was cancelled with a ``WaitMonitor``."""
+
+
 class HTTPError(Exception):
     """A request over HTTP failed before the manager could answer it."""
 

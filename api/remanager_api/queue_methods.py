@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from remanager_api.core import AsyncCore, Item, Reply, plain_item
+from remanager_api.core import AsyncCore, Item, Reply, plain_item, plain_items
 
 
 class QueueMethods(AsyncCore):
@@ -48,7 +48,7 @@ class QueueMethods(AsyncCore):
         """Add several items, all or none."""
         return await self._call_as_user(
             "queue_item_add_batch",
-            items=[plain_item(item) for item in items],
+            items=plain_items(items),
             pos=pos,
             before_uid=before_uid,
             after_uid=after_uid,
@@ -149,9 +149,15 @@ class QueueMethods(AsyncCore):
             "queue_item_execute", item=plain_item(item), user=user, user_group=user_group, lock_key=lock_key
         )
 
-    async def queue_get(self) -> Reply:
-        """Return the items of the queue and the running item."""
-        return await self._call("queue_get")
+    async def queue_get(self, *, reload: bool = False) -> Reply:
+        """Return the items of the queue and the running item.
+
+        Parameters
+        ----------
+        reload : bool
+            Ask the manager for its status in any case. The items are sent only if they have changed.
+        """
+        return await self._call_cached("queue_get", "plan_queue_uid", reload=reload)
 
     async def queue_clear(self, *, lock_key: str | None = None) -> Reply:
         """Remove all items from the queue."""
@@ -177,9 +183,9 @@ class QueueMethods(AsyncCore):
         """Set modes of the queue: ``loop=True``, ``ignore_failures=True``, or ``mode="default"``."""
         return await self._call("queue_mode_set", mode=mode.get("mode", mode), lock_key=lock_key)
 
-    async def history_get(self) -> Reply:
-        """Return the items that have ended."""
-        return await self._call("history_get")
+    async def history_get(self, *, reload: bool = False) -> Reply:
+        """Return the items that have ended; ``reload`` as of :meth:`queue_get`."""
+        return await self._call_cached("history_get", "plan_history_uid", reload=reload)
 
     async def history_clear(
         self, *, size: int | None = None, item_uid: str | None = None, lock_key: str | None = None

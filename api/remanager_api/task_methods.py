@@ -41,7 +41,7 @@ class TaskMethods(QueueMethods):
     async def _call_waiting(self, method: str, wait_s: float | None, /, **params: Any) -> Reply:
         """Send a request that the manager may answer only after some time."""
         given = {k: v for k, v in params.items() if v is not None}
-        timeout = None if wait_s is None else wait_s + self._timeout_recv
+        timeout = None if wait_s is None else wait_s + self._transport.timeout
         return await self.send_request(method=method, params=given, timeout=timeout)
 
     async def task_submit(

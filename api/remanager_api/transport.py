@@ -1,26 +1,31 @@
-"""Requests over ZeroMQ: one socket for each request in flight."""
+"""What the client needs of a way to reach the manager."""
 
 # ruff: noqa: ASYNC109 - each request has a time-out of its own
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+import enum
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import msgpack
-import zmq
-import zmq.asyncio
-
-from remanager_api.errors import RequestFailedError, RequestParameterError, RequestTimeoutError
+from typing import Any, Literal, Protocol
 
 TOPIC_CONSOLE = "QS_Console"
 TOPIC_INFO = "QS_Info"
-ENCODINGS = ("json", "msgpack")
-STOCK_PRIVATE_KEY = "=@e7WwVuz{*eGcnv{AL@x2hmX!z^)wP3vKsQ{S7s"
-"""Private key that all clients of bluesky-queueserver have in common: it proves nothing."""
+
+
+class Protocols(enum.Enum):
+    """How the client speaks to the manager."""
+
+    ZMQ = "ZMQ"
+    HTTP = "HTTP"
+
+
+class AuthorizationMethods(enum.Enum):
+    """How the client shows an HTTP server who it is."""
+
+    NONE = "NONE"
+    API_KEY = "API_KEY"
+    TOKEN = "TOKEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,86 +47,30 @@ class InfoMessage:
     msg: Any
 
 
-def _encode(message: object, encoding: str) -> bytes:
-    if encoding == "json":
-        return json.dumps(message).encode()
-    packed: bytes = msgpack.packb(message)
-    return packed
+class Transport(Protocol):
+    """Carries requests to the manager, and what it publishes back.
 
+    It may be made outside an event loop. It belongs to the loop in which it is used first; when that one has
+    ended, or in a forked child, it begins anew.
 
-def _decode(frame: bytes, encoding: str) -> Any:
-    return json.loads(frame) if encoding == "json" else msgpack.unpackb(frame, strict_map_key=False)
-
-
-def _check_key(key: str, what: str) -> bytes:
-    """Return a key in the form that sockets take."""
-    try:
-        encoded = key.encode("ascii")
-        zmq.curve_public(encoded)
-    except (ValueError, zmq.ZMQError):
-        encoded = b""
-    if len(encoded) != 40:
-        raise RequestParameterError(f"The {what} must be a z85-encoded string of 40 characters")
-    return encoded
-
-
-class Transport:
-    """Sends requests and receives replies; belongs to one event loop.
-
-    A socket whose request failed in any way is thrown away, with what it may still hold, so that a late reply
-    never answers another request, and a request that timed out is not delivered later.
-
-    Parameters
+    Attributes
     ----------
-    control_addr, info_addr : str
-        Addresses of the manager's sockets.
-    encoding : str
-        ``json`` or ``msgpack``.
-    timeout_send : float
-        Time (s) to hand a request to the socket.
-    public_key : str, optional
-        The manager's public key (40 characters, z85); turns on encryption of requests.
-    private_key : str, optional
-        The client's own private key, by which the manager knows who it is; without one it is a stock client.
+    sends_user : bool
+        Whether user and user group belong into the parameters of requests. A server that knows who is logged
+        in sets them itself.
+    timeout : float
+        Time (s) within which a reply must come unless a request says otherwise.
     """
 
-    def __init__(
-        self,
-        *,
-        control_addr: str,
-        info_addr: str,
-        encoding: str,
-        timeout_send: float,
-        public_key: str | None,
-        private_key: str | None = None,
-    ) -> None:
-        if encoding not in ENCODINGS:
-            raise RequestParameterError(f"Unknown encoding {encoding!r}: expected one of {ENCODINGS}")
-        self._control_addr = control_addr
-        self._info_addr = info_addr
-        self._encoding = encoding
-        self._timeout_send = timeout_send
-        self._server_key = _check_key(public_key, "public key of the manager") if public_key else None
-        self._secret_key = _check_key(private_key or STOCK_PRIVATE_KEY, "private key of the client")
-        self._context = zmq.asyncio.Context()
-        self._idle: list[zmq.asyncio.Socket] = []
-        self._closed = False
+    sends_user: bool
+    timeout: float
 
-    def _open(self) -> zmq.asyncio.Socket:
-        if self._closed:
-            raise RuntimeError("the client is closed")
-        socket = self._context.socket(zmq.REQ)
-        socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.SNDTIMEO, int(self._timeout_send * 1000))
-        if self._server_key:
-            socket.setsockopt(zmq.CURVE_SERVERKEY, self._server_key)
-            socket.setsockopt(zmq.CURVE_PUBLICKEY, zmq.curve_public(self._secret_key))
-            socket.setsockopt(zmq.CURVE_SECRETKEY, self._secret_key)
-        socket.connect(self._control_addr)
-        return socket
+    @property
+    def protocol(self) -> Literal["ZMQ", "HTTP"]:
+        """Its name."""
 
     async def request(self, method: str, params: Mapping[str, Any], timeout: float) -> Any:
-        """Send a request and wait for its reply.
+        """Send a request and return the reply.
 
         Parameters
         ----------
@@ -132,11 +81,6 @@ class Transport:
         timeout : float
             Time (s) within which the reply must come.
 
-        Returns
-        -------
-        object
-            The reply.
-
         Raises
         ------
         RequestTimeoutError
@@ -144,53 +88,9 @@ class Transport:
         RequestFailedError
             The reply cannot be decoded.
         """
-        request = {"method": method, "params": dict(params)}
-        frame = _encode(request, self._encoding)
-        socket = self._idle.pop() if self._idle else self._open()
-        answered = False
-        try:
-            async with asyncio.timeout(timeout):
-                await socket.send(frame)
-                reply = await socket.recv()
-            answered = True
-        except (TimeoutError, zmq.Again):
-            raise RequestTimeoutError(
-                f"no answer from {self._control_addr} in {timeout:g} s", request
-            ) from None
-        finally:
-            if answered and not self._closed:
-                self._idle.append(socket)
-            else:
-                socket.close(linger=0)
-        try:
-            return _decode(reply, self._encoding)
-        except (ValueError, msgpack.UnpackException) as exc:
-            raise RequestFailedError(request, f"the reply cannot be decoded: {exc}") from exc
 
-    async def info(self, topics: Iterable[str]) -> AsyncIterator[InfoMessage]:
-        """Subscribe to topics of the info socket and yield their messages.
+    def info(self, topics: Iterable[str]) -> AsyncGenerator[InfoMessage]:
+        """Yield what the manager publishes under the topics, from now on."""
 
-        Yields
-        ------
-        InfoMessage
-        """
-        socket = self._context.socket(zmq.SUB)
-        socket.setsockopt(zmq.LINGER, 0)
-        try:
-            for topic in topics:
-                socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
-            socket.connect(self._info_addr)
-            while True:
-                topic_frame, payload = await socket.recv_multipart()
-                message = _decode(payload, self._encoding)
-                yield InfoMessage(topic_frame.decode(), message["time"], message["msg"])
-        finally:
-            socket.close(linger=0)
-
-    def close(self) -> None:
-        """Close the sockets; requests in flight end with an error."""
-        self._closed = True
-        for socket in self._idle:
-            socket.close(linger=0)
-        self._idle.clear()
-        self._context.destroy(linger=0)
+    async def close(self) -> None:
+        """Release everything; requests in flight end with an error."""

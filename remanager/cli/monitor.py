@@ -66,7 +66,7 @@ class Watch:
 
     async def look(self, api: REManagerAPI) -> None:
         """Bring the picture up to date, asking only for what has changed."""
-        before, status = self.status, await api.status()
+        before, status = self.status, await api.status(reload=True)
         if status["plan_queue_uid"] != before.get("plan_queue_uid"):
             reply = await api.queue_get()
             self.queue, self.running = reply["items"], reply["running_item"]

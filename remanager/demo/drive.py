@@ -93,7 +93,7 @@ async def _follow_console(api: REManagerAPI, picture: Picture) -> None:
 
 async def _look(api: REManagerAPI, picture: Picture) -> None:
     """Bring the picture up to date, asking only for what has changed."""
-    before, status = picture.status, await api.status()
+    before, status = picture.status, await api.status(reload=True)
     if status["plan_queue_uid"] != before.get("plan_queue_uid"):
         reply = await api.queue_get()
         picture.queue, picture.running = reply["items"], reply["running_item"]

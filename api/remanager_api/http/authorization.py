@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from typing import Any
 
 from remanager_api.errors import RequestParameterError
-
-
-class AuthorizationMethods(enum.Enum):
-    """How requests are authorized."""
-
-    NONE = "NONE"
-    API_KEY = "API_KEY"
-    TOKEN = "TOKEN"
+from remanager_api.transport import AuthorizationMethods
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
+
+import pytest
 
 import remanager_api
-from remanager_api.blocking import BlockingClient
+from remanager_api.blocking import BlockingClient, BlockingConsoleMonitor, BlockingMonitor
 from remanager_api.client import AsyncClient
+from remanager_api.monitors import ConsoleMonitor, SystemInfoMonitor
 from remanager_api.zmq import REManagerAPI
 from remanager_api.zmq.aio import REManagerAPI as AsyncREManagerAPI
+
+FACES = [
+    (BlockingClient, AsyncClient),
+    (REManagerAPI, AsyncREManagerAPI),
+    (BlockingMonitor, SystemInfoMonitor),
+    (BlockingConsoleMonitor, ConsoleMonitor),
+]
 
 
 def public(cls: type) -> set[str]:
@@ -16,18 +27,29 @@ def public(cls: type) -> set[str]:
 
 
 def test_names() -> None:
-    assert REManagerAPI is BlockingClient
-    assert AsyncREManagerAPI is AsyncClient
     assert sorted(remanager_api.__all__) == remanager_api.__all__
     assert all(hasattr(remanager_api, name) for name in remanager_api.__all__)
-    instance_only = {"user", "user_group", "request_fail_exceptions_enabled"}
-    assert public(BlockingClient) == (public(AsyncClient) | instance_only) - {"info_stream"}
 
 
-def test_methods_have_the_same_signature() -> None:
-    for name, method in inspect.getmembers(AsyncClient, inspect.iscoroutinefunction):
-        if not name.startswith("_"):
-            other = getattr(BlockingClient, name)
+@pytest.mark.parametrize(("face", "source"), FACES)
+def test_everything_is_offered(face: type, source: type) -> None:
+    assert public(face) == public(source)
+
+
+@pytest.mark.parametrize(("face", "source"), FACES)
+def test_methods_have_the_same_signature(face: Any, source: Any) -> None:
+    for name in public(source):
+        method, other = getattr(source, name), getattr(face, name)
+        if inspect.isclass(method) or name == "close":
+            continue
+        if callable(method):
             assert inspect.getdoc(other) == inspect.getdoc(method)
             assert list(inspect.signature(other).parameters) == list(inspect.signature(method).parameters)
             assert not inspect.iscoroutinefunction(other)
+        elif not name.endswith("_monitor"):
+            assert inspect.getdoc(other) == inspect.getdoc(method)
+
+
+def test_the_constructor_says_what_it_takes() -> None:
+    own = set(inspect.signature(REManagerAPI).parameters)
+    assert own == set(inspect.signature(AsyncREManagerAPI).parameters) - {"loop"}
