@@ -1,4 +1,4 @@
-"""The states of tasks, by class, as the manager names them."""
+"""What all views have in common: the states of tasks, and how answers are read."""
 
 from __future__ import annotations
 
@@ -6,23 +6,36 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-QUEUED = ("pending", "blocked", "paused")
-"""Accepted and not handed to a worker."""
+from remanager_api.states import (
+    ACTIVE,
+    CANCELLED,
+    DROPPED,
+    FAILURE,
+    NOT_FOUND,
+    QUEUED,
+    STATES,
+    SUCCESS,
+    TERMINAL,
+    UNDER_WAY,
+)
 
-UNDER_WAY = ("running", "waiting_children")
-"""Handed to a worker, or waiting for children."""
-
-SUCCESS = ("completed", "stopped", "skipped")
-FAILURE = ("failed", "dead_letter", "dependency_failed", "timed_out", "lost")
-CANCELLED = ("cancelled", "aborted", "halted")
-DROPPED = ("expired", "superseded")
-
-ACTIVE = (*QUEUED, *UNDER_WAY)
-TERMINAL = (*SUCCESS, *FAILURE, *CANCELLED, *DROPPED)
-STATES = (*ACTIVE, *TERMINAL)
-
-NOT_FOUND = "not_found"
-"""Pseudo state of a task that is not known."""
+__all__ = [
+    "ACTIVE",
+    "CANCELLED",
+    "DROPPED",
+    "FAILURE",
+    "NOT_FOUND",
+    "QUEUED",
+    "STATES",
+    "SUCCESS",
+    "TERMINAL",
+    "UNDER_WAY",
+    "Answer",
+    "Record",
+    "counted",
+    "inverted",
+    "time_of",
+]
 
 Record = Mapping[str, Any]
 """A task as ``task_info`` and ``task_list`` describe it."""

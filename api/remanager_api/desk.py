@@ -1,0 +1,127 @@
+"""What handles ask the manager: as remanager answers it, or else as any RE Manager does."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from remanager_api import ends_by_polling
+from remanager_api.ends import EndWatch, ended, outcomes_of
+from remanager_api.errors import RequestFailedError, RequestParameterError
+from remanager_api.handles import Progress
+from remanager_api.outcomes import Outcome
+from remanager_api.patience import Asker, is_unknown_method
+from remanager_api.states import ACTIVE, NOT_FOUND
+
+if TYPE_CHECKING:
+    from remanager_api.core import Reply
+    from remanager_api.steering_methods import SteeringMethods
+
+PAGE = 1000
+"""Tasks of which one request asks what has become of them."""
+
+T = TypeVar("T")
+
+
+class Desk:
+    """Asks for tasks by their UIDs.
+
+    Parameters
+    ----------
+    client : SteeringMethods
+        The client, for what changes something.
+    asker : Asker
+        For questions.
+    polling_period : float
+        Time (s) between two looks at a manager that cannot be waited for.
+
+    Attributes
+    ----------
+    asker : Asker
+        As above.
+    ends : EndWatch
+        Waits for ends.
+    """
+
+    def __init__(self, client: SteeringMethods, asker: Asker, polling_period: float) -> None:
+        self.asker = asker
+        self.ends = EndWatch(self._look)
+        self._client = client
+        self._polling_period = polling_period
+        self._is_native = True
+
+    async def _either(self, native: Callable[[], Awaitable[T]], foreign: Callable[[], Awaitable[T]]) -> T:
+        """Ask in the native way, and in the other one once it is clear that nobody understands that."""
+        if self._is_native:
+            try:
+                return await native()
+            except (RequestFailedError, RequestParameterError) as exc:
+                if not is_unknown_method(exc):
+                    raise
+            self._is_native = False
+        return await foreign()
+
+    async def _look(self, uids: list[str]) -> list[Outcome]:
+        return await self._either(
+            partial(ended, self.asker, uids),
+            partial(ends_by_polling.ended, self.asker, uids, self._polling_period),
+        )
+
+    async def outcomes(self, uids: Sequence[str]) -> list[Outcome]:
+        """Return what has become of tasks so far, in order."""
+        found: list[Outcome] = []
+        for first in range(0, len(uids), PAGE):
+            page = list(uids[first : first + PAGE])
+            found += await self._either(
+                partial(outcomes_of, self.asker, page),
+                partial(ends_by_polling.outcomes_of, self.asker, page),
+            )
+        return found
+
+    async def progress(self, uid: str) -> Progress:
+        """Return how far a task is."""
+        return await self._either(partial(self._progress, uid), partial(self._known_progress, uid))
+
+    async def _known_progress(self, uid: str) -> Progress:
+        (outcome,) = await self.outcomes([uid])
+        return Progress(outcome.state, fraction=1.0 if outcome.ok else None)
+
+    async def _progress(self, uid: str) -> Progress:
+        task = (await self.asker.ask("task_info", task_uid=uid))["task"]
+        if task is None:
+            return Progress(NOT_FOUND)
+        if task["item_type"] == "plan" and task["state"] in ACTIVE:
+            status = await self.asker.ask("status")
+            if status["running_item_uid"] == uid and status["progress"]:
+                return Progress.of_plan(task["state"], status["progress"])
+        return Progress.of_task(task["state"], task["progress"])
+
+    async def cancel(self, uid: str, *, reason: str | None, kill_after_s: float | None) -> bool:
+        """Cancel a task; tell whether there was anything to cancel."""
+
+        async def native() -> bool:
+            reply = _checked(
+                "task_cancel",
+                uid,
+                await self._client.task_cancel(uid, reason=reason, kill_after_s=kill_after_s),
+            )
+            return bool(reply["cancelled"] or reply["cancelling"])
+
+        async def foreign() -> bool:
+            _checked("queue_item_remove", uid, await self._client.item_remove(uid=uid))
+            return True
+
+        return await self._either(native, foreign)
+
+    async def retry(self, uid: str, *, reset_attempts: bool | None) -> str:
+        """Submit a task anew; return the new UID."""
+        reply = await self._client.task_retry(uid, reset_attempts=reset_attempts)
+        return str(_checked("task_retry", uid, reply)["resubmitted"][uid])
+
+
+def _checked(method: str, uid: str, reply: Reply) -> Reply:
+    """Return a reply that is no refusal, also where the client returns refusals."""
+    if not reply["success"]:
+        raise RequestFailedError({"method": method, "params": {"task_uid": uid}}, reply)
+    return reply

@@ -1,0 +1,273 @@
+"""Handles of what was submitted: wait for it, look at it, cancel it."""
+
+# ruff: noqa: ASYNC109 - a time-out is a parameter of waiting
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from remanager_api.errors import WaitTimeoutError
+from remanager_api.outcomes import Outcome, TaskNotFoundError
+from remanager_api.states import ACTIVE, NOT_FOUND, status_word
+
+if TYPE_CHECKING:
+    from remanager_api.desk import Desk
+
+ESTIMATE_CAP = 0.99
+"""What only the time tells is never quite done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far something is. What is not known is None.
+
+    Attributes
+    ----------
+    state : str
+        ``pending``, ``running``, ``completed``, ...
+    fraction : float or None
+        The best guess (0 to 1).
+    done_count, total_count : float or None
+        Parts, such as the points of a scan.
+    done_size, total_size : float or None
+        Bytes.
+    message : str
+        What the task says.
+    elapsed_s, eta_s : float or None
+        How long it has taken, and will still take (s).
+    """
+
+    state: str
+    fraction: float | None = None
+    done_count: float | None = None
+    total_count: float | None = None
+    done_size: float | None = None
+    total_size: float | None = None
+    message: str = ""
+    elapsed_s: float | None = None
+    eta_s: float | None = None
+
+    @classmethod
+    def of_task(cls, state: str, told: Mapping[str, Any] | None) -> Self:
+        """Make it from the ``progress`` of a task."""
+        told = told or {}
+        names = ("done_count", "total_count", "done_size", "total_size", "elapsed_s", "eta_s")
+        values = {name: told.get(name) for name in names}
+        return cls(state, fraction=told.get("best"), message=told.get("message") or "", **values)
+
+    @classmethod
+    def of_plan(cls, state: str, told: Mapping[str, Any]) -> Self:
+        """Make it from the ``progress`` of the status, which is that of the running plan."""
+        done, total = told["done_count"], told["total_count"]
+        elapsed, expected = told["elapsed_s"], told["estimated_s"]
+        fraction = None
+        if total:
+            fraction = min(done / total, 1.0)
+        elif expected:
+            fraction = min(elapsed / expected, ESTIMATE_CAP)
+        values = {"done_count": done, "total_count": total, "elapsed_s": elapsed, "eta_s": told["eta_s"]}
+        return cls(state, fraction=fraction, **values)
+
+    @property
+    def percent(self) -> int | None:
+        """The fraction as a whole number (0 to 100)."""
+        return None if self.fraction is None else int(self.fraction * 100)
+
+    def told(self) -> tuple[object, ...]:
+        """Everything but the time."""
+        counts = (self.done_count, self.total_count, self.done_size, self.total_size)
+        return (self.state, self.fraction, *counts, self.message)
+
+
+class TaskHandle:
+    """A plan, task, function or script that was submitted.
+
+    It only holds the UID: it outlives the manager, and ``RM.task(uid)`` makes another one like it.
+    ``await handle`` is the same as ``await handle.result()``.
+
+    Parameters
+    ----------
+    desk : Desk
+        Asks the manager.
+    task_uid : str
+        Its UID.
+    name : str
+        Name of the plan or function, where it is known.
+
+    Attributes
+    ----------
+    task_uid, name : str
+        As above.
+    """
+
+    def __init__(self, desk: Desk, task_uid: str, name: str = "") -> None:
+        self.task_uid = task_uid
+        self.name = name
+        self._desk = desk
+        self._state = "pending"
+
+    def __repr__(self) -> str:
+        name = f"{self.name!r}, " if self.name else ""
+        return f"<{type(self).__name__} {name}{self.task_uid}, last known as {self._state}>"
+
+    def __eq__(self, other: object) -> bool:
+        return self.task_uid == other.task_uid if isinstance(other, TaskHandle) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.task_uid)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self.result().__await__()
+
+    def _heard(self, outcome: Outcome) -> Outcome:
+        self._state = outcome.state
+        self.name = self.name or outcome.name
+        return outcome.with_name(self.name)
+
+    # ------------------------------------------------------------------------------------- looking
+
+    @property
+    def status(self) -> str:
+        """``running`` (not over), ``completed`` (over) or ``not_found``, as this handle has last heard it."""
+        return status_word(self._state)
+
+    async def state(self) -> str:
+        """Ask for the state: ``pending``, ``running``, ``completed``, ``failed``, ... or ``not_found``."""
+        return (await self.outcome()).state
+
+    async def outcome(self) -> Outcome:
+        """Return what has become of it so far."""
+        (outcome,) = await self._desk.outcomes([self.task_uid])
+        return self._heard(outcome)
+
+    async def info(self, include: Iterable[str] = ()) -> dict[str, Any]:
+        """Return everything that the manager knows of it.
+
+        Parameters
+        ----------
+        include : iterable of str
+            Further parts: ``transitions``, ``attempts``, ``dependents``, ``children``, ``result``.
+
+        Raises
+        ------
+        TaskNotFoundError
+            The manager does not know it (any more).
+        """
+        parts = list(include)
+        reply = await self._desk.asker.ask("task_info", task_uid=self.task_uid, include=parts)
+        record = reply["task"] or {"state": NOT_FOUND, "name": self.name}
+        outcome = self._heard(Outcome(self.task_uid, record["state"], record["name"]))
+        if outcome.state == NOT_FOUND:
+            raise TaskNotFoundError(outcome)
+        return {**record, **{part: reply[part] for part in parts}}
+
+    # ------------------------------------------------------------------------------------- waiting
+
+    async def wait(self, timeout: float | None = None) -> Outcome:
+        """Wait for the end, and return what has become of it; a failure is no exception here.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Longest time (s) to wait; default: as long as it takes.
+
+        Raises
+        ------
+        WaitTimeoutError
+            It was not over in time.
+        RequestTimeoutError, HTTPRequestError
+            The manager did not answer for a minute. What it was given may go on nevertheless: wait again.
+        """
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                outcome = await self._desk.ends.end(self.task_uid)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise WaitTimeoutError(f"{self!r} is not over after {timeout:g} s") from None
+        return self._heard(outcome)
+
+    async def result(self, timeout: float | None = None) -> Any:
+        """Wait for the end, and return the result: what the function returned, or a :class:`PlanResult`.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Longest time (s) to wait; default: as long as it takes.
+
+        Raises
+        ------
+        TaskFailedError, TaskLostError, TaskCancelledError, TaskNotFoundError
+            It was no success; ``outcome`` of the exception has all that is known.
+        WaitTimeoutError, RequestTimeoutError, HTTPRequestError
+            As :meth:`wait`.
+        """
+        return (await self.wait(timeout)).result()
+
+    async def progress(self, period: float = 0.5) -> AsyncGenerator[Progress]:
+        """Yield how far it is, whenever that has changed, and a last time when it is over.
+
+        Parameters
+        ----------
+        period : float
+            Time (s) between two looks. The end is noticed at once.
+
+        Yields
+        ------
+        Progress
+        """
+        last: Progress | None = None
+        while True:
+            now = await self._desk.progress(self.task_uid)
+            self._state = now.state
+            if last is None or now.told() != last.told():
+                last = now
+                yield now
+            if now.state not in ACTIVE:
+                return
+            with suppress(WaitTimeoutError):
+                await self.wait(period)
+
+    # ------------------------------------------------------------------------------------- steering
+
+    async def cancel(self, *, reason: str | None = None, kill_after_s: float | None = None) -> bool:
+        """Cancel it: what waits ends at once, what runs is told to stop.
+
+        Parameters
+        ----------
+        reason : str, optional
+            Words for the record.
+        kill_after_s : float, optional
+            Kill its worker if it has not stopped then (s).
+
+        Returns
+        -------
+        bool
+            False if it was over already, or is not known.
+
+        Raises
+        ------
+        RequestFailedError
+            It cannot be cancelled, such as a plan that runs: pause that, and stop or abort it.
+        """
+        return await self._desk.cancel(self.task_uid, reason=reason, kill_after_s=kill_after_s)
+
+    async def retry(self, *, reset_attempts: bool | None = None) -> Self:
+        """Submit it anew, after it has ended without success; return the handle of the new one.
+
+        Parameters
+        ----------
+        reset_attempts : bool, optional
+            Whether it may be retried as often as at first (default), or as often as was left.
+
+        Raises
+        ------
+        RequestFailedError
+            It cannot be submitted anew.
+        """
+        uid = await self._desk.retry(self.task_uid, reset_attempts=reset_attempts)
+        return type(self)(self._desk, uid, self.name)
