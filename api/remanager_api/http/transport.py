@@ -17,10 +17,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from remanager_api.errors import HTTPError, RequestFailedError, RequestTimeoutError
-from remanager_api.http.authorization import Authorization, AuthorizationMethods, make_authorization
+from remanager_api.http.authorization import Authorization, make_authorization
 from remanager_api.http.endpoints import CONSOLE_UPDATE, WEBSOCKETS, Endpoint, Method, endpoint_of
 from remanager_api.http.errors import HTTPClientError, HTTPRequestError, status_error
-from remanager_api.transport import TOPIC_CONSOLE, InfoMessage
+from remanager_api.transport import TOPIC_CONSOLE, AuthorizationMethods, InfoMessage
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ class HTTPTransport:
         Where the server is, such as ``http://localhost:60610``.
     timeout : float
         Time (s) within which the server must say something; 0: no limit.
-    poll_period : float
-        Time (s) between two questions for console output, where there are no web sockets, and before a lost
-        web socket is connected again.
+    poll_periods : Mapping
+        Time (s) by topic before a lost web socket is connected again, and between two questions for console
+        output where there are none.
     backend : httpx.AsyncBaseTransport, optional
         What carries the requests; default: the network.
 
@@ -58,19 +58,19 @@ class HTTPTransport:
         *,
         server_uri: str,
         timeout: float,
-        poll_period: float,
+        poll_periods: Mapping[str, float],
         backend: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.timeout = timeout
         self.authorization = Authorization()
         self._uri = httpx.URL(server_uri)
-        self._poll_period = poll_period
+        self._poll_periods = poll_periods
         self._backend = backend
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._closed = False
 
     def _connect(self) -> httpx.AsyncClient:
-        """Return what belongs to this process and event loop; that of others can neither be used nor closed."""
+        """Return what belongs to this process and loop; that of others can be neither used nor closed."""
         if self._closed:
             raise RuntimeError("the client is closed")
         home = os.getpid(), asyncio.get_running_loop()
@@ -228,7 +228,7 @@ class HTTPTransport:
                 if str(exc) != reported:
                     reported = str(exc)
                     log.warning("Nothing is heard of %s at %s: %s", topic, self._uri, exc)
-            await asyncio.sleep(self._poll_period)
+            await asyncio.sleep(self._poll_periods[topic])
 
     async def _listen(self, topic: str) -> AsyncIterator[dict[str, Any]]:
         """Yield messages of one connection."""
@@ -251,7 +251,7 @@ class HTTPTransport:
             for message in reply["console_output_msgs"]:
                 yield message
             last = reply["last_msg_uid"]
-            await asyncio.sleep(self._poll_period)
+            await asyncio.sleep(self._poll_periods[TOPIC_CONSOLE])
 
     @asynccontextmanager
     async def _websocket(self, path: str) -> AsyncIterator[Any]:

@@ -21,12 +21,16 @@ from remanager_api.http.errors import HTTPClientError, HTTPRequestError, HTTPSer
 from remanager_api.http.transport import HTTPTransport
 from remanager_api.transport import InfoMessage
 
+PERIODS = {"QS_Console": 0.01, "QS_Info": 0.01}
+
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
 @asynccontextmanager
 async def transport(handler: Handler, uri: str = "http://host") -> AsyncIterator[HTTPTransport]:
-    made = HTTPTransport(server_uri=uri, timeout=5, poll_period=0.01, backend=httpx.MockTransport(handler))
+    made = HTTPTransport(
+        server_uri=uri, timeout=5, poll_periods=PERIODS, backend=httpx.MockTransport(handler)
+    )
     try:
         yield made
     finally:
@@ -116,7 +120,7 @@ async def test_a_closed_transport_sends_nothing() -> None:
 
 def test_it_begins_anew_in_another_event_loop() -> None:
     http = HTTPTransport(
-        server_uri="http://host", timeout=5, poll_period=0.01, backend=httpx.MockTransport(answer)
+        server_uri="http://host", timeout=5, poll_periods=PERIODS, backend=httpx.MockTransport(answer)
     )
     for _ in range(2):
         assert asyncio.run(http.request("status"))["verb"] == "GET"

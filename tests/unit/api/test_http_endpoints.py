@@ -12,13 +12,13 @@ from remanager_api.errors import RequestParameterError
 from remanager_api.http import errors
 from remanager_api.http.authorization import (
     Authorization,
-    AuthorizationMethods,
     credentials,
     headers_for,
     make_authorization,
     provider_path,
 )
 from remanager_api.http.endpoints import ENDPOINTS, endpoint_of
+from remanager_api.transport import AuthorizationMethods
 
 
 @pytest.mark.parametrize(
