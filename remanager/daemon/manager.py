@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -13,10 +14,12 @@ from pathlib import Path
 from remanager import __version__
 from remanager.daemon.console import ConsoleHub, HubLogHandler, OutputWriter
 from remanager.daemon.control import ControlServer
+from remanager.daemon.headline import headline
 from remanager.daemon.info import TOPIC_INFO, InfoPublisher
 from remanager.daemon.keys import KEYS_NAME, KeyRing, KeysError, read_server_key
 from remanager.daemon.processes import Processes, cpu_seconds, resident_bytes
 from remanager.daemon.retention import parse_retention
+from remanager.daemon.service_manager import workers_outlive
 from remanager.daemon.settings import Settings
 from remanager.daemon.sockets import AddressError, raise_descriptor_limit
 from remanager.daemon.sources import absolute
@@ -57,9 +60,14 @@ class ManagerProcess:
         self._encoding = Encoding(settings.zmq_encoding)
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        self._stop_signal: int | None = None
+        self._replaced = False
         self._fault: BaseException | None = None
         self._supervisor = SupervisorLink(
-            supervisor_fd, on_stop=lambda _signal: self._stop.set(), on_lost=self._on_supervisor_lost
+            supervisor_fd,
+            on_stop=self._on_stop_signal,
+            on_lost=self._on_supervisor_lost,
+            on_leave=self._on_leave,
         )
         writer = OutputWriter(sys.stdout.fileno()) if settings.print_console_output else None
         self._writer = writer
@@ -93,7 +101,7 @@ class ManagerProcess:
         store = Store.open(settings.state_dir, on_failure=self._on_store_failure)
         if settings.demo_mode and settings.use_ipython_kernel and settings.ipython_dir is not None:
             copy_profile(settings.ipython_dir)
-        processes = Processes(self._supervisor)
+        processes = Processes(self._supervisor, settings.worker_scope)
         runtime = runtime_dir(settings.state_dir)
         workers = WorkerHost(runtime, on_message=self._on_worker_message, on_console=self._hub.feed)
         control: ControlServer | None = None
@@ -130,7 +138,8 @@ class ManagerProcess:
             )
             control.start()
             store.tell(control_address=control.address)
-            self._supervisor.start_heartbeats()
+            self._supervisor.leave_workers(settings.on_stop != "close")
+            self._supervisor.start_heartbeats(lambda: headline(manager))
             manager.background.spawn(self._repeat_status(manager), "status repeat")
             logger.info("The manager is ready: %s, state in %s", control.address, settings.state_dir)
             await self._stop.wait()
@@ -149,12 +158,27 @@ class ManagerProcess:
             await manager.background.close()
             logger.critical("The manager ends after an internal fault", exc_info=self._fault)
             return EXIT_FAULT
+        by_service = self._stop_signal == signal.SIGTERM
+        leave = self._replaced or (by_service and await workers_outlive(self._settings.on_stop))
+        self._supervisor.leave_workers(leave)
         self._supervisor.stopping()
-        await manager.shut_down()
-        logger.info("The manager was stopped")
+        if leave:
+            await manager.leave()
+            logger.info("The manager leaves; workers go on")
+        else:
+            await manager.shut_down()
+            logger.info("The manager was stopped")
         return 0
 
     # -------------------------------------------------------------------------------- events
+
+    def _on_stop_signal(self, number: int) -> None:
+        self._stop_signal = number
+        self._stop.set()
+
+    def _on_leave(self) -> None:
+        self._replaced = True
+        self._stop.set()
 
     def _on_fault(self, exc: BaseException) -> None:
         """End the process: its successor starts from what is on disk, workers go on meanwhile."""

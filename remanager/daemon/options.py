@@ -92,6 +92,7 @@ _KERNEL = "IPython kernel"
 _CONSOLE = "Console output and logging"
 _STORE = "State"
 _TASKS = "Task queue"
+_SERVICE = "Service"
 
 
 def _task_option(name: str, kind: Kind, text: str) -> Option:
@@ -422,6 +423,27 @@ OPTIONS: tuple[Option, ...] = (
         ("--allow-manager-kill",),
         ("REMANAGER_ALLOW_MANAGER_KILL",),
         "remanager/allow_manager_kill",
+    ),
+    Option(
+        "on_stop",
+        Kind.CHOICE,
+        "What SIGTERM does to workers: close the environment, killing a plan that runs; leave them, for the "
+        "next start to take over; or leave them when systemd restarts the service, and close on a stop.",
+        ("--on-stop",),
+        ("REMANAGER_ON_STOP",),
+        "remanager/on_stop",
+        choices=("close", "leave-workers", "leave-on-restart"),
+        group=_SERVICE,
+    ),
+    Option(
+        "worker_scope",
+        Kind.CHOICE,
+        "Start each worker in a scope of systemd: none, of the user's or of the system's service manager.",
+        ("--worker-scope",),
+        ("REMANAGER_WORKER_SCOPE",),
+        "remanager/worker_scope",
+        choices=("off", "user", "system"),
+        group=_SERVICE,
     ),
     *TASK_OPTIONS,
 )

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from remanager.daemon.scopes import in_scope
 from remanager.daemon.supervisor_link import SupervisorLink
 
 logger = logging.getLogger(__name__)
@@ -86,10 +87,13 @@ class Processes:
     ----------
     link : SupervisorLink
         The supervisor; this object listens to its reports of ended workers.
+    scope : str
+        Scope of systemd for each process, see :func:`remanager.daemon.scopes.in_scope`.
     """
 
-    def __init__(self, link: SupervisorLink) -> None:
+    def __init__(self, link: SupervisorLink, scope: str = "off") -> None:
         self._link = link
+        self._scope = scope
         self._callbacks: dict[int, OnExit] = {}
         self._watches: dict[int, Callable[[], None]] = {}
         self._start_ticks: dict[int, int] = {}
@@ -103,7 +107,7 @@ class Processes:
         OSError
             It could not be started.
         """
-        pid = await self._link.spawn(argv, env, cwd)
+        pid = await self._link.spawn(in_scope(argv, self._scope), env, cwd)
         self._start_ticks[pid] = process_start_ticks(pid)
         return pid
 

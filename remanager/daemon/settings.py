@@ -78,6 +78,8 @@ class Settings:
     emergency_lock_key: str | None = field(default=None, repr=False)
     report_version: str | None = None
     allow_manager_kill: bool = False
+    on_stop: str = "close"
+    worker_scope: str = "off"
     task_modules: tuple[str, ...] = ()
     task_paths: tuple[str, ...] = ()
     task_workers: int = 2

@@ -1,7 +1,8 @@
 """The first process of the daemon: starts the manager and the workers, reaps them, restarts the manager.
 
-It does nothing else, so that there is little that can fail in it: workers are its children and go on when the
-manager dies. To stay small it imports a few modules of the standard library only.
+It does little else, so that there is little that can fail in it: workers are its children and go on when the
+manager dies. As the main process of a service it also tells the service manager how the daemon is. To stay
+small it imports a few modules of the standard library only.
 
 The manager inherits one end of a socket pair. Messages are lines of JSON:
 
@@ -12,16 +13,16 @@ supervisor     ``hello`` restarts, boot_id, children                 first messa
 supervisor     ``spawned`` id, pid or error                          answer to ``spawn``
 supervisor     ``exited`` pid, returncode                            a worker ended (negative: by a signal)
 supervisor     ``stop`` signal                                       leave in an orderly way
-supervisor     ``hangup``                                            SIGHUP arrived
-manager        ``heartbeat``                                         once a second
+supervisor     ``leave``                                             end, leave workers alone
+manager        ``heartbeat`` status                                  once a second; the state as text
 manager        ``spawn`` id, argv, env, cwd                          start a worker
+manager        ``workers`` leave                                     whether workers outlive the daemon
 manager        ``stopping``                                          the end of the manager is intended
 =============  ====================================================  ======================================
 """
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import signal
@@ -30,16 +31,16 @@ import subprocess
 import sys
 import time
 
+from remanager.daemon.channel import Channel, Message
+from remanager.daemon.notify import Notifier
+
 EXIT_CONFIGURATION = 2
 """Exit code of a manager that can not start until somebody changes something: it is not restarted."""
 
-_MAX_LINE_BYTES = 8 << 20
 _ENDED_CHILDREN_KEPT = 64
 _FRUITLESS_STARTS = 3
 _LONGEST_WAIT_S = 3600.0
 _BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
-
-Message = dict[str, object]
 
 
 class Timing:
@@ -94,56 +95,6 @@ def _describe_exit(returncode: int) -> str:
         return f"died of signal {-returncode}"
 
 
-class _Channel:
-    """Lines of JSON to and from the manager; reading and writing never block."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        self.connection = connection
-        self.waits_to_send = False
-        self._received = b""
-        self._to_send = b""
-
-    def send(self, message: Message) -> None:
-        """Queue a message and send what is possible."""
-        self._to_send += json.dumps(message).encode() + b"\n"
-        self.flush()
-
-    def flush(self) -> None:
-        """Send what is queued as far as the manager takes it."""
-        try:
-            while self._to_send:
-                self._to_send = self._to_send[self.connection.send(self._to_send) :]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._to_send = b""  # the manager is gone; its successor learns everything from its hello
-        self.waits_to_send = bool(self._to_send)
-
-    def receive(self) -> list[Message] | None:
-        """Return the messages that have arrived; None when there will be no more."""
-        try:
-            data = self.connection.recv(1 << 16)
-        except BlockingIOError:
-            return []
-        except OSError:
-            return None
-        if not data or len(self._received) > _MAX_LINE_BYTES:
-            return None
-        *lines, self._received = (self._received + data).split(b"\n")
-        messages: list[Message] = []
-        for line in lines:
-            try:
-                message = json.loads(line)
-            except ValueError:
-                message = None
-            if isinstance(message, dict):
-                messages.append(message)
-            else:
-                _log(f"not a message: {line[:100]!r}")
-        return messages
-
-
 class Supervisor:
     """Runs one manager at a time, and the workers that it asks for, until the end.
 
@@ -155,16 +106,19 @@ class Supervisor:
         Arguments for the manager.
     timing : Timing
         Waiting times.
+    notifier : Notifier
+        Tells the service manager.
     """
 
-    def __init__(self, command: list[str], argv: list[str], timing: Timing) -> None:
+    def __init__(self, command: list[str], argv: list[str], timing: Timing, notifier: Notifier) -> None:
         self._command = command
         self._argv = argv
         self._timing = timing
+        self._notifier = notifier
         self._boot_id = os.urandom(16).hex()
         self._selector = selectors.DefaultSelector()
         self._manager: subprocess.Popen[bytes] | None = None
-        self._channel: _Channel | None = None
+        self._channel: Channel | None = None
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._ended: dict[int, int] = {}
         self._restarts = 0
@@ -173,6 +127,8 @@ class Supervisor:
         self._healthy_since: float | None = None
         self._deadline = 0.0
         self._stopping = False
+        self._replacing = False
+        self._leave_workers = False
         self._stop_signals = 0
         self._killed = False
         self._result: int | None = None
@@ -202,6 +158,7 @@ class Supervisor:
             self._selector.close()
             woken.close()
             wakes.close()
+            self._notifier.close()
 
     def _wait(self, woken: socket.socket) -> None:
         """Wait for one round of events, then look at the deadline."""
@@ -229,8 +186,7 @@ class Supervisor:
         if number == signal.SIGCHLD:
             self._reap()
         elif number == signal.SIGHUP:
-            if self._channel is not None:
-                self._channel.send({"op": "hangup"})
+            self._replace_manager()
         elif number in (signal.SIGTERM, signal.SIGINT):
             self._stop(number)
 
@@ -249,14 +205,24 @@ class Supervisor:
     def _expect_stop(self) -> None:
         if not self._stopping:
             self._stopping = True
+            self._notifier.stopping()
             self._deadline = time.monotonic() + self._timing.stop_s
+
+    def _replace_manager(self) -> None:
+        """Have the manager leave and start another one: new code and settings, the same workers."""
+        if self._channel is None or self._stopping or self._replacing or self._killed:
+            return
+        self._replacing = True
+        self._notifier.reloading()
+        self._deadline = time.monotonic() + self._timing.stop_s
+        self._channel.send({"op": "leave"})
 
     def _on_deadline(self) -> None:
         """Act on what did not happen in time."""
         if self._manager is None:
             self._start_manager()
             return
-        if self._stopping:
+        if self._stopping or self._replacing:
             _log(f"the manager did not stop within {self._timing.stop_s:g} s: it is killed")
         elif self._healthy_since is None:
             _log(f"the manager did not start within {self._timing.start_s:g} s: it is killed")
@@ -268,7 +234,7 @@ class Supervisor:
 
     def _start_manager(self) -> None:
         ours, theirs = socket.socketpair()
-        self._channel = _Channel(ours)
+        self._channel = Channel(ours, _log)
         self._selector.register(ours, selectors.EVENT_READ)
         children: list[Message] = [{"pid": pid, "returncode": None} for pid in self._workers]
         children += [{"pid": pid, "returncode": code} for pid, code in self._ended.items()]
@@ -277,7 +243,7 @@ class Supervisor:
         )
         argv = [*self._command, "--supervisor-fd", str(theirs.fileno()), *self._argv]
         self._healthy_since = None
-        self._killed = False
+        self._killed = self._replacing = False
         self._deadline = time.monotonic() + self._timing.start_s
         try:
             # In a session of its own: Ctrl-C in a terminal reaches this process alone, which stops in order.
@@ -300,7 +266,11 @@ class Supervisor:
         self._manager = None
         self._read_channel()  # its last words
         self._close_channel()
-        if self._stopping or returncode == 0:
+        if self._replacing and not self._stopping:
+            _log("the manager is replaced")
+            self._restarts += 1
+            self._start_manager()
+        elif self._stopping or returncode == 0:
             self._result = 0 if returncode == 0 else max(returncode, 1)
         else:
             self._plan_restart(_describe_exit(returncode), returncode)
@@ -320,6 +290,7 @@ class Supervisor:
         self._restarts += 1
         self._deadline = now + delay
         _log(f"the manager {what}: restart {self._restarts} in {delay:g} s")
+        self._notifier.status(f"the manager {what} and is restarted")
 
     # -------------------------------------------------------------------------------------- messages
 
@@ -338,18 +309,27 @@ class Supervisor:
     def _on_message(self, message: Message) -> None:
         op = message.get("op")
         if op == "heartbeat":
-            now = time.monotonic()
-            if self._healthy_since is None:
-                self._healthy_since = now
-                self._ever_healthy = True
-            if not self._stopping and not self._killed:
-                self._deadline = now + self._timing.silence_s
+            self._on_heartbeat(str(message.get("status", "")))
         elif op == "spawn":
             self._spawn(message)
+        elif op == "workers":
+            self._leave_workers = message.get("leave") is True
         elif op == "stopping":
-            self._expect_stop()
+            if not self._replacing:
+                self._expect_stop()
         else:
             _log(f"unknown message {op!r}")
+
+    def _on_heartbeat(self, status: str) -> None:
+        now = time.monotonic()
+        if self._healthy_since is None:
+            self._healthy_since = now
+            self._ever_healthy = True
+            self._notifier.ready()
+        if not (self._stopping or self._replacing or self._killed):
+            self._deadline = now + self._timing.silence_s
+            self._notifier.status(status)
+            self._notifier.alive()
 
     def _watch_channel(self) -> None:
         if self._channel is not None:
@@ -411,11 +391,15 @@ class Supervisor:
             self._channel.send({"op": "exited", "pid": pid, "returncode": returncode})
 
     def _end_processes(self, woken: socket.socket) -> None:
-        """Leave no process behind."""
+        """Leave no process behind, except workers that shall outlive the daemon."""
         self._close_channel()
         if self._manager is not None:
             self._stopping = True
             self._kill_manager()
+        if self._leave_workers:
+            if self._workers:
+                _log(f"workers go on: {' '.join(map(str, self._workers))}")
+            self._workers.clear()
         sessions = list(self._workers)
         hurried = self._killed
         for pid in sessions:
@@ -459,4 +443,4 @@ def run(argv: list[str], manager_command: list[str] | None = None, timing: Timin
         1 if it had to be killed or can not run.
     """
     command = manager_command or [sys.executable, "-m", "remanager", "start"]
-    return Supervisor(command, argv, timing or Timing()).run()
+    return Supervisor(command, argv, timing or Timing(), Notifier.taken_from(os.environ)).run()

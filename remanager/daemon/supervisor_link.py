@@ -49,8 +49,8 @@ class SupervisorLink:
         Called when the supervisor is gone.
     on_exit : callable, optional
         Called with pid and return code of each worker that ended.
-    on_hangup : callable, optional
-        Called on SIGHUP.
+    on_leave : callable, optional
+        Called when this manager is to be replaced.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class SupervisorLink:
         on_stop: Callable[[int], None],
         on_lost: Callable[[], None],
         on_exit: Callable[[int, int], None] | None = None,
-        on_hangup: Callable[[], None] | None = None,
+        on_leave: Callable[[], None] | None = None,
     ) -> None:
         self.info = SupervisorInfo()
         self.children: dict[int, int | None] = {}
@@ -76,7 +76,7 @@ class SupervisorLink:
         self._fd = fd
         self._on_stop = on_stop
         self._on_lost = on_lost
-        self._on_hangup = on_hangup
+        self._on_leave = on_leave
         self._writer: asyncio.StreamWriter | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._ids = itertools.count(1)
@@ -108,13 +108,25 @@ class SupervisorLink:
         self._tasks.append(asyncio.create_task(self._read(reader), name="supervisor messages"))
         return self.info
 
-    def start_heartbeats(self, interval_s: float = HEARTBEAT_S) -> None:
-        """Send a heartbeat now and then every ``interval_s`` (s): from now on silence means death."""
-        self._tasks.append(asyncio.create_task(self._beat(interval_s), name="supervisor heartbeat"))
+    def start_heartbeats(self, describe: Callable[[], str] = str, interval_s: float = HEARTBEAT_S) -> None:
+        """Send a heartbeat now and then every ``interval_s`` (s): from now on silence means death.
 
-    def heartbeat(self) -> None:
+        Parameters
+        ----------
+        describe : callable
+            Returns the state of the daemon as a line of text.
+        interval_s : float
+            From one heartbeat to the next, s.
+        """
+        self._tasks.append(asyncio.create_task(self._beat(describe, interval_s), name="supervisor heartbeat"))
+
+    def heartbeat(self, status: str = "") -> None:
         """Send one heartbeat."""
-        self._send({"op": "heartbeat"})
+        self._send({"op": "heartbeat", "status": status})
+
+    def leave_workers(self, leave: bool) -> None:
+        """Tell whether workers shall outlive the daemon, also if this process can not be asked any more."""
+        self._send({"op": "workers", "leave": leave})
 
     def stopping(self) -> None:
         """Announce that the end of this process is intended."""
@@ -179,9 +191,9 @@ class SupervisorLink:
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(json.dumps(message).encode() + b"\n")
 
-    async def _beat(self, interval_s: float) -> None:
+    async def _beat(self, describe: Callable[[], str], interval_s: float) -> None:
         while True:
-            self.heartbeat()
+            self.heartbeat(describe())
             await asyncio.sleep(interval_s)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
@@ -222,8 +234,8 @@ class SupervisorLink:
                     self.on_exit(pid, returncode)
             case {"op": "stop", "signal": int(number)}:
                 self._on_stop(number)
-            case {"op": "hangup"}:
-                if self._on_hangup is not None:
-                    self._on_hangup()
+            case {"op": "leave"}:
+                if self._on_leave is not None:
+                    self._on_leave()
             case _:
                 logger.warning("Unknown message of the supervisor: %r", message)

@@ -267,6 +267,14 @@ class Manager:
         await self.ledger.commit(batch)
         await self.background.close()
 
+    async def leave(self) -> None:
+        """Finish writing and leave the workers, and what they run, to the next manager."""
+        batch = self.ledger.batch()
+        self.figures_history.save(batch)
+        batch.event("manager_stopped", workers_left=True)
+        await self.ledger.commit(batch)
+        await self.background.close()
+
     # -------------------------------------------------------------------------------- small questions
 
     async def client_config(self) -> dict[str, object]:

@@ -32,7 +32,7 @@ class Supervisor:
             on_stop=lambda number: self.calls.put_nowait(("stop", number)),
             on_lost=lambda: self.calls.put_nowait("lost"),
             on_exit=lambda pid, code: self.calls.put_nowait((pid, code)),
-            on_hangup=lambda: self.calls.put_nowait("hangup"),
+            on_leave=lambda: self.calls.put_nowait("leave"),
         )
         self._socket = ours
 
@@ -81,7 +81,7 @@ async def test_the_greeting_is_kept_and_heartbeats_flow(supervisor: Supervisor) 
     supervisor.link.start_heartbeats(interval_s=0.01)
     assert [(await supervisor.hear())["op"] for _ in range(3)] == ["heartbeat"] * 3
     supervisor.link.stopping()
-    while (message := await supervisor.hear()) == {"op": "heartbeat"}:
+    while (message := await supervisor.hear()) == {"op": "heartbeat", "status": ""}:
         continue
     assert message == {"op": "stopping"}
 
@@ -105,9 +105,9 @@ async def test_spawning_by_the_supervisor(supervisor: Supervisor) -> None:
 
 async def test_requests_of_the_supervisor(supervisor: Supervisor, caplog: pytest.LogCaptureFixture) -> None:
     supervisor.say(op="strange")
-    supervisor.say(op="hangup")
+    supervisor.say(op="leave")
     supervisor.say(op="stop", signal=15)
-    assert await supervisor.call() == "hangup"
+    assert await supervisor.call() == "leave"
     assert await supervisor.call() == ("stop", 15)
     assert "Unknown message" in caplog.text
 

@@ -5,9 +5,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,15 @@ class Harness:
         self._all.append(manager)
         self.managers.put_nowait(manager)
 
-    async def start(self, command: list[str] | None = None, **timing: float) -> None:
+    async def start(
+        self, command: list[str] | None = None, env: dict[str, str] | None = None, **timing: float
+    ) -> None:
         path = f"{self.directory}/s"
         self.server = await asyncio.start_unix_server(self._connected, path)
         setup = json.dumps({"command": command or [sys.executable, FAKE], "timing": timing})
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", DRIVER, setup),
-            env={**os.environ, "FAKE_MANAGER_SOCKET": path},
+            env={**os.environ, "FAKE_MANAGER_SOCKET": path, **(env or {})},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -304,11 +307,145 @@ async def test_spawning_with_environment_directory_and_failure(harness: Harness,
     assert (await harness.result())[0] == 0
 
 
-async def test_hangups_are_forwarded_and_garbage_is_reported(harness: Harness) -> None:
+async def test_a_hangup_replaces_the_manager_and_spares_the_workers(harness: Harness) -> None:
+    await harness.start()
+    manager, _, first = await harness.manager()
+    manager.send("heartbeat")
+    worker = await manager.spawn(SLEEPER)
+    harness.signal(signal.SIGHUP)
+    assert await manager.hear() == {"op": "leave"}
+    manager.send("stopping")
+    manager.send("heartbeat")
+    manager.do(exit=0)
+    manager, _, second = await harness.manager()
+    assert (second["restarts"], second["boot_id"]) == (1, first["boot_id"])
+    assert second["children"] == [{"pid": worker, "returncode": None}]
+    manager.do(exit=0)
+    returncode, said = await harness.result()
+    assert (returncode, said) == (0, "remanager supervisor: the manager is replaced\n")
+
+
+async def test_a_manager_that_does_not_leave_is_killed_and_replaced(harness: Harness) -> None:
+    await harness.start(stop_s=0.3)
+    manager, _, _ = await harness.manager()
+    manager.send("heartbeat")
+    harness.signal(signal.SIGHUP)
+    assert await manager.hear() == {"op": "leave"}
+    manager, _, hello = await harness.manager()
+    assert hello["restarts"] == 1
+    manager.send("heartbeat")
+    harness.signal(signal.SIGHUP)
+    assert await manager.hear() == {"op": "leave"}
+    harness.signal(signal.SIGTERM)
+    assert (await manager.hear())["op"] == "stop"
+    manager.do(exit=0)
+    assert (await harness.result())[0] == 0
+
+
+async def test_workers_outlive_the_daemon_if_the_manager_said_so(harness: Harness) -> None:
+    await harness.start(stop_s=0.3)
+    manager, _, _ = await harness.manager()
+    manager.send("workers", leave=True)
+    # It must not hold the pipes of the test.
+    detached = ["sh", "-c", 'exec "$@" >/dev/null 2>&1', "-", *SLEEPER]
+    worker = psutil.Process(await manager.spawn(detached))
+    harness.signal(signal.SIGTERM)
+    assert (await manager.hear())["op"] == "stop"
+    # It hangs: it can not be asked, and what it said before counts.
+    returncode, said = await harness.result()
+    assert returncode == 1
+    assert f"workers go on: {worker.pid}" in said
+    assert worker.is_running()
+    assert worker.status() != psutil.STATUS_ZOMBIE
+    worker.kill()
+
+
+class NotifySocket:
+    """The service manager's end of sd_notify."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
+        self.socket.setblocking(False)
+
+    async def hear(self) -> list[str]:
+        loop = asyncio.get_running_loop()
+        return (await asyncio.wait_for(loop.sock_recv(self.socket, 4096), WAIT_S)).decode().splitlines()
+
+
+@pytest.fixture(params=["path", "abstract"])
+def notify_socket(request: pytest.FixtureRequest, harness: Harness) -> Iterator[NotifySocket]:
+    path = f"{harness.directory}/notify"
+    made = NotifySocket(path if request.param == "path" else f"@{path}")
+    yield made
+    made.socket.close()
+
+
+async def test_the_service_manager_is_told(harness: Harness, notify_socket: NotifySocket) -> None:
+    await harness.start(env={"NOTIFY_SOCKET": notify_socket.address, "WATCHDOG_USEC": "1000000000"})
+    assert harness.process is not None
+    manager, _, _ = await harness.manager()
+    manager.send("heartbeat", status="idle,\nenvironment closed")
+    ready = ["READY=1", f"MAINPID={harness.process.pid}"]
+    assert await notify_socket.hear() == ready
+    assert await notify_socket.hear() == ["STATUS=idle, environment closed"]
+    assert await notify_socket.hear() == ["WATCHDOG=1"]
+    manager.send("heartbeat", status="idle, environment closed")  # nothing new, and too early to ping
+    manager.send("heartbeat", status="running")
+    assert await notify_socket.hear() == ["STATUS=running"]
+    harness.signal(signal.SIGHUP)
+    reloading, when = await notify_socket.hear()
+    assert reloading == "RELOADING=1"
+    assert when.startswith("MONOTONIC_USEC=")
+    assert await manager.hear() == {"op": "leave"}
+    manager.do(exit=0)
+    manager, _, _ = await harness.manager()
+    manager.send("heartbeat", status="running")
+    assert await notify_socket.hear() == ready
+    manager.do(abort=True)
+    assert await notify_socket.hear() == ["STATUS=the manager died of SIGKILL and is restarted"]
+    manager, _, _ = await harness.manager()
+    harness.signal(signal.SIGTERM)
+    assert await notify_socket.hear() == ["STOPPING=1"]
+    manager.do(exit=0)
+    assert (await harness.result())[0] == 0
+
+
+async def test_children_do_not_speak_for_the_service(harness: Harness, notify_socket: NotifySocket) -> None:
+    names = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+    await harness.start(env={"NOTIFY_SOCKET": notify_socket.address, names[1]: "1000", names[2]: "1"})
+    manager, _, _ = await harness.manager()
+    code = f"import os, sys; sys.exit(any(name in os.environ for name in {names!r}))"
+    await manager.spawn([sys.executable, "-c", code])
+    assert (await manager.hear())["returncode"] == 0
+    manager.do(exit=0)
+    assert (await harness.result())[0] == 0
+
+
+async def test_a_hanging_manager_does_not_feed_the_watchdog(
+    harness: Harness, notify_socket: NotifySocket
+) -> None:
+    env = {"NOTIFY_SOCKET": notify_socket.address, "WATCHDOG_USEC": "1"}
+    await harness.start(env=env, silence_s=0.3)
+    manager, _, _ = await harness.manager()
+    manager.send("heartbeat")
+    assert (await notify_socket.hear())[0] == "READY=1"
+    assert await notify_socket.hear() == ["WATCHDOG=1"]
+    manager.send("heartbeat")
+    assert await notify_socket.hear() == ["WATCHDOG=1"]
+    manager.do(hang=True)
+    assert await notify_socket.hear() == ["STATUS=the manager died of SIGKILL and is restarted"]
+    manager, _, _ = await harness.manager()
+    manager.do(exit=0)
+    assert (await harness.result())[0] == 0
+    with pytest.raises(BlockingIOError):
+        notify_socket.socket.recv(4096)
+
+
+async def test_garbage_is_reported(harness: Harness) -> None:
     await harness.start()
     manager, _, _ = await harness.manager()
-    harness.signal(signal.SIGHUP)
-    assert await manager.hear() == {"op": "hangup"}
     manager.do(raw="garbage\n[1]\n")
     manager.send("dance")
     manager.do(exit=0)
