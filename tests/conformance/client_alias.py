@@ -30,6 +30,19 @@ CLASSES = {
 }
 
 
+def _source(client: object) -> object:
+    """Return the asynchronous client behind a blocking one, or the client itself."""
+    return getattr(client, "_source", client)
+
+
+def _show_time_outs() -> None:
+    """Let two tests see the time-outs of a client under the private names that the peer gives them."""
+    blocking = import_module("remanager_api.http").REManagerAPI
+    blocking._timeout_login = property(lambda client: _source(client)._timeout_login)
+    for kind in (blocking, import_module("remanager_api.http.aio").REManagerAPI):
+        kind._timeout = property(lambda client: _source(client)._transport.timeout)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Put the classes of this project where the tests look for those of the peer."""
     # Whatever of the peer uses its own classes has to have taken them before.
@@ -38,3 +51,4 @@ def pytest_configure(config: pytest.Config) -> None:
         for attribute, place in exchanged.items():
             module, _, ours = place.partition(":")
             setattr(modules[name], attribute, getattr(import_module(module), ours))
+    _show_time_outs()
