@@ -9,7 +9,7 @@ from remanager_api.items import BFunc, BItem, BPlan
 from remanager_api.notebook.blocks import Badge, Pairs, Table, View
 from remanager_api.notebook.queue_views import abilities, device_table, plan_table
 from remanager_api.notebook.render_html import to_html
-from remanager_api.notebook.render_text import to_text
+from remanager_api.notebook.shown import Shown
 from remanager_api.notebook.signatures import help_of, signature_of
 from remanager_api.notebook.task_views import function_table
 from remanager_api.notebook.values import mapping, mappings, short
@@ -31,23 +31,10 @@ def plain(value: object) -> Any:
     return value
 
 
-class _Shown:
-    """Shows itself as a view."""
-
-    def _view(self) -> View:
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        return to_text(self._view())
-
-    def _repr_html_(self) -> str:
-        return to_html(self._view())
-
-
 # ------------------------------------------------------------------------------------- calls
 
 
-class Call(_Shown, Generic[ItemT]):
+class Call(Shown, Generic[ItemT]):
     """A plan or a function: called with its arguments, it makes an item to add or submit.
 
     ``inspect.signature``, ``help`` and ``?`` tell what the manager says of it.
@@ -145,7 +132,7 @@ class Device(str):
 # ------------------------------------------------------------------------------------- lists
 
 
-class Names(_Shown, Generic[T]):
+class Names(Shown, Generic[T]):
     """Things by name: as attributes, with completion, and as entries.
 
     Parameters

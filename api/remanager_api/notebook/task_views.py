@@ -143,8 +143,8 @@ def _result(reply: Reply) -> View:
     return View(f"Task {short(reply.get('task_uid'))}", marks, _result_parts(result))
 
 
-def _progress(reply: Reply) -> View:
-    tasks = mappings(reply.get("progress"))
+def progress_table(tasks: Sequence[Reply], title: str = "") -> Table:
+    """Return how far tasks are as a table."""
     rows = [
         (
             short(task.get("label") or task.get("task_type")),
@@ -154,9 +154,13 @@ def _progress(reply: Reply) -> View:
         )
         for task in tasks[:MAX_ROWS]
     ]
-    note = left_out(len(rows), len(tasks))
-    parts = [Table(("task", "progress", "elapsed", "UID"), rows, note=note)] if rows else []
-    return View("Running tasks", [Badge(str(len(tasks)))], parts)
+    columns = ("task", "progress", "elapsed", "UID")
+    return Table(columns, rows, title, left_out(len(rows), len(tasks)))
+
+
+def _progress(reply: Reply) -> View:
+    tasks = mappings(reply.get("progress"))
+    return View("Running tasks", [Badge(str(len(tasks)))], [progress_table(tasks)] if tasks else [])
 
 
 def _counts(reply: Reply) -> View:
