@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
 class ShownReply(dict[str, Any]):
     """A reply: the dictionary that came, shown as a table in a notebook and in IPython.
 
-    It equals the plain dictionary, and ``repr``, JSON, msgpack and pickle make of it what they make of that.
+    It equals the plain dictionary, and ``repr``, JSON and msgpack make of it what they make of that.
 
     Parameters
     ----------
@@ -28,15 +27,8 @@ class ShownReply(dict[str, Any]):
         super().__init__(reply)
         self._method = method
 
-    def __copy__(self) -> ShownReply:
-        return ShownReply(self, self._method)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> ShownReply:
-        return ShownReply(deepcopy(dict(self), memo), self._method)
-
     def __reduce__(self) -> tuple[Any, ...]:
-        # Who reads a pickle needs nothing of this package.
-        return dict, (dict(self),)
+        return ShownReply, (dict(self), self._method)
 
     def _view(self) -> View | None:
         from remanager_api.notebook.views import view_of

@@ -93,14 +93,12 @@ def test_a_reply_is_a_dictionary_for_programs() -> None:
     assert repr(reply) == repr(plain)
     assert json.loads(json.dumps(reply)) == plain
     assert msgpack.unpackb(msgpack.packb(reply)) == plain
-    assert type(pickle.loads(pickle.dumps(reply))) is dict
-    assert pickle.loads(pickle.dumps(reply)) == plain
 
 
 def test_a_copy_of_a_reply_looks_like_it() -> None:
     reply = ShownReply({"items": [plan()], "running_item": {}}, "queue_get")
     deep = copy.deepcopy(reply)
-    for other in (copy.copy(reply), deep):
+    for other in (copy.copy(reply), deep, pickle.loads(pickle.dumps(reply))):
         assert other == reply
         assert other._repr_html_() == reply._repr_html_()
     deep["items"].clear()
