@@ -16,6 +16,7 @@ from remanager_api.errors import RequestFailedError
 from remanager_api.items import BItem
 from remanager_api.lock_keys import LockKeys
 from remanager_api.monitors import ConsoleMonitor, SystemInfoMonitor
+from remanager_api.notebook.reply import ShownReply
 from remanager_api.transport import TOPIC_CONSOLE, TOPIC_INFO, InfoMessage, Transport
 
 __all__ = ["DEFAULT_WAIT_TIMEOUT", "AsyncCore", "Item", "Reply", "plain_item", "plain_items"]
@@ -196,7 +197,7 @@ class AsyncCore(LockKeys):
             raise RequestFailedError({"method": method, "params": sent}, reply)
         if self._request_fail_exceptions and not reply.get("success", True):
             raise RequestFailedError({"method": method, "params": sent}, reply)
-        return reply
+        return ShownReply(reply, method)
 
     async def _call(self, method: str, /, **params: Any) -> Reply:
         """Send a request without the parameters that are None.
