@@ -7,7 +7,7 @@ import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import zmq
 
@@ -180,7 +180,7 @@ class ControlServer:
         self._own_context: ZmqContext | None = None
         self._socket: ZmqSocket | None = None
         self._reader: SocketReader | None = None
-        self._futures: set[asyncio.Future[Answer]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: dict[bytes, int] = {}
         self._unread: dict[bytes, list[tuple[zmq.MessageTracker, int]]] = {}
         self._closing = False
@@ -237,10 +237,11 @@ class ControlServer:
         self._closing = True
         if self._reader is not None:
             self._reader.stop()
-        for future in self._futures:
-            future.cancel()
-        if self._futures:
-            await asyncio.wait(self._futures, timeout=_CANCEL_TIMEOUT_S)
+        await asyncio.sleep(0)  # a task that was made in this turn can answer only after its first step
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CANCEL_TIMEOUT_S)
         self._socket.close(linger=linger_ms)
         self._socket = None
         self._end_authenticator()
@@ -259,7 +260,7 @@ class ControlServer:
     @property
     def in_flight(self) -> int:
         """Number of requests being worked on."""
-        return len(self._futures)
+        return len(self._tasks)
 
     # -------------------------------------------------------------------------------------- requests
 
@@ -324,7 +325,7 @@ class ControlServer:
 
     def _busy_reason(self, identity: bytes) -> str:
         limits = self._limits
-        if len(self._futures) >= limits.in_flight:
+        if len(self._tasks) >= limits.in_flight:
             return f"Too many requests are in progress (limit {limits.in_flight}). Try again later."
         if self._in_flight.get(identity, 0) >= limits.in_flight_per_client:
             limit = limits.in_flight_per_client
@@ -346,29 +347,33 @@ class ControlServer:
         if isinstance(answer, _ANSWERS):
             self._reply(client, answer)
             return
-        future = asyncio.ensure_future(answer)
-        self._futures.add(future)
+        # One task from here to the reply: each further one, or callback, would cost a turn of the loop.
+        task = asyncio.get_running_loop().create_task(self._answer(client, answer))
+        self._tasks.add(task)
         self._in_flight[client.identity] = self._in_flight.get(client.identity, 0) + 1
-        future.add_done_callback(lambda done: self._finish(done, client))
 
-    def _finish(self, future: asyncio.Future[Answer], client: _Client) -> None:
-        """Answer a request whose handler took its time."""
-        self._futures.discard(future)
+    async def _answer(self, client: _Client, answer: Awaitable[Answer]) -> None:
+        """Answer a request whose handler takes its time."""
+        reply: Answer
+        try:
+            if self._closing:  # it shall not begin now
+                if asyncio.iscoroutine(answer):
+                    answer.close()
+                raise asyncio.CancelledError
+            reply = await answer
+        except asyncio.CancelledError:
+            reason = "the manager is stopping" if self._closing else "it was cancelled"
+            reply = _refusal("cancelled", f"The request was not completed: {reason}.")
+        except RemanagerError as exc:
+            reply = error_reply(exc)
+        except Exception as exc:
+            logger.exception("A request handler failed")
+            reply = self._failure(exc)
+        self._tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
         self._in_flight[client.identity] -= 1
         if self._in_flight[client.identity] <= 0:
             del self._in_flight[client.identity]
-        if future.cancelled():
-            reason = "the manager is stopping" if self._closing else "it was cancelled"
-            self._reply(client, _refusal("cancelled", f"The request was not completed: {reason}."))
-            return
-        exc = future.exception()
-        if exc is None:
-            self._reply(client, future.result())
-        elif isinstance(exc, RemanagerError):
-            self._reply(client, error_reply(exc))
-        else:
-            logger.error("A request handler failed", exc_info=exc)
-            self._reply(client, self._failure(exc))
+        self._reply(client, reply)
 
     def _failure(self, exc: BaseException) -> dict[str, object]:
         """Make the reply for a handler that raised."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from remanager.manager.ports import Clock
 from remanager.model.principal import asked_by
+from remanager.store.prompt import PromptFuture
 from remanager.store.records import JournalEvent, Write
 from remanager.store.store import Store
 from remanager.store.writes import setting_set
@@ -95,8 +96,7 @@ class Ledger:
             self._on_fault(exc)
             raise
         effects, events = batch.effects, batch.events
-        # Not asyncio.shield, which resumes whoever waits a turn of the loop later.
-        waiter: asyncio.Future[int] = future.get_loop().create_future()
+        waiter: PromptFuture[int] = PromptFuture(loop=future.get_loop())
 
         def done(future: asyncio.Future[int]) -> None:
             error = future.exception()

@@ -22,13 +22,14 @@ from remanager.store.filesystem import prepare_directory, refuse_network_filesys
 from remanager.store.lock import InstanceLock
 from remanager.store.migrate import check_database, load_migrations, migrate
 from remanager.store.pool import ReadPool
+from remanager.store.prompt import PromptFuture
 from remanager.store.reads import Reads
 from remanager.store.records import JournalEvent, Retention, Write
 from remanager.store.retention import Pruned, Victim, due, oldest, prunable, retire
 from remanager.store.selection import Conditions
 from remanager.store.statements import query
 from remanager.store.task_writes import tasks_delete
-from remanager.store.writer import Submission, Writer
+from remanager.store.writer import EventColumns, Submission, Writer
 
 T = TypeVar("T")
 
@@ -140,14 +141,17 @@ class Store:
         """
         future: Future[int] = Future()
         future.set_running_or_notify_cancel()
-        self._writer.put(Submission(writes, _event_params(events), future))
+        self._writer.put(Submission(writes, _event_columns(events), future))
         return future
 
     def enqueue(self, writes: Sequence[Write], events: Sequence[JournalEvent] = ()) -> asyncio.Future[int]:
-        """Hand over writes like :meth:`submit`; the future belongs to the running event loop."""
+        """Hand over writes like :meth:`submit`; the future belongs to the running event loop.
+
+        Who waits for it is woken as soon as the loop hears of the commit.
+        """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[int] = loop.create_future()
-        self._writer.put(Submission(writes, _event_params(events), future, loop))
+        future: PromptFuture[int] = PromptFuture(loop=loop)
+        self._writer.put(Submission(writes, _event_columns(events), future, loop))
         return future
 
     async def commit(self, writes: Sequence[Write], events: Sequence[JournalEvent] = ()) -> int:
@@ -297,17 +301,9 @@ def _translate(exc: sqlite3.Error | OSError, path: Path) -> StorageError:
     return StorageError(f"The database {str(path)!r} cannot be opened: {exc}")
 
 
-def _event_params(events: Sequence[JournalEvent]) -> list[dict[str, object]]:
+def _event_columns(events: Sequence[JournalEvent]) -> list[EventColumns]:
     # Encoded here, not in the writer: the caller may change its data afterwards.
-    return [
-        {
-            "time": e.time,
-            "type": e.type,
-            "task_uid": e.task_uid,
-            "data": _event_text(e.data),
-        }
-        for e in events
-    ]
+    return [(e.time, e.type, e.task_uid, _event_text(e.data)) for e in events]
 
 
 def _event_text(data: Mapping[str, object]) -> str:

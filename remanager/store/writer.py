@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import lru_cache
 from queue import Empty, SimpleQueue
 
 from remanager.model.errors import RemanagerError
@@ -21,10 +22,23 @@ from remanager.store.errors import StaleWrite, StoreFailed, WriteRejected
 from remanager.store.records import Write
 from remanager.store.statements import STATEMENTS, query
 
+EventColumns = tuple[float, str, str | None, str]
+
 MAX_GROUP = 1000
 """Most submissions in one transaction."""
 
-_EVENT_INSERT = query("event_insert")
+EVENTS_AT_ONCE = 25
+"""Most journal events in one statement."""
+
+
+@lru_cache(EVENTS_AT_ONCE)
+def _event_insert(number: int) -> str:
+    """Return the statement that stores so many events.
+
+    Each step of a statement gives up the interpreter lock and must get it back from the event loop: with one
+    statement for many events the writer waits once.
+    """
+    return query("event_insert") + ", (?, ?, ?, ?, ?)" * (number - 1)
 
 
 @dataclass(slots=True)
@@ -33,8 +47,8 @@ class Submission:
 
     Attributes
     ----------
-    events : list of dict
-        Parameters of the statement ``event_insert`` without ``seq``.
+    events : list of tuple
+        Columns of the journal's table without ``seq``.
     future : Future
         Resolved after the commit with the ``seq`` of the last event of the journal.
     loop : asyncio.AbstractEventLoop or None
@@ -42,7 +56,7 @@ class Submission:
     """
 
     writes: Sequence[Write]
-    events: list[dict[str, object]]
+    events: list[EventColumns]
     future: Future[int] | asyncio.Future[int]
     loop: asyncio.AbstractEventLoop | None = None
     seq: int = 0
@@ -138,14 +152,12 @@ class Writer:
 
     def _commit(self, group: list[Submission]) -> None:
         execute = self._cursor.execute
-        last_seq = self._last_seq
         execute("BEGIN IMMEDIATE")
-        if all(map(self._apply, group)):
+        if self._apply(group):
             execute("COMMIT")
             return
         # One is bad, which is rare: only then does each get a savepoint of its own.
         execute("ROLLBACK")
-        self._last_seq = last_seq
         if len(group) > 1:
             self._commit_apart(group)
 
@@ -156,22 +168,27 @@ class Writer:
         for submission in group:
             submission.error = None
             execute("SAVEPOINT submission")
-            if not self._apply(submission):
+            if not self._apply([submission]):
                 execute("ROLLBACK TO submission")
             execute("RELEASE submission")
         execute("COMMIT")
 
-    def _apply(self, submission: Submission) -> bool:
-        """Run one submission; return False if it must be rolled back alone."""
+    def _apply(self, group: list[Submission]) -> bool:
+        """Run submissions; return False if they must be rolled back, with the error of the one at fault."""
         seq = self._last_seq
+        events: list[object] = []
+        submission = group[0]
         try:
-            for write in submission.writes:
-                self._write(write)
-            if submission.events:
+            for submission in group:
+                for write in submission.writes:
+                    self._write(write)
                 for event in submission.events:
                     seq += 1
-                    event["seq"] = seq
-                self._cursor.executemany(_EVENT_INSERT, submission.events)
+                    events += (seq, *event)
+                submission.seq = seq
+            for start in range(0, len(events), EVENTS_AT_ONCE * 5):
+                some = events[start : start + EVENTS_AT_ONCE * 5]
+                self._cursor.execute(_event_insert(len(some) // 5), some)
         except StaleWrite as exc:
             submission.error = exc
         except (sqlite3.Error, LookupError, TypeError, ValueError, OverflowError) as exc:
@@ -180,8 +197,9 @@ class Writer:
             submission.error = WriteRejected(f"The store refused a write: {exc}")
             submission.error.__cause__ = exc
         else:
-            submission.seq = self._last_seq = seq
-        return submission.error is None
+            self._last_seq = seq
+            return True
+        return False
 
     def _write(self, write: Write) -> None:
         params = write.params

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
 from typing import Any, cast
@@ -64,8 +63,7 @@ class Dispatcher:
         token = asked_by.set(principal.name)
         try:
             answer = self._route(verb, params)
-            # A task keeps who asks, so that what happens meanwhile is recorded as asked for by the principal.
-            return answer if isinstance(answer, _REPLIES) else asyncio.ensure_future(answer)
+            return answer if isinstance(answer, _REPLIES) else _as_asked_by(principal.name, answer)
         finally:
             asked_by.reset(token)
 
@@ -176,6 +174,15 @@ class Dispatcher:
             **verb.fillers(params, self._manager),
             **fields,
         }
+
+
+async def _as_asked_by(name: str, answer: Awaitable[Reply]) -> Reply:
+    """Wait for an answer, and have what happens meanwhile recorded as asked for by a principal."""
+    token = asked_by.set(name)
+    try:
+        return await answer
+    finally:
+        asked_by.reset(token)
 
 
 def _authorise(verb: Verb, params: Mapping[str, Any], principal: Principal) -> Mapping[str, Any]:

@@ -90,7 +90,7 @@ def test_statements_use_indexes(connection: sqlite3.Connection, name: str) -> No
     """No statement walks the task or event table row by row."""
     migrate(connection, load_migrations())
     for sql in STATEMENTS[name]:
-        params = dict.fromkeys(_parameters(sql))
+        params = dict.fromkeys(_parameters(sql)) or [None] * sql.count("?")
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", params)]
         assert not [step for step in plan if step in {"SCAN task", "SCAN event"}], plan
         assert not [step for step in plan if "TEMP B-TREE" in step and name not in SORTED], plan
