@@ -1,7 +1,7 @@
 """Plugin of pytest: the tests of bluesky_queueserver_api meet the client of this project, also over HTTP.
 
-The conformance suite itself exchanges the classes over ZeroMQ (``run.sh --client remanager_api``). This plugin
-exchanges the rest; it is named behind ``--`` and found by ``PYTHONPATH``::
+The conformance suite itself exchanges the classes over ZeroMQ (``run.sh --client remanager_api``). This
+plugin exchanges the rest; it is named behind ``--`` and found by ``PYTHONPATH``::
 
     PYTHONPATH=tests/conformance:api run.sh --client remanager_api --files 'test_api.py' -- -p client_alias
 """

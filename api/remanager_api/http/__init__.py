@@ -14,8 +14,9 @@ except ImportError as missing:
         name=missing.name,
     ) from missing
 
-from remanager_api.blocking import BlockingClient, Mirrored, blocking, forwarded
+from remanager_api.blocking import BlockingClient
 from remanager_api.core import Reply
+from remanager_api.faces import Mirrored, blocking, forwarded
 from remanager_api.http import aio
 from remanager_api.http.session import SessionMethods, ask_credentials
 

@@ -76,7 +76,11 @@ class HTTPTransport:
         home = os.getpid(), asyncio.get_running_loop()
         if self._home != home:
             self._home = home
-            self._client = httpx.AsyncClient(base_url=self._uri, transport=self._backend)
+            # Reading the certificates takes longer than all the rest: only where they are needed.
+            self._tls = httpx.create_ssl_context() if self._uri.scheme == "https" else None
+            self._client = httpx.AsyncClient(
+                base_url=self._uri, transport=self._backend, verify=self._tls or False
+            )
             self._refreshing = asyncio.Lock()
         return self._client
 
@@ -260,12 +264,13 @@ class HTTPTransport:
         if self.authorization.method is AuthorizationMethods.TOKEN:
             made = await self.request("apikey_new", {"expires_in": _WEBSOCKET_KEY_LIFE_S})
             key, of_tokens = made["secret"], made["first_eight"]
-        secure = self._uri.scheme == "https"
+        self._connect()
+        uri = self._uri.copy_with(scheme="wss" if self._tls else "ws")
         try:
             websocket = await connect(
-                str(self._uri.copy_with(scheme="wss" if secure else "ws")).rstrip("/") + path,
+                str(uri).rstrip("/") + path,
                 additional_headers=Authorization(api_key=key).headers,
-                ssl=httpx.create_ssl_context() if secure else None,
+                ssl=self._tls,
                 close_timeout=_WEBSOCKET_CLOSE_S,
                 open_timeout=self.timeout if self.timeout > 0 else None,
             )
