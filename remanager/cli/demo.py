@@ -37,7 +37,7 @@ def demo(ctx: click.Context, plain: bool) -> None:
     """
     console = Console()
     if importlib.util.find_spec("bluesky") is None or importlib.util.find_spec("ophyd") is None:
-        raise click.ClickException("the demonstration needs bluesky and ophyd: install remanager[bluesky]")
+        raise click.ClickException("the demonstration needs bluesky: pip install 'remanager[bluesky]'")
     picture = Picture()
     view: View = PlainView(console) if plain or not console.is_terminal else LiveView(console)
     with tempfile.TemporaryDirectory(prefix="remanager-demo-") as directory:

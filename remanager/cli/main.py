@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import click
 
-from remanager import __version__
 from remanager.cli.requests import BY_PATH, GROUPS, HIDDEN_GROUPS, REQUESTS
+from remanager.cli.version import VERSION
 
 EXIT_PARAMETERS = 1
 EXIT_EXCEPTION = 4
@@ -125,7 +125,7 @@ group = LazyGroup(
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
 )
-click.version_option(__version__, prog_name="remanager")(group)
+click.version_option(VERSION, message="%(version)s")(group)
 
 
 def run(argv: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from remanager import __version__
+from remanager.cli.version import VERSION
 from remanager.daemon.options import OPTIONS, UNNEEDED, Kind, Option
 from remanager.daemon.settings import DEFAULTS, Settings, SettingsError, resolve
 
@@ -83,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"remanager {__version__}")
+    parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("--supervisor-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument(
         "--config", metavar="PATH", help="YAML file, or directory of files. Variable: QSERVER_CONFIG."

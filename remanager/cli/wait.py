@@ -50,8 +50,8 @@ def wait_for(
         raise Failure(f"still not done: {exc}", ExitStatus.FAILED) from exc
     status = ask(api, "status", {})
     if what is Wait.ENVIRONMENT:
-        good = bool(status["worker_environment_exists"]) is (method == "environment_open")
-        return _outcome(good, "The environment is open." if good else "The environment did not get there.")
+        is_open, opens = bool(status["worker_environment_exists"]), method == "environment_open"
+        return _outcome(is_open is opens, _environment(status))
     if what is Wait.QUEUE:
         good = status["manager_state"] == "idle" and not status["items_in_queue"]
         return _outcome(good, f"The queue has stopped; {status['items_in_queue']} items are left.")
@@ -65,6 +65,13 @@ def _has_ended(method: str) -> Callable[[Mapping[str, Any]], bool]:
         return str(status["manager_state"]) in states
 
     return ended
+
+
+def _environment(status: Reply) -> str:
+    if status["worker_environment_exists"]:
+        return "The environment is open."
+    reason = str(status.get("not_ready_reason") or "the environment is closed")
+    return f"{reason[0].upper()}{reason[1:]}."
 
 
 def _outcome(good: bool, text: str) -> ExitStatus:

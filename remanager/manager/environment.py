@@ -50,7 +50,7 @@ class WorkerCommand:
 
     def argv(self, path: Path) -> list[str]:
         """Return the command line."""
-        return [self.python or sys.executable, "-m", "remanager.worker", "--config", str(path)]
+        return [self.python or sys.executable, "-P", "-m", "remanager.worker", "--config", str(path)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import linecache
 import logging
 import os
@@ -323,6 +324,8 @@ def loading_error(
     is_own : callable, optional
         Tells by a frame's file whether it belongs to the loader and not to the user's code.
     """
+    if isinstance(exc, ModuleNotFoundError) and importlib.util.find_spec("bluesky") is None:
+        msg += f"\nbluesky is not installed for {sys.executable}: pip install 'remanager[bluesky]'"
     frames = traceback.TracebackException(
         type(exc), exc, _user_frames(exc.__traceback__, is_own or _is_loader)
     )

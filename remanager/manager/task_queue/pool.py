@@ -169,7 +169,7 @@ class Pool:
         config = replace(self._config, worker_uid=uid, begun_path=str(self._begun_path(uid)))
         try:
             path = write_settings(self._runtime_dir, uid, config.to_json())
-            argv = [self._python, "-m", "remanager.worker.pool", "--config", str(path)]
+            argv = [self._python, "-P", "-m", "remanager.worker.pool", "--config", str(path)]
             pid = await self._processes.spawn(argv, None, None)
         except OSError as exc:
             self.start_error = f"A worker of the pool could not be started: {exc}"

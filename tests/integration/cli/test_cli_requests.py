@@ -106,9 +106,14 @@ def test_exception(command: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert "ZMQError" in capsys.readouterr().err
 
 
-def test_environment_that_does_not_open(manager: Any, command: Run) -> None:
-    manager.handlers["status"] = lambda _: STATUS | {"worker_environment_exists": False}
+def test_environment_that_does_not_open(
+    manager: Any, command: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = {"worker_environment_exists": False, "not_ready_reason": "the environment is closed; no beam"}
+    manager.handlers["status"] = lambda _: STATUS | closed
     assert command("environment", "open", "--wait") == 5
+    assert "The environment is closed; no beam." in capsys.readouterr().err
+    manager.handlers["status"] = lambda _: STATUS | {"worker_environment_exists": False}
     assert command("environment", "close", "--wait") == 0
     manager.handlers["status"] = lambda _: STATUS | {"manager_state": "creating_environment"}
     assert command("environment", "open", "--wait", "--wait-timeout", "0.1") == 5

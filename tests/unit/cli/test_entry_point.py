@@ -65,7 +65,9 @@ def test_manager_gets_settings_and_socket(argv: list[str], monkeypatch: pytest.M
 
 def test_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert __version__ in capsys.readouterr().out
+    version = capsys.readouterr().out
+    assert version.startswith(f"remanager {__version__} (Python 3.")
+    assert "protocol of bluesky-queueserver 0.0." in version
     assert main(["--help"]) == 0
     listed = capsys.readouterr().out
     for name in ("start", "demo", "status"):
