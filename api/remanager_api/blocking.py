@@ -2,184 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from concurrent.futures import Future
-from functools import wraps
-from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from collections.abc import Coroutine
+from typing import Any, ClassVar, Self, TypeVar
 
 from remanager_api import errors
+from remanager_api.blocking_handles import giving, giving_each, made
 from remanager_api.client import AsyncClient
+from remanager_api.faces import Face, LoopThread, Mirrored, blocking, forwarded, iterating
 from remanager_api.monitors import ConsoleMonitor
 from remanager_api.monitors.monitor import Monitor
 
-P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class LoopThread:
-    """One event loop in one thread, shared by all clients of the process; it ends with the last of them."""
-
-    _lock: ClassVar[threading.Lock] = threading.Lock()
-    _current: ClassVar[LoopThread | None] = None
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._users = 0
-        self._thread = threading.Thread(target=self._run, name="remanager-api", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        self._loop.run_forever()
-        self._loop.close()
-
-    @classmethod
-    def join(cls) -> LoopThread:
-        """Return the shared thread, started if need be; every call needs one :meth:`leave`."""
-        with cls._lock:
-            if cls._current is None:
-                cls._current = cls()
-            cls._current._users += 1
-            return cls._current
-
-    def leave(self) -> None:
-        """Say that a client has no more use of the thread."""
-        with self._lock:
-            self._users -= 1
-            if self._users:
-                return
-            type(self)._current = None
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the thread and wait for its result.
-
-        Raises
-        ------
-        RuntimeError
-            The caller is a function that the client itself calls, and would wait for itself.
-        """
-        if threading.current_thread() is self._thread:
-            coroutine.close()
-            raise RuntimeError("a function that the client calls must not call the client")
-        future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            # Ctrl-C while waiting: the request must not go on behind the user's back.
-            future.cancel()
-            raise
-
-    @classmethod
-    def _after_fork(cls) -> None:
-        cls._lock = threading.Lock()
-        cls._current = None
-
-
-# Threads do not survive a fork: the child starts one of its own.
-os.register_at_fork(after_in_child=LoopThread._after_fork)
-
-
-class Face:
-    """The blocking face of an asynchronous object.
-
-    Parameters
-    ----------
-    source : object
-        The asynchronous object.
-    run : callable
-        Runs a coroutine in the thread of the client, and returns its result.
-    """
-
-    def __init__(self, source: Any, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
-        self._source = source
-        self._run = run
-
-
-def blocking(
-    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[Any, P], T]:
-    """Make a blocking method of an asynchronous one."""
-    name = method.__name__
-
-    @wraps(method)
-    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        result: T = self._run(getattr(self._source, name)(*args, **kwargs))
-        return result
-
-    return call
-
-
-def forwarded(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
-    """Make a method that calls a plain method of the asynchronous object in its thread."""
-    name = method.__name__
-
-    @wraps(method)
-    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        async def run() -> T:
-            result: T = getattr(self._source, name)(*args, **kwargs)
-            return result
-
-        outcome: T = self._run(run())
-        return outcome
-
-    return call
-
-
-def iterating(
-    method: Callable[Concatenate[Any, P], AsyncIterator[T]],
-) -> Callable[Concatenate[Any, P], Iterator[T]]:
-    """Make a method that returns an iterator of one that returns an asynchronous iterator."""
-    name = method.__name__
-    end = object()
-
-    @wraps(method)
-    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        stream = getattr(self._source, name)(*args, **kwargs)
-
-        async def following() -> Any:
-            return await anext(stream, end)
-
-        try:
-            while (item := self._run(following())) is not end:
-                yield item
-        finally:
-            self._run(stream.aclose())
-
-    return call
-
-
-class Mirrored(Generic[T]):
-    """A property of the asynchronous object.
-
-    Parameters
-    ----------
-    source : property
-        The property.
-    """
-
-    def __init__(self, source: Any) -> None:
-        self.__doc__ = source.__doc__
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, face: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, face: Any, owner: type) -> T: ...
-    def __get__(self, face: Any, owner: type) -> T | Self:
-        if face is None:
-            return self
-        value: T = getattr(face._source, self._name)
-        return value
-
-    def __set__(self, face: Any, value: T) -> None:
-        setattr(face._source, self._name, value)
 
 
 class BlockingMonitor(Face):
@@ -284,9 +119,18 @@ class BlockingClient(Face):
     _clear_status_timestamp = forwarded(AsyncClient._clear_status_timestamp)
 
     info_stream = iterating(AsyncClient.info_stream)
+    events = iterating(AsyncClient.events)
+    submit = giving(AsyncClient.submit)
+    submit_function = giving(AsyncClient.submit_function)
+    submit_script = giving(AsyncClient.submit_script)
+    task = made(AsyncClient.task)
+    outcomes = blocking(AsyncClient.outcomes)
+    gather = blocking(AsyncClient.gather)
+    as_completed = giving_each(AsyncClient.as_completed)
     send_request = blocking(AsyncClient.send_request)
     ping = blocking(AsyncClient.ping)
     status = blocking(AsyncClient.status)
+    status_wait = blocking(AsyncClient.status_wait)
     config_get = blocking(AsyncClient.config_get)
     stats = blocking(AsyncClient.stats)
     queue_status = blocking(AsyncClient.queue_status)

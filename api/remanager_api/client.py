@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from remanager_api.core import Item, Reply, plain_item
+from remanager_api.handle_methods import HandleMethods
 from remanager_api.lock_keys import check_lock_key
-from remanager_api.wait_methods import WaitMethods
 
 _RUN_OPTIONS = (None, "active", "open", "closed")
 
 
-class AsyncClient(WaitMethods):
+class AsyncClient(HandleMethods):
     """Talks to a run manager; ``remanager_api.zmq.aio`` and ``remanager_api.http.aio`` say over what.
 
     Each method sends the request of the same name (``item_...`` sends ``queue_item_...``) and returns the

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import getpass
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, ClassVar, Self
 
@@ -156,6 +154,8 @@ class AsyncCore(LockKeys):
 
     def set_user_name_to_login_name(self) -> None:
         """Send the login name of the current user with items."""
+        import getpass
+
         self.user = getpass.getuser()
 
     @property
@@ -260,10 +260,6 @@ class AsyncCore(LockKeys):
     async def ping(self, *, reload: bool = False) -> Reply:
         """Return the status, for which the manager is asked in any case: to see that it answers."""
         return await self._call("ping")
-
-    async def _changed(self, timeout: float) -> None:
-        """Return when the manager may have changed, at the latest after ``timeout`` (s)."""
-        await asyncio.sleep(timeout)
 
     # ------------------------------------------------------------------------------------- streams
 

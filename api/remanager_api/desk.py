@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from remanager_api import ends_by_polling
 from remanager_api.ends import EndWatch, ended, outcomes_of
-from remanager_api.errors import RequestFailedError, RequestParameterError
+from remanager_api.errors import RequestFailedError
 from remanager_api.handles import Progress
 from remanager_api.outcomes import Outcome
-from remanager_api.patience import Asker, is_unknown_method
+from remanager_api.patience import Asker
 from remanager_api.states import ACTIVE, NOT_FOUND
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 """Tasks of which one request asks what has become of them."""
-
-T = TypeVar("T")
 
 
 class Desk:
@@ -49,21 +47,9 @@ class Desk:
         self.ends = EndWatch(self._look)
         self._client = client
         self._polling_period = polling_period
-        self._is_native = True
-
-    async def _either(self, native: Callable[[], Awaitable[T]], foreign: Callable[[], Awaitable[T]]) -> T:
-        """Ask in the native way, and in the other one once it is clear that nobody understands that."""
-        if self._is_native:
-            try:
-                return await native()
-            except (RequestFailedError, RequestParameterError) as exc:
-                if not is_unknown_method(exc):
-                    raise
-            self._is_native = False
-        return await foreign()
 
     async def _look(self, uids: list[str]) -> list[Outcome]:
-        return await self._either(
+        return await self.asker.either(
             partial(ended, self.asker, uids),
             partial(ends_by_polling.ended, self.asker, uids, self._polling_period),
         )
@@ -73,7 +59,7 @@ class Desk:
         found: list[Outcome] = []
         for first in range(0, len(uids), PAGE):
             page = list(uids[first : first + PAGE])
-            found += await self._either(
+            found += await self.asker.either(
                 partial(outcomes_of, self.asker, page),
                 partial(ends_by_polling.outcomes_of, self.asker, page),
             )
@@ -81,7 +67,7 @@ class Desk:
 
     async def progress(self, uid: str) -> Progress:
         """Return how far a task is."""
-        return await self._either(partial(self._progress, uid), partial(self._known_progress, uid))
+        return await self.asker.either(partial(self._progress, uid), partial(self._known_progress, uid))
 
     async def _known_progress(self, uid: str) -> Progress:
         (outcome,) = await self.outcomes([uid])
@@ -112,7 +98,7 @@ class Desk:
             _checked("queue_item_remove", uid, await self._client.item_remove(uid=uid))
             return True
 
-        return await self._either(native, foreign)
+        return await self.asker.either(native, foreign)
 
     async def retry(self, uid: str, *, reset_attempts: bool | None) -> str:
         """Submit a task anew; return the new UID."""

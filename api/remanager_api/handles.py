@@ -98,16 +98,12 @@ class TaskHandle:
     name : str
         Name of the plan or function, where it is known.
 
-    Attributes
-    ----------
-    task_uid, name : str
-        As above.
     """
 
     def __init__(self, desk: Desk, task_uid: str, name: str = "") -> None:
-        self.task_uid = task_uid
-        self.name = name
         self._desk = desk
+        self._uid = task_uid
+        self._name = name
         self._state = "pending"
 
     def __repr__(self) -> str:
@@ -125,10 +121,20 @@ class TaskHandle:
 
     def _heard(self, outcome: Outcome) -> Outcome:
         self._state = outcome.state
-        self.name = self.name or outcome.name
+        self._name = self._name or outcome.name
         return outcome.with_name(self.name)
 
     # ------------------------------------------------------------------------------------- looking
+
+    @property
+    def task_uid(self) -> str:
+        """UID of the task, or of the item of the queue."""
+        return self._uid
+
+    @property
+    def name(self) -> str:
+        """Name of the plan or function; empty as long as it is not known."""
+        return self._name
 
     @property
     def status(self) -> str:

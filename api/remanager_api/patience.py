@@ -1,13 +1,14 @@
-"""Questions that outlast a manager: asked again until there is an answer."""
+"""Questions that outlast a manager, and what tells that it has changed."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from remanager_api.errors import (
+    HTTPError,
     HTTPRequestError,
     RequestFailedError,
     RequestParameterError,
@@ -16,15 +17,23 @@ from remanager_api.errors import (
 from remanager_api.transport import Transport
 
 Reply = dict[str, Any]
+T = TypeVar("T")
 
-SLICE_S = 2.0
+SLICE_S = 1.0
 """Time after which the manager answers a question that it may wait with (s). What was asked of a manager that
 has died is lost, and asked again only after that time."""
+
+GRACE_S = 1.0
+"""Time that such an answer may be late (s)."""
 
 ABSENCE_S = 60.0
 """Time without any answer after which a question is given up (s): longer than a restart takes."""
 
-_PAUSE_S = 0.1
+PAUSE_S = 0.1
+"""Shortest time between two questions to a manager that does not answer (s)."""
+
+CALM_S = 0.01
+"""Shortest time between two looks at a manager that changes all the time (s)."""
 
 
 class Asker:
@@ -41,9 +50,21 @@ class Asker:
     def __init__(self, send: Callable[..., Awaitable[Reply]], transport: Transport) -> None:
         self._send = send
         self._transport = transport
+        self._is_native = True
 
-    async def ask(self, method: str, /, *, wait_s: float = 0.0, **params: Any) -> Reply:
-        """Send a question until it is answered; a restart of the manager is waited for.
+    async def either(self, native: Callable[[], Awaitable[T]], foreign: Callable[[], Awaitable[T]]) -> T:
+        """Ask with our methods; with those of every RE Manager once it is clear that it has no others."""
+        if self._is_native:
+            try:
+                return await native()
+            except (RequestFailedError, RequestParameterError) as exc:
+                if isinstance(exc, RequestFailedError) and "Unknown method" not in str(exc):
+                    raise
+            self._is_native = False
+        return await foreign()
+
+    async def ask_once(self, method: str, /, *, wait_s: float = 0.0, **params: Any) -> Reply:
+        """Send a question once.
 
         Parameters
         ----------
@@ -56,32 +77,78 @@ class Asker:
 
         Raises
         ------
-        RequestTimeoutError, HTTPRequestError
-            There was no answer for :data:`ABSENCE_S`.
+        RequestTimeoutError, HTTPError
+            There was no answer.
         RequestFailedError
             The manager refused to answer.
         """
-        sent = {**params, "timeout": wait_s} if wait_s else params
-        limit = wait_s + self._transport.timeout if wait_s else None
+        limit = None
+        if wait_s:
+            params |= {"timeout": wait_s}
+            limit = wait_s + min(self._transport.timeout, GRACE_S)
+        reply = await self._send(method=method, params=params, timeout=limit)
+        if not reply.get("success", True):
+            raise RequestFailedError({"method": method, "params": params}, reply)
+        return reply
+
+    async def ask(self, method: str, /, *, wait_s: float = 0.0, **params: Any) -> Reply:
+        """Send a question until it is answered; a restart of the manager is waited for.
+
+        Parameters and errors are those of :meth:`ask_once`; ``RequestTimeoutError`` and ``HTTPRequestError``
+        mean that there was no answer for :data:`ABSENCE_S`.
+        """
         give_up: float | None = None
         while True:
             begin = monotonic()
             try:
-                reply = await self._send(method=method, params=sent, timeout=limit)
+                return await self.ask_once(method, wait_s=wait_s, **params)
             except (RequestTimeoutError, HTTPRequestError):
                 give_up = begin + ABSENCE_S if give_up is None else give_up
                 if monotonic() >= give_up:
                     raise
-                # Where connections are refused at once, they must not be tried in a busy loop.
-                await asyncio.sleep(max(begin + _PAUSE_S - monotonic(), 0.0))
-                continue
-            if not reply.get("success", True):
-                raise RequestFailedError({"method": method, "params": sent}, reply)
-            return reply
+            # Where connections are refused at once, they must not be tried in a busy loop.
+            await asyncio.sleep(max(begin + PAUSE_S - monotonic(), 0.0))
 
 
-def is_unknown_method(exc: Exception) -> bool:
-    """Tell whether a request failed because the manager, or the server before it, has no such method."""
-    if isinstance(exc, RequestParameterError):
-        return True
-    return isinstance(exc, RequestFailedError) and "Unknown method" in str(exc)
+class ChangeWatch:
+    """Tells somebody who looks at the manager when it is time for another look.
+
+    Each one who waits has one of his own: what changes after his look is never missed.
+
+    Parameters
+    ----------
+    asker : Asker
+        Asks the manager.
+    polling_period : float
+        Longest time (s) between two looks at a manager that does not tell of changes.
+    """
+
+    def __init__(self, asker: Asker, polling_period: float) -> None:
+        self._asker = asker
+        self._polling_period = polling_period
+        self._pause = 0.02
+        self._status_uid: str | None = None
+        self._told_at = 0.0
+
+    async def changed(self, limit: float) -> None:
+        """Return when the manager may have changed since the last call; at the latest after a time (s)."""
+
+        if limit <= 0:
+            return
+
+        async def tell() -> None:
+            reply = await self._asker.ask_once(
+                "status_wait", status_uid=self._status_uid, wait_s=min(limit, SLICE_S)
+            )
+            self._status_uid = reply["status_uid"]
+
+        async def sleep() -> None:
+            await asyncio.sleep(min(self._pause, limit))
+            self._pause = min(self._pause * 1.5, self._polling_period)
+
+        try:
+            await self._asker.either(tell, sleep)
+        except (RequestTimeoutError, HTTPError):
+            return  # the next look will tell
+        await asyncio.sleep(max(self._told_at + CALM_S - monotonic(), 0.0))
+        self._told_at = monotonic()

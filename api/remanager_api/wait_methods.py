@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
+from functools import cached_property
 from typing import Any, TypeVar
 
 from remanager_api.core import DEFAULT_WAIT_TIMEOUT, Reply
@@ -16,14 +17,12 @@ from remanager_api.errors import (
     WaitCancelError,
     WaitTimeoutError,
 )
+from remanager_api.patience import Asker, ChangeWatch
 from remanager_api.steering_methods import SteeringMethods
 from remanager_api.task_methods import plain_uids
 from remanager_api.waiting import WaitMonitor
 
 T = TypeVar("T")
-
-_FIRST_PAUSE = 0.02
-_GROWTH = 1.5
 
 
 async def _unless(woken: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
@@ -41,13 +40,21 @@ async def _unless(woken: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | Non
 class WaitMethods(SteeringMethods):
     """The part of the client that waits."""
 
+    @cached_property
+    def _asker(self) -> Asker:
+        return Asker(self.send_request, self._transport)
+
+    async def status_wait(self, status_uid: str | None = None, *, timeout: float = 10.0) -> Reply:
+        """Return the status as soon as it has another ``status_uid``, at the latest after ``timeout`` (s)."""
+        return await self._call_waiting("status_wait", timeout, status_uid=status_uid, timeout=timeout)
+
     async def _wait(
         self, look: Callable[[], Coroutine[Any, Any, T | None]], timeout: float, monitor: WaitMonitor | None
     ) -> T:
         """Look, whenever the manager may have changed, until there is something to see."""
         monitor = monitor or WaitMonitor()
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
-        pause = _FIRST_PAUSE
+        watch = ChangeWatch(self._asker, self._polling_period)
         with monitor._waiting(timeout, lambda: loop.call_soon_threadsafe(woken.set)):
             while True:
                 woken.clear()
@@ -62,8 +69,7 @@ class WaitMethods(SteeringMethods):
                     raise WaitCancelError("Wait for condition was cancelled")
                 if found is not None:
                     return found
-                await _unless(woken, self._changed(max(min(pause, left), 0)))
-                pause = min(pause * _GROWTH, self._polling_period)
+                await _unless(woken, watch.changed(left))
 
     async def wait_for_condition(
         self,

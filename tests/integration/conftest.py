@@ -19,7 +19,8 @@ class FakeManager:
     """Answers requests on loopback; a handler may return :data:`SILENCE`."""
 
     def __init__(self, encoding: str = "json", secret_key: bytes | None = None) -> None:
-        self.handlers: dict[str, Handler] = {}
+        unknown = {"success": False, "msg": "Unknown method 'status_wait'"}
+        self.handlers: dict[str, Handler] = {"status_wait": lambda _: unknown}
         self.requests: list[dict[str, Any]] = []
         self.encoding = encoding
         self.context = zmq.Context()
