@@ -442,5 +442,5 @@ def run(argv: list[str], manager_command: list[str] | None = None, timing: Timin
         Exit code: 0 after an orderly end, 2 if the manager refuses its options, addresses or store,
         1 if it had to be killed or can not run.
     """
-    command = manager_command or [sys.executable, "-m", "remanager", "start"]
+    command = manager_command or [sys.executable, "-P", "-m", "remanager", "start"]
     return Supervisor(command, argv, timing or Timing(), Notifier.taken_from(os.environ)).run()
