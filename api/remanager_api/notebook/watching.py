@@ -37,7 +37,7 @@ _ACTIVE_WORDS = ("running", "pending")
 _REFUSALS = (RequestFailedError, RequestParameterError, HTTPClientError)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Picture(Shown):
     """What is known at a time.
 
