@@ -17,7 +17,7 @@ help:
 	@echo "make bench-tasks  benchmarks of the task queue, about 3 minutes"
 	@echo "make conformance  the test suites of bluesky-queueserver, against this daemon"
 	@echo "make differential the same requests to bluesky-queueserver and to this daemon"
-	@echo "make reference    write the generated pages of docs/reference"
+	@echo "make reference    write the generated pages of docs/reference, and systemd/"
 	@echo "make venv         make the environment in $(VENV)"
 	@echo "make clean        remove the environment and all caches"
 
@@ -81,6 +81,7 @@ reference: $(STAMP)
 	$(BIN)/python -m remanager.cli.methods_page > docs/reference/methods.md
 	$(BIN)/python -m remanager.cli.commands_page > docs/reference/commands.md
 	$(BIN)/python -m remanager.cli.states_page > docs/explanation/states.md
+	$(BIN)/python -m remanager.cli.service_unit systemd
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

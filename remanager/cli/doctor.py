@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import click
@@ -54,20 +54,22 @@ def answer(settings: Settings) -> Iterator[Finding]:
     yield Finding(Level.OK, "answer", text)
 
 
-def examine(argv: Sequence[str]) -> Iterator[Finding]:
+def examine(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Iterator[Finding]:
     """Look at everything.
 
     Parameters
     ----------
     argv : sequence of str
         Options of ``remanager start``.
+    environ : Mapping, optional
+        Environment variables of the daemon; default: those of this process.
 
     Yields
     ------
     Finding
     """
     try:
-        settings, _ = parse(argv)
+        settings, _ = parse(argv, environ)
     except SettingsError as exc:
         remedy = "Correct the option, variable or configuration file; 'remanager start --help' lists them."
         yield Finding(Level.FAULT, "settings", str(exc), remedy)
@@ -80,7 +82,7 @@ def examine(argv: Sequence[str]) -> Iterator[Finding]:
     yield from answer(settings)
 
 
-def _print(findings: Iterable[Finding]) -> list[Finding]:
+def print_findings(findings: Iterable[Finding]) -> list[Finding]:
     """Print findings as they come and return them."""
     console, shown = Console(), []
     for finding in findings:
@@ -106,7 +108,7 @@ def doctor(as_json: bool, options: Sequence[str]) -> int:
     Exit status: 0 nothing is wrong, 1 wrong options, 5 something is.
     """
     try:
-        findings = list(examine(options)) if as_json else _print(examine(options))
+        findings = list(examine(options)) if as_json else print_findings(examine(options))
     except SystemExit as exc:
         # The parser of start has said what is wrong with the options.
         return ExitStatus.PARAMETERS if exc.code else ExitStatus.SUCCESS

@@ -40,6 +40,7 @@ GROUPS = {
     "alert": "Be told when figures go wrong.",
     "kernel": "Interrupt the IPython kernel.",
     "manager": "Stop the daemon.",
+    "service": "The daemon as a service of systemd.",
     "keys": "Keys of the server and of clients, for encryption and identity.",
     # Groups of the words of qserver.
     "queue item": "Get, remove and move single items.",
