@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 class NotebookMethods(AsyncCore):
     """Plans, devices and functions as objects, and a live display."""
 
-    async def plans(self, *, user_group: str | None = None) -> Plans:
+    async def plans(self, *, reload: bool = False, user_group: str | None = None) -> Plans:
         """Return the allowed plans as objects with completion and help, as they are now.
 
         Calling one makes an item; wrong arguments are a ``TypeError`` at once.
 
         Parameters
         ----------
+        reload : bool
+            Ask the manager for its status in any case. The list is sent only if it has changed.
         user_group : str, optional
             The group whose plans are meant; default: that of the client.
 
@@ -34,21 +36,21 @@ class NotebookMethods(AsyncCore):
         """
         from remanager_api.notebook.proxies import Plans
 
-        params = {"user_group": user_group or self.user_group}
-        return Plans.of(await self.send_request(method="plans_allowed", params=params))
+        return Plans.of(await self._call_for_group("plans_allowed", reload, user_group))
 
-    async def devices(self, *, user_group: str | None = None) -> Devices:
+    async def devices(self, *, reload: bool = False, user_group: str | None = None) -> Devices:
         """Return the allowed devices as objects: ``devices.stage.x``. Plans take them like their names.
 
         Parameters
         ----------
+        reload : bool
+            As for :meth:`plans`.
         user_group : str, optional
             The group whose devices are meant; default: that of the client.
         """
         from remanager_api.notebook.proxies import Devices
 
-        params = {"user_group": user_group or self.user_group}
-        return Devices.of(await self.send_request(method="devices_allowed", params=params))
+        return Devices.of(await self._call_for_group("devices_allowed", reload, user_group))
 
     async def functions(self) -> Functions:
         """Return the functions of the task modules as objects with completion and help.
