@@ -8,11 +8,12 @@ from typing import Any
 from remanager_api.core import Item, Reply, plain_item
 from remanager_api.handle_methods import HandleMethods
 from remanager_api.lock_keys import check_lock_key
+from remanager_api.notebook.methods import NotebookMethods
 
 _RUN_OPTIONS = (None, "active", "open", "closed")
 
 
-class AsyncClient(HandleMethods):
+class AsyncClient(HandleMethods, NotebookMethods):
     """Talks to a run manager; ``remanager_api.zmq.aio`` and ``remanager_api.http.aio`` say over what.
 
     Each method sends the request of the same name (``item_...`` sends ``queue_item_...``) and returns the
@@ -63,10 +64,6 @@ class AsyncClient(HandleMethods):
     async def devices_allowed(self, *, reload: bool = False, user_group: str | None = None) -> Reply:
         """Return the devices that a user group may use; parameters as of :meth:`plans_allowed`."""
         return await self._call_for_group("devices_allowed", reload, user_group)
-
-    async def _call_for_group(self, method: str, reload: bool, user_group: str | None) -> Reply:
-        params = {"user_group": user_group or self.user_group} if self._transport.sends_user else {}
-        return await self._call_cached(method, f"{method}_uid", reload=reload, params=params)
 
     async def plans_existing(self, *, reload: bool = False) -> Reply:
         """Return all plans of the environment; ``reload`` as of :meth:`plans_allowed`."""

@@ -237,6 +237,10 @@ class AsyncCore(LockKeys):
                 self._replies.put(name, reply[uid_name], reply)
         return reply
 
+    async def _call_for_group(self, method: str, reload: bool, user_group: str | None) -> Reply:
+        params = {"user_group": user_group or self.user_group} if self._transport.sends_user else {}
+        return await self._call_cached(method, f"{method}_uid", reload=reload, params=params)
+
     # ------------------------------------------------------------------------------------- status
 
     async def _load_status(self) -> Reply:
