@@ -195,8 +195,12 @@ class AsyncCore(LockKeys):
         reply = await self._transport.request(method, sent, timeout or self._transport.timeout)
         if not isinstance(reply, dict):
             raise RequestFailedError({"method": method, "params": sent}, reply)
+        return self._accepted(method, sent, reply)
+
+    def _accepted(self, method: str, params: Mapping[str, Any], reply: Reply) -> Reply:
+        """Return a reply, unless the request was refused and this is to be an exception."""
         if self._request_fail_exceptions and not reply.get("success", True):
-            raise RequestFailedError({"method": method, "params": sent}, reply)
+            raise RequestFailedError({"method": method, "params": params}, reply)
         return ShownReply(reply, method)
 
     async def _call(self, method: str, /, **params: Any) -> Reply:

@@ -9,7 +9,7 @@ import getpass
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from remanager_api.core import Reply
+from remanager_api.core import AsyncCore, Reply
 from remanager_api.errors import RequestFailedError, RequestParameterError
 from remanager_api.http.authorization import (
     credentials,
@@ -17,7 +17,7 @@ from remanager_api.http.authorization import (
     make_authorization,
     provider_path,
 )
-from remanager_api.http.endpoints import Method
+from remanager_api.http.endpoints import Method, endpoint_of
 from remanager_api.http.transport import HTTPTransport
 from remanager_api.transport import AuthorizationMethods
 
@@ -54,7 +54,7 @@ def _apikey_params(expires_in: Any, scopes: Any, note: Any) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value or name == "expires_in"}
 
 
-class SessionMethods:
+class SessionMethods(AsyncCore):
     """The part of the client over HTTP that deals with the HTTP server itself.
 
     The server knows users by an API key (:meth:`set_authorization_key`) or by tokens, which it gives when one
@@ -67,7 +67,6 @@ class SessionMethods:
     _transport: HTTPTransport
     _timeout_login: float
     _provider: str | None
-    request_fail_exceptions_enabled: bool
 
     @property
     def auth_method(self) -> AuthorizationMethods:
@@ -146,6 +145,8 @@ class SessionMethods:
         RequestFailedError
             The manager refused the request, or its reply makes no sense.
         """
+        if not isinstance(method, str):
+            method = endpoint_of(method)
         reply = await self._transport.request(
             method,
             params,
@@ -155,10 +156,12 @@ class SessionMethods:
             data=data,
             auto_refresh_session=auto_refresh_session,
         )
-        if self.request_fail_exceptions_enabled:
-            refused = isinstance(reply, Mapping) and not reply.get("success", True)
-            if refused or not isinstance(reply, Mapping | list):
-                raise RequestFailedError({"method": method, "params": params}, reply)
+        if isinstance(reply, dict):
+            return self._accepted(
+                method if isinstance(method, str) else " ".join(method), params or {}, reply
+            )
+        if self.request_fail_exceptions_enabled and not isinstance(reply, list):
+            raise RequestFailedError({"method": method, "params": params}, reply)
         return reply
 
     # ------------------------------------------------------------------------------------- sessions
