@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from remanager.engine.task_queue.card import Card
-from remanager.engine.task_queue.lanes import Choice, Gate, Lane, LaneKey, Share, Ticket, lane_key
+from remanager.engine.task_queue.lanes import (
+    Choice,
+    Gate,
+    Lane,
+    LaneKey,
+    Share,
+    Ticket,
+    UserChanges,
+    lane_key,
+)
 from remanager.engine.task_queue.limits import Limit, Limits, TokenBucket
 from remanager.engine.task_queue.scopes import Scope, ScopeKey, scope_keys
 from remanager.engine.task_queue.shares import Aging
@@ -69,6 +78,7 @@ class Dispatcher:
         self._held_users: set[str] = set()
         self._locked: dict[str, dict[LaneKey, Lane]] = {}
         self._shares_of: dict[str, set[Share]] = {}
+        self._user_changes = UserChanges()
         self._refills: list[tuple[float, int, Limit]] = []
         self._steps: list[tuple[float, int, Lane]] = []
         self._running: dict[str, _Charge] = {}
@@ -269,7 +279,7 @@ class Dispatcher:
         key = lane.key.where, tuple(limit for limit in limits if limit.key[0] is not Scope.USER), off
         gate = self._gates.get(key)
         if gate is None:
-            gate = self._gates[key] = Gate(*key)
+            gate = self._gates[key] = Gate(*key, changes=self._user_changes)
         if self._aging is not None:
             lane.level = self._aging.effective(lane.first().card, self._now)
             self._await_step(lane)
@@ -290,6 +300,7 @@ class Dispatcher:
             shares.remove(share)
             if not shares:
                 del self._shares_of[share.user]
+                self._user_changes.forget(share.user)
 
     def _unlist_locked(self, lane: Lane) -> None:
         assert lane.key.lock is not None
@@ -299,10 +310,9 @@ class Dispatcher:
             del self._locked[lane.key.lock]
 
     def _user_changed(self, user: str) -> None:
-        """Order the tasks of a user anew after one of them started or ended."""
-        if user not in self._held_users:
-            for share in self._shares_of.get(user, ()):
-                share.gate.outdate(share)
+        """Have the tasks of a user ordered anew when it is their turn: one of them has started or ended."""
+        if user in self._shares_of:
+            self._user_changes.note(user)
 
     def _look_at_age(self, lane: Lane) -> None:
         assert self._aging is not None

@@ -211,6 +211,39 @@ class Choice(NamedTuple):
     lane: Lane
 
 
+class UserChanges:
+    """Whose share has changed, the last one last: whoever has seen an earlier state asks what came after it.
+
+    Attributes
+    ----------
+    number : int
+        Of the last change.
+    """
+
+    __slots__ = ("_last", "number")
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._last: dict[str, int] = {}
+
+    def note(self, user: str) -> None:
+        """Take note that the share of a user has changed."""
+        self.number += 1
+        self._last.pop(user, None)
+        self._last[user] = self.number
+
+    def forget(self, user: str) -> None:
+        """Let go of a user for whom nothing waits."""
+        self._last.pop(user, None)
+
+    def since(self, number: int) -> Iterator[str]:
+        """Yield the users whose share has changed after a change."""
+        for user, last in reversed(self._last.items()):
+            if last <= number:
+                return
+            yield user
+
+
 # Groups by share of the user; each holds the shares (user, group) of users with that share.
 _Level = dict[float, dict[str, NumberHeap]]
 
@@ -226,27 +259,33 @@ class Gate:
         Whether a switch, or a limit as of the last look, holds its tasks.
     """
 
-    __slots__ = ("_levels", "_outdated", "_shares", "closed", "limits", "where")
+    __slots__ = ("_changes", "_levels", "_seen", "_shares", "closed", "limits", "where")
 
-    def __init__(self, where: Where, limits: tuple[Limit, ...], closed: bool) -> None:
+    def __init__(
+        self, where: Where, limits: tuple[Limit, ...], closed: bool, *, changes: UserChanges
+    ) -> None:
         self.where = where
         self.limits = limits
         self.closed = closed
         self._levels: dict[int, _Level] = {}
-        self._outdated: dict[int, set[Share]] = {}  # by level: put in their places when it is their turn
-        self._shares: dict[tuple[int, str, str], Share] = {}
+        self._changes = changes
+        self._seen: dict[
+            int, int
+        ] = {}  # by level: the last change as of which its shares are in their places
+        self._shares: dict[tuple[int, str], dict[str, Share]] = {}
 
     def add(self, lane: Lane, user_share: float | None) -> Share:
         """Take a lane in at its level; return the share that it belongs to.
 
         ``user_share`` is None for a user who is held back: the lane is not in turn until :meth:`file`.
         """
-        key = lane.level, lane.key.user, lane.key.group
-        share = self._shares.get(key)
+        group = lane.key.group
+        by_group = self._shares.setdefault((lane.level, lane.key.user), {})
+        share = by_group.get(group)
         if share is not None:
             share.put(lane)
             return share
-        share = self._shares[key] = Share(self, *key)
+        share = by_group[group] = Share(self, lane.level, lane.key.user, group)
         share.put(lane)
         if user_share is not None:
             self.file(share, user_share)
@@ -255,12 +294,11 @@ class Gate:
     def drop(self, share: Share) -> None:
         """Let go of a share that is empty now."""
         self.unfile(share)
-        del self._shares[share.level, share.user, share.group]
-        self._outdated.get(share.level, set()).discard(share)
-
-    def outdate(self, share: Share) -> None:
-        """Take note that the user's share has changed; the place follows when the level is in turn."""
-        self._outdated.setdefault(share.level, set()).add(share)
+        key = share.level, share.user
+        by_group = self._shares[key]
+        del by_group[share.group]
+        if not by_group:
+            del self._shares[key]
 
     def file(self, share: Share, user_share: float) -> None:
         """Put a share in turn, or in another place after its user's share has changed."""
@@ -331,9 +369,11 @@ class Gate:
                 yield level, user_share, by_group
 
     def _bring_up_to_date(self, level: int, user_share_of: Callable[[str], float]) -> None:
-        for share in self._outdated.pop(level, ()):
-            if share.holder is not None:  # otherwise its user is held back
-                self.file(share, user_share_of(share.user))
+        for user in self._changes.since(self._seen.get(level, 0)):
+            for share in self._shares.get((level, user), {}).values():
+                if share.holder is not None:  # otherwise its user is held back
+                    self.file(share, user_share_of(user))
+        self._seen[level] = self._changes.number
 
 
 class _Filed(NumberHeap):

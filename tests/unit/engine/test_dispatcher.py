@@ -100,13 +100,13 @@ def test_many_locks_and_users_cost_no_more() -> None:
     assert cost(9000) <= 2 * cost(300)
 
 
-def test_many_priorities_of_a_user_are_put_in_order_when_their_turn_comes() -> None:
+def test_priorities_of_a_user_are_put_in_order_when_their_turn_comes() -> None:
     dispatcher = filled(*[card(priority=n % 250, user=f"u{n // 250 % 2}") for n in range(2000)])
     picked = dispatcher.pick(T0, 2)
     assert {(c.spec.user, c.priority) for c in picked} == {("u0", 0), ("u1", 0)}
     started = calls_of(lambda: picked.extend(dispatcher.pick(T0, 1)))
     ended = calls_of(lambda: dispatcher.release(picked[0]))
-    assert max(started, ended) < 5 * 250
+    assert max(started, ended) < 100
 
 
 def test_discarded_tasks_leave_nothing_behind() -> None:
