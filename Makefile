@@ -3,13 +3,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test lint unit kill-suite soak bench bench-peer bench-tasks conformance differential reference clean
+.PHONY: help venv demo test lint unit kill-suite soak bench bench-peer bench-tasks conformance differential reference docs clean
 
 help:
 	@echo "make demo         run about ten plans on a simulated instrument"
 	@echo "make test         everything that continuous integration runs"
 	@echo "make lint         the checks of make test without the tests"
 	@echo "make unit         the fast tests only"
+	@echo "make docs         build the documentation in build/docs"
 	@echo "make kill-suite   kill processes at random while 2000 tasks run, 50 times"
 	@echo "make soak         a mixed load for half an hour"
 	@echo "make bench        benchmarks of this daemon, about 3 minutes"
@@ -39,11 +40,14 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+test: lint docs
 	$(BIN)/pytest
 
 unit: $(STAMP)
 	$(BIN)/pytest tests/unit
+
+docs: $(STAMP)
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
 
 # KILL_SEED: another one kills at other moments.
 KILL_SEED ?= 1

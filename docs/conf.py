@@ -1,0 +1,41 @@
+"""Settings of Sphinx: pages in Markdown, docstrings in NumPy's form. Nothing is fetched from anywhere."""
+
+from __future__ import annotations
+
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
+
+from remanager import __version__
+
+project = "remanager"
+author = "the remanager developers"
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["decisions/0000-template.md"]
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+
+html_theme = "furo"
+html_title = "remanager"
+html_copy_source = False
+html_show_copyright = False
+
+
+def _leave_out_classes(
+    app: Sphinx, what: str, name: str, member: object, skip: bool, options: object
+) -> bool | None:
+    """Leave out errors that the client has as attributes, too: they are described once."""
+    return True if what == "class" and isinstance(member, type) else None
+
+
+def setup(app: Sphinx) -> None:
+    """Show diagrams, which only some sites draw, as text."""
+    app.add_lexer("mermaid", TextLexer)
+    app.connect("autodoc-skip-member", _leave_out_classes)
