@@ -1,4 +1,8 @@
-"""A stand-in for bluesky-httpserver: answers from a table, and remembers what was asked."""
+"""A stand-in for bluesky-httpserver: answers from a table, and remembers what was asked.
+
+bluesky-httpserver itself brings 16 packages (SQLAlchemy, FastAPI, LDAP, PAM, ...), which these tests are spared.
+The tests of bluesky_queueserver_api run through it: see tests/conformance/client_alias.py.
+"""
 
 from __future__ import annotations
 

@@ -8,9 +8,11 @@ import inspect
 import io
 import json
 import multiprocessing
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -324,3 +326,22 @@ def test_without_the_extra_the_import_says_what_to_install() -> None:
         [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True, timeout=60
     )
     assert "pip install 'remanager[http]'" in json.loads(done.stdout)
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "http.md").read_text()
+SAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=range(len(SAMPLES)))
+def test_the_samples_of_the_page_run(
+    server: FakeHTTPServer, monkeypatch: pytest.MonkeyPatch, sample: str
+) -> None:
+    monkeypatch.setenv("QSERVER_HTTP_SERVER_URI", server.uri)
+    monkeypatch.setattr(getpass, "getpass", lambda: "secret")
+    server.answers["POST", "/api/auth/provider/toy/token"] = accept_bob
+    server.answers["GET", "/api/auth/whoami"] = lambda _: {"identities": [{"id": "bob"}]}
+    server.answers["POST", "/api/auth/apikey"] = lambda _: {"secret": "abc"}
+    names: dict[str, Any] = {"REManagerAPI": REManagerAPI}
+    exec(compile(sample.replace("http://localhost:60610", server.uri), "http.md", "exec"), names)
+    names["RM"].close()
+    assert server.asked
