@@ -1,12 +1,13 @@
 """A stand-in for bluesky-httpserver: answers from a table, and remembers what was asked.
 
-bluesky-httpserver itself brings 16 packages (SQLAlchemy, FastAPI, LDAP, PAM, ...), which these tests are spared.
+bluesky-httpserver itself brings 16 packages (SQLAlchemy, FastAPI, LDAP, PAM, ...), not needed for this.
 The tests of bluesky_queueserver_api run through it: see tests/conformance/client_alias.py.
 """
 
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,11 +69,13 @@ class FakeHTTPServer:
             return exc.status, {"detail": str(exc)}
 
     @contextmanager
-    def served(self) -> Iterator[FakeHTTPServer]:
+    def served(self, tls: ssl.SSLContext | None = None) -> Iterator[FakeHTTPServer]:
         """Answer on a free port of the loopback."""
         server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         server.daemon_threads = False
-        self.uri = f"http://127.0.0.1:{server.server_port}"
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        self.uri = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fake_http_server import FakeHTTPServer
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
@@ -209,9 +214,9 @@ class Publisher:
         return None
 
     @asynccontextmanager
-    async def served(self) -> AsyncIterator[str]:
-        async with serve(self.handle, "127.0.0.1", 0, process_request=self.process) as server:
-            yield f"http://127.0.0.1:{port_of(server)}"
+    async def served(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+        async with serve(self.handle, "127.0.0.1", 0, process_request=self.process, ssl=tls) as server:
+            yield f"{'https' if tls else 'http'}://127.0.0.1:{port_of(server)}"
 
 
 def port_of(server: Server) -> int:
@@ -297,3 +302,49 @@ async def test_a_stream_says_once_why_nothing_is_heard(caplog: pytest.LogCapture
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
     assert caplog.text.count("Nothing is heard of QS_Info") == 1
+
+
+# --------------------------------------------------------------------------------------------- TLS
+
+MAKE_CERTIFICATE = (
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem -out cert.pem "
+    "-days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    directory = tmp_path_factory.mktemp("certificate")
+    subprocess.run(MAKE_CERTIFICATE.split(), cwd=directory, check=True, capture_output=True, timeout=60)
+    return directory
+
+
+@pytest.fixture
+def tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    return context
+
+
+async def test_requests_over_tls(
+    certificate: Path, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeHTTPServer().served(tls) as server:
+        http = HTTPTransport(server_uri=server.uri, timeout=20, poll_periods=PERIODS)
+        with pytest.raises(HTTPRequestError, match="CERTIFICATE_VERIFY_FAILED"):
+            await http.request("status")
+        await http.close()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+        http = HTTPTransport(server_uri=server.uri, timeout=20, poll_periods=PERIODS)
+        assert (await http.request("status"))["manager_state"] == "idle"
+        await http.close()
+
+
+async def test_web_sockets_over_tls(
+    certificate: Path, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+    async with Publisher().served(tls) as uri, transport(answer, uri) as http:
+        assert await take(http, ["QS_Info"], 1) == [InfoMessage("QS_Info", 1, "/api/info/ws 1")]

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 import remanager_api
+from remanager_api import http
 from remanager_api.blocking import BlockingClient, BlockingConsoleMonitor, BlockingMonitor
 from remanager_api.client import AsyncClient
+from remanager_api.http import aio as http_aio
 from remanager_api.monitors import ConsoleMonitor, SystemInfoMonitor
 from remanager_api.zmq import REManagerAPI
 from remanager_api.zmq.aio import REManagerAPI as AsyncREManagerAPI
@@ -17,6 +19,7 @@ from remanager_api.zmq.aio import REManagerAPI as AsyncREManagerAPI
 FACES = [
     (BlockingClient, AsyncClient),
     (REManagerAPI, AsyncREManagerAPI),
+    (http.REManagerAPI, http_aio.REManagerAPI),
     (BlockingMonitor, SystemInfoMonitor),
     (BlockingConsoleMonitor, ConsoleMonitor),
 ]
