@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 _EXPIRED: Final = "Access token has expired"
 _WEBSOCKET_KEY_LIFE_S: Final = 60
 _WEBSOCKET_CLOSE_S: Final = 1.0
+_KEEP_ALIVE_S: Final = 2.0
+"""Time (s) for which an idle connection is used again: shorter than the 5 s after which servers end it. A request
+that meets that moment would fail."""
 
 
 class HTTPTransport:
@@ -52,6 +55,7 @@ class HTTPTransport:
 
     protocol: Literal["HTTP"] = "HTTP"
     sends_user = False
+    address: str | None = None
 
     def __init__(
         self,
@@ -79,7 +83,10 @@ class HTTPTransport:
             # Reading the certificates takes longer than all the rest: only where they are needed.
             self._tls = httpx.create_ssl_context() if self._uri.scheme == "https" else None
             self._client = httpx.AsyncClient(
-                base_url=self._uri, transport=self._backend, verify=self._tls or False
+                base_url=self._uri,
+                transport=self._backend,
+                verify=self._tls or False,
+                limits=httpx.Limits(keepalive_expiry=_KEEP_ALIVE_S),
             )
             self._refreshing = asyncio.Lock()
         return self._client
@@ -272,6 +279,7 @@ class HTTPTransport:
                 additional_headers=Authorization(api_key=key).headers,
                 ssl=self._tls,
                 close_timeout=_WEBSOCKET_CLOSE_S,
+                max_size=None,
                 open_timeout=self.timeout if self.timeout > 0 else None,
             )
         finally:

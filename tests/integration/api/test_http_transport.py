@@ -123,6 +123,25 @@ async def test_a_closed_transport_sends_nothing() -> None:
             await http.request("status")
 
 
+async def test_closing_ends_requests_in_flight() -> None:
+    asked = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with asyncio.timeout(20), await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        http = HTTPTransport(server_uri=f"http://127.0.0.1:{port}", timeout=0, poll_periods=PERIODS)
+        request = asyncio.create_task(http.request("status"))
+        await asked.wait()
+        await http.close()
+        with pytest.raises(HTTPRequestError, match="HTTP request error"):
+            await request
+
+
 def test_it_begins_anew_in_another_event_loop() -> None:
     http = HTTPTransport(
         server_uri="http://host", timeout=5, poll_periods=PERIODS, backend=httpx.MockTransport(answer)
