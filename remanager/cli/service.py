@@ -47,7 +47,12 @@ def _instrument(_ctx: click.Context, _param: click.Parameter, value: str) -> str
 def _place(command: _Command) -> _Command:
     """Add the options that say which service is meant."""
     for option in (
-        click.option("--root", type=click.Path(path_type=Path, file_okay=False), default="/", hidden=True),
+        click.option(
+            "--root",
+            type=click.Path(path_type=Path, file_okay=False),
+            default="/",
+            help="Where the file system of the machine is seen, as for an image.",
+        ),
         click.option(
             "--instrument",
             metavar="NAME",

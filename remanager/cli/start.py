@@ -7,11 +7,11 @@ unambiguous abbreviations, exit status 2) are those of ``start-re-manager``, and
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from remanager.cli.version import VERSION
+from remanager.daemon.journal_stream import say
 from remanager.daemon.options import OPTIONS, UNNEEDED, Kind, Option
 from remanager.daemon.settings import DEFAULTS, Settings, SettingsError, resolve
 
@@ -167,10 +167,10 @@ def run(argv: Sequence[str]) -> int:
     try:
         settings, supervisor_fd = parse(argv)
     except SettingsError as exc:
-        sys.stderr.write(f"remanager start: {exc}\n")
+        say(f"remanager start: {exc}")
         return 2
     if supervisor_fd is None:
-        sys.stderr.write("remanager start: the manager is started by its supervisor only\n")
+        say("remanager start: the manager is started by its supervisor only")
         return 2
     from remanager.daemon.manager import run as run_manager
 

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from remanager.daemon.info import InfoPublisher
 
@@ -80,9 +80,12 @@ class OutputWriter:
         self._thread = threading.Thread(target=self._run, name="console-output", daemon=True)
         self._thread.start()
 
-    def write(self, text: str) -> None:
-        """Queue text for writing; never blocks."""
-        data = text.encode("utf-8", "backslashreplace")
+    def write(self, text: str, _source: str | None = None) -> None:
+        """Queue text for writing, whoever it is from; never blocks."""
+        self.put(text.encode("utf-8", "backslashreplace"))
+
+    def put(self, data: bytes) -> None:
+        """Queue bytes for writing; never blocks."""
         with self._condition:
             if self._closing or self._waiting_bytes + len(data) > self._max_bytes:
                 self.dropped_bytes += len(data)
@@ -109,16 +112,16 @@ class OutputWriter:
                     self._condition.wait()
                 if not self._queue:
                     return
-                data = b"".join(self._queue)
+                pieces = list(self._queue)
                 self._queue.clear()
                 lost, self._unreported_bytes = self._unreported_bytes, 0
-            if not self._write(data):
+            if not self._deliver(pieces):
                 self._discard()
                 return
             if lost:
-                self._write(f"\n[{lost} bytes of console output are not shown here]\n".encode())
+                self._deliver([self._loss_note(lost)])
             with self._condition:
-                self._waiting_bytes -= len(data)
+                self._waiting_bytes -= sum(map(len, pieces))
 
     def _discard(self) -> None:
         """Accept no further text: nobody is there to read it."""
@@ -126,8 +129,14 @@ class OutputWriter:
             self._closing = True
             self._queue.clear()
 
-    def _write(self, data: bytes) -> bool:
-        """Write all bytes; False if the reader is gone or there is no more time."""
+    def _deliver(self, pieces: list[bytes]) -> bool:
+        return self._write(b"".join(pieces))
+
+    def _loss_note(self, lost: int) -> bytes:
+        return f"\n[{lost} bytes of console output are not shown here]\n".encode()
+
+    def _write(self, data: bytes, at_once: int = select.PIPE_BUF) -> bool:
+        """Write all bytes, ``at_once`` at a time; False if the reader is gone or there is no more time."""
         view = memoryview(data)
         ready = select.poll()
         ready.register(self._fd, select.POLLOUT)
@@ -138,12 +147,24 @@ class OutputWriter:
                     if self._give_up.is_set():
                         return False
                     continue
-                view = view[os.write(self._fd, view[: select.PIPE_BUF]) :]
+                view = view[os.write(self._fd, view[:at_once]) :]
             except BlockingIOError:
                 continue
             except OSError:
                 return False
         return True
+
+
+class ConsoleWriter(Protocol):
+    """Where the daemon's own output goes."""
+
+    def write(self, text: str, source: str | None, /) -> None:
+        """Take text of manager and environment worker (None), or of a worker of the pool (its UID)."""
+        ...
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Write what is left, but for no longer than ``timeout_s`` (s)."""
+        ...
 
 
 class ConsoleHub:
@@ -153,7 +174,7 @@ class ConsoleHub:
     ----------
     publisher : InfoPublisher, optional
         Where messages are published.
-    writer : OutputWriter, optional
+    writer : ConsoleWriter, optional
         The daemon's own standard output.
     max_bytes : int
         Memory for messages that late readers may ask for; the oldest ones go first.
@@ -164,7 +185,7 @@ class ConsoleHub:
     def __init__(
         self,
         publisher: InfoPublisher | None = None,
-        writer: OutputWriter | None = None,
+        writer: ConsoleWriter | None = None,
         *,
         max_bytes: int = 4 * _MIB,
         first_seq: int = 1,
@@ -183,7 +204,7 @@ class ConsoleHub:
 
     def _feed_piece(self, text: str, when: float, worker_uid: str | None) -> None:
         if self._writer is not None:
-            self._writer.write(text)
+            self._writer.write(text, worker_uid)
         if self._publisher is not None:
             self._publisher.publish_console(text, when)
         self._messages.append(ConsoleMessage(self._next_seq, when, text, worker_uid))

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from remanager import __version__
-from remanager.daemon.console import ConsoleHub, HubLogHandler, OutputWriter
+from remanager.daemon.console import ConsoleHub, ConsoleWriter, HubLogHandler, OutputWriter
 from remanager.daemon.control import ControlServer
 from remanager.daemon.headline import headline
 from remanager.daemon.info import TOPIC_INFO, InfoPublisher
+from remanager.daemon.journal import JournalWriter
+from remanager.daemon.journal_stream import is_journal, say
 from remanager.daemon.keys import KEYS_NAME, KeyRing, KeysError, read_server_key
 from remanager.daemon.processes import Processes, cpu_seconds, resident_bytes
 from remanager.daemon.retention import parse_retention
@@ -69,7 +71,7 @@ class ManagerProcess:
             on_lost=self._on_supervisor_lost,
             on_leave=self._on_leave,
         )
-        writer = OutputWriter(sys.stdout.fileno()) if settings.print_console_output else None
+        writer = _console_writer(sys.stdout.fileno()) if settings.print_console_output else None
         self._writer = writer
         self._info: InfoPublisher | None = None
         if settings.zmq_publish_console:
@@ -86,7 +88,7 @@ class ManagerProcess:
         try:
             return await self._run()
         except (StorageError, AddressError, KeysError) as exc:
-            sys.stderr.write(f"remanager: {exc}\n")
+            say(f"remanager: {exc}")
             return EXIT_CONFIGURATION
         finally:
             logging.getLogger().removeHandler(handler)
@@ -228,6 +230,10 @@ class ManagerProcess:
         root.addHandler(handler)
         logging.getLogger("asyncio").setLevel(max(logging.WARNING, self._settings.log_level))
         return handler
+
+
+def _console_writer(fd: int) -> ConsoleWriter:
+    return JournalWriter(fd) if is_journal(fd) else OutputWriter(fd)
 
 
 def _options(settings: Settings, runtime: Path) -> ManagerOptions:

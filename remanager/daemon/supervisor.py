@@ -32,6 +32,7 @@ import sys
 import time
 
 from remanager.daemon.channel import Channel, Message
+from remanager.daemon.journal_stream import NOTICE, WARNING, say
 from remanager.daemon.notify import Notifier
 
 EXIT_CONFIGURATION = 2
@@ -78,12 +79,8 @@ class Timing:
         self.healthy_s = healthy_s
 
 
-def _log(text: str) -> None:
-    try:
-        sys.stderr.write(f"remanager supervisor: {text}\n")
-        sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
-        return  # the terminal is gone; nobody can be told
+def _log(text: str, priority: int = WARNING) -> None:
+    say(f"remanager supervisor: {text}", priority)
 
 
 def _describe_exit(returncode: int) -> str:
@@ -267,7 +264,7 @@ class Supervisor:
         self._read_channel()  # its last words
         self._close_channel()
         if self._replacing and not self._stopping:
-            _log("the manager is replaced")
+            _log("the manager is replaced", NOTICE)
             self._restarts += 1
             self._start_manager()
         elif self._stopping or returncode == 0:
@@ -398,7 +395,7 @@ class Supervisor:
             self._kill_manager()
         if self._leave_workers:
             if self._workers:
-                _log(f"workers go on: {' '.join(map(str, self._workers))}")
+                _log(f"workers go on: {' '.join(map(str, self._workers))}", NOTICE)
             self._workers.clear()
         sessions = list(self._workers)
         hurried = self._killed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 from system_harness import Daemon, Gate
+
+from remanager.daemon.journal import NATIVE_SOCKET
 
 pytest.importorskip("bluesky")
 
@@ -173,3 +176,20 @@ def test_the_service_manager_is_told(make: Callable[..., Daemon], gate: Gate, tm
         hear("STATUS=idle, environment open")
         assert daemon.stop() == 0
         hear("STOPPING=1")
+
+
+@pytest.mark.skipif(NATIVE_SOCKET.exists(), reason="there is a journal, which the test would write to")
+def test_the_log_for_the_journal(make_daemon: Callable[..., Daemon], profile: Path) -> None:
+    daemon = make_daemon("--startup-dir", str(profile))
+    daemon.log.touch()
+    found = daemon.log.stat()
+    daemon.env["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
+    daemon.start()
+    daemon.open_environment()
+    assert daemon.stop() == 0
+    lines = daemon.log.read_text().splitlines()
+    assert all(re.match(r"<[2-7]>", line) for line in lines), lines
+    assert "<6>remanager.worker: RE Environment is ready" in lines
+    assert "<6>remanager.daemon.manager: The manager was stopped" in lines
+    code, said = daemon.run_to_end("--zmq-encoding", "xml")
+    assert (code, said.partition(":")[0]) == (2, "remanager start")
