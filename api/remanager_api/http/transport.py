@@ -28,8 +28,8 @@ _EXPIRED: Final = "Access token has expired"
 _WEBSOCKET_KEY_LIFE_S: Final = 60
 _WEBSOCKET_CLOSE_S: Final = 1.0
 _KEEP_ALIVE_S: Final = 2.0
-"""Time (s) for which an idle connection is used again: shorter than the 5 s after which servers end it. A request
-that meets that moment would fail."""
+"""Time (s) for which an idle connection is used again. Servers end it after 5 s or more; a request at that
+moment would fail."""
 
 
 class HTTPTransport:
