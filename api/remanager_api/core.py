@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 from remanager_api import errors
 from remanager_api import transport as transports
 from remanager_api.caching import Reply, ReplyCache, StatusCache
-from remanager_api.errors import RequestFailedError
+from remanager_api.errors import RequestFailedError, RequestTimeoutError
 from remanager_api.items import BItem
 from remanager_api.lock_keys import LockKeys
 from remanager_api.monitors import ConsoleMonitor, SystemInfoMonitor
@@ -105,6 +106,7 @@ class AsyncCore(LockKeys):
         self._request_fail_exceptions = bool(request_fail_exceptions)
         self._user = "Queue Server API User"
         self._user_group = "primary"
+        self._answered_at: float | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -192,10 +194,25 @@ class AsyncCore(LockKeys):
             The manager refused the request, or its reply makes no sense.
         """
         sent = dict(params or {})
-        reply = await self._transport.request(method, sent, timeout or self._transport.timeout)
+        transport = self._transport
+        # What explains an error is imported when there is one.
+        try:
+            reply = await transport.request(method, sent, timeout or transport.timeout)
+        except RequestTimeoutError as exc:
+            from remanager_api.advice import explain_silence
+
+            await explain_silence(exc, transport.address, self._answered_at)
+            raise
+        self._answered_at = time.time()
         if not isinstance(reply, dict):
             raise RequestFailedError({"method": method, "params": sent}, reply)
-        return self._accepted(method, sent, reply)
+        try:
+            return self._accepted(method, sent, reply)
+        except RequestFailedError as exc:
+            from remanager_api.advice import explain_refusal
+
+            await explain_refusal(exc, transport.request)
+            raise
 
     def _accepted(self, method: str, params: Mapping[str, Any], reply: Reply) -> Reply:
         """Return a reply, unless the request was refused and this is to be an exception."""

@@ -27,11 +27,25 @@ class RequestTimeoutError(TimeoutError):
     ----------
     request : dict
         ``method`` and ``params`` of the request.
+    request_id : str or None
+        The ``request_id`` of the request: a repetition with the same one is not carried out twice.
+    address : str or None
+        Where the manager should be.
+    listening : bool or None
+        Whether anything accepts connections there; None where that is not known.
+    answered_at : float or None
+        When the manager has last answered this client (epoch seconds); None: never.
+
+    A note of the exception says the same in words, and what can be done.
     """
 
     def __init__(self, msg: str, request: Mapping[str, Any]) -> None:
         super().__init__(f"Request timeout: {msg}")
         self.request = request
+        self.request_id = _request_id(request)
+        self.address: str | None = None
+        self.listening: bool | None = None
+        self.answered_at: float | None = None
 
 
 class RequestFailedError(Exception):
@@ -44,7 +58,12 @@ class RequestFailedError(Exception):
     response : object
         The reply.
     code : str or None
-        Machine-readable reason, where the manager gives one.
+        Machine-readable reason, where the manager gives one: ``busy``, ``conflict``, ``environment_closed``,
+        ``invalid_item``, ``invalid_params``, ``locked``, ``not_found``, ``not_permitted``, ...
+    request_id : str or None
+        The ``request_id`` of the request.
+
+    Where the manager gives a code, a note of the exception says what it is busy with, or what can be done.
     """
 
     def __init__(self, request: Mapping[str, Any], response: object) -> None:
@@ -53,6 +72,12 @@ class RequestFailedError(Exception):
         self.request = request
         self.response = response
         self.code: str | None = fields.get("code")
+        self.request_id = _request_id(request)
+
+
+def _request_id(request: Mapping[str, Any]) -> str | None:
+    params = request.get("params")
+    return params.get("request_id") if isinstance(params, Mapping) else None
 
 
 class WaitTimeoutError(TimeoutError):

@@ -60,10 +60,13 @@ class Transport(Protocol):
         in sets them itself.
     timeout : float
         Time (s) within which a reply must come unless a request says otherwise.
+    address : str or None
+        Where the manager is, if it is asked directly.
     """
 
     sends_user: bool
     timeout: float
+    address: str | None
 
     @property
     def protocol(self) -> Literal["ZMQ", "HTTP"]:

@@ -10,13 +10,11 @@ import os
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, Literal
 
-import msgpack
 import zmq
 
 from remanager_api.errors import RequestFailedError, RequestParameterError, RequestTimeoutError
 from remanager_api.transport import InfoMessage
 
-ENCODINGS = ("json", "msgpack")
 STOCK_PRIVATE_KEY = "=@e7WwVuz{*eGcnv{AL@x2hmX!z^)wP3vKsQ{S7s"
 """Private key that all clients of bluesky-queueserver have in common: it proves nothing."""
 
@@ -34,15 +32,34 @@ def _context() -> zmq.Context[Any]:
     return _contexts[pid]
 
 
-def _encode(message: object, encoding: str) -> bytes:
-    if encoding == "json":
+class _JSON:
+    @staticmethod
+    def encode(message: object) -> bytes:
         return json.dumps(message).encode()
-    packed: bytes = msgpack.packb(message)
-    return packed
+
+    @staticmethod
+    def decode(frame: bytes) -> Any:
+        return json.loads(frame)
 
 
-def _decode(frame: bytes, encoding: str) -> Any:
-    return json.loads(frame) if encoding == "json" else msgpack.unpackb(frame, strict_map_key=False)
+class _Msgpack:
+    """Imports the library when it is used first: few clients need it."""
+
+    @staticmethod
+    def encode(message: object) -> bytes:
+        import msgpack
+
+        packed: bytes = msgpack.packb(message)
+        return packed
+
+    @staticmethod
+    def decode(frame: bytes) -> Any:
+        import msgpack
+
+        try:
+            return msgpack.unpackb(frame, strict_map_key=False)
+        except msgpack.UnpackException as exc:
+            raise ValueError(str(exc) or type(exc).__name__) from exc
 
 
 def _check_key(key: str, what: str) -> bytes:
@@ -55,6 +72,9 @@ def _check_key(key: str, what: str) -> bytes:
     if len(encoded) != 40:
         raise RequestParameterError(f"The {what} must be a z85-encoded string of 40 characters")
     return encoded
+
+
+ENCODINGS: dict[str, type[_JSON | _Msgpack]] = {"json": _JSON, "msgpack": _Msgpack}
 
 
 class _Channel:
@@ -148,11 +168,12 @@ class ZMQTransport:
         private_key: str | None = None,
     ) -> None:
         if encoding not in ENCODINGS:
-            raise RequestParameterError(f"Unknown encoding {encoding!r}: expected one of {ENCODINGS}")
+            raise RequestParameterError(f"Unknown encoding {encoding!r}: expected one of {tuple(ENCODINGS)}")
         self.timeout = timeout
+        self.address: str | None = control_addr
         self._control_addr = control_addr
         self._info_addr = info_addr
-        self._encoding = encoding
+        self._encoding = ENCODINGS[encoding]
         self._server_key = _check_key(public_key, "public key of the manager") if public_key else None
         self._secret_key = _check_key(private_key or STOCK_PRIVATE_KEY, "private key of the client")
         self._channels: set[_Channel] = set()
@@ -230,7 +251,7 @@ class ZMQTransport:
             The reply cannot be decoded.
         """
         request = {"method": method, "params": dict(params)}
-        frame = _encode(request, self._encoding)
+        frame = self._encoding.encode(request)
         channel = self._connected()
         answered = False
         try:
@@ -247,8 +268,8 @@ class ZMQTransport:
             else:
                 self._discard(channel)
         try:
-            return _decode(reply, self._encoding)
-        except (ValueError, msgpack.UnpackException) as exc:
+            return self._encoding.decode(reply)
+        except ValueError as exc:
             raise RequestFailedError(request, f"the reply cannot be decoded: {exc}") from exc
 
     async def info(self, topics: Iterable[str]) -> AsyncGenerator[InfoMessage]:
@@ -266,7 +287,7 @@ class ZMQTransport:
         try:
             while True:
                 topic_frame, payload = await channel.receive()
-                message = _decode(payload, self._encoding)
+                message = self._encoding.decode(payload)
                 yield InfoMessage(topic_frame.decode(), message["time"], message["msg"])
         finally:
             self._discard(channel)
