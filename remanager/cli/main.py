@@ -22,6 +22,7 @@ _MODULES = {
     "monitor": ("remanager.cli.monitor:monitor", "Watch the manager live: plan, queue, history, console."),
     "console": ("remanager.cli.console:console", "Follow the console output of manager and worker."),
     "doctor": ("remanager.cli.doctor:doctor", "Find out what is wrong with a set-up."),
+    "completion": ("remanager.cli.completion:completion", "Print completions for a shell."),
     "import-redis": (
         "remanager.cli.import_redis:import_redis",
         "Take over what bluesky-queueserver has in Redis.",

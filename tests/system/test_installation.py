@@ -72,6 +72,7 @@ def test_wheel_has_the_packages_and_nothing_else(sources: Path, distributions: t
         "remanager/store/schema/0001_initial.sql",
         "remanager/store/statements/task.sql",
         "remanager/demo/profile/user_group_permissions.yaml",
+        "remanager/cli/completion/remanager.zsh",
     ):
         assert needed in packages
     assert any(n.endswith("/licenses/LICENSE") for n in names)
@@ -106,6 +107,7 @@ def test_command_starts(clean: CleanEnvironment, start: list[str]) -> None:
     assert run(*command, "--version", cwd=clean.directory).startswith("remanager 0.")
     assert "Groups of commands" in run(*command, "--help", cwd=clean.directory)
     assert "--state-dir" in run(*command, "start", "--help", cwd=clean.directory)
+    assert "complete -F _remanager" in run(*command, "completion", "bash", cwd=clean.directory)
 
 
 def test_every_command_has_help(clean: CleanEnvironment) -> None:
