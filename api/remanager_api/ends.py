@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from remanager_api.outcomes import Outcome
 from remanager_api.patience import SLICE_S, Asker
@@ -113,4 +114,12 @@ async def ended(asker: Asker, uids: list[str]) -> list[Outcome]:
 async def outcomes_of(asker: Asker, uids: list[str]) -> list[Outcome]:
     """Return what has become of tasks so far, at most 1000 of them."""
     results = (await asker.ask("task_result_batch", task_uid=uids))["results"]
-    return [Outcome.of(uid, results[uid].get("state", NOT_FOUND), results[uid]["result"]) for uid in uids]
+    found = [Outcome.of(uid, results[uid]["state"], results[uid]["result"]) for uid in uids]
+    if unexplained := [o.task_uid for o in found if o.ok is False and not o.msg and o.state != NOT_FOUND]:
+        # What was cancelled or left out has no result that could say why: the record does.
+        fields = ["task_uid", "state_reason"]
+        selector = {"task_uid": unexplained}
+        records = await asker.ask("task_list", selector=selector, fields=fields, limit=len(unexplained))
+        reasons = {record["task_uid"]: record["state_reason"] for record in records["tasks"]}
+        found = [replace(o, msg=o.msg or reasons.get(o.task_uid, "")) for o in found]
+    return found
