@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from remanager_api.notebook.blocks import View
 
 
+TASK_RECORD = "task_record"
+"""Names the record of a task by itself, in place of a method."""
+
+
 class ShownReply(dict[str, Any]):
     """A reply: the dictionary that came, shown as a table in a notebook and in IPython.
 

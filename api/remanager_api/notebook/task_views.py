@@ -7,6 +7,7 @@ from typing import Any
 
 from remanager_api.notebook.blocks import MAX_ROWS, Badge, Bar, Cell, Code, Pairs, Part, Table, Tone, View
 from remanager_api.notebook.queue_views import left_out, names, traceback_of
+from remanager_api.notebook.reply import TASK_RECORD
 from remanager_api.notebook.values import (
     call,
     mapping,
@@ -125,6 +126,10 @@ def _task(reply: Reply) -> View:
     return View(call(task).text, [state(task.get("state"))], parts)
 
 
+def _record(record: Reply) -> View:
+    return _task({**record, "task": record})
+
+
 def _result_parts(result: Reply) -> list[Part]:
     rows = [("result", Code(short(result["return_value"])))] if result.get("return_value") is not None else []
     if result.get("scan_ids"):
@@ -229,6 +234,7 @@ def _listing(title: str, key: str) -> Callable[[Reply], View]:
 VIEWS: Mapping[str, Callable[[Reply], View]] = {
     "task_list": _tasks,
     "task_info": _task,
+    TASK_RECORD: _record,
     "task_result": _result,
     "task_progress": _progress,
     "task_count": _counts,
