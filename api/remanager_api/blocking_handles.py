@@ -65,6 +65,9 @@ class BlockingTaskHandle(Face):
     def __repr__(self) -> str:
         return repr(self._source).replace(TaskHandle.__name__, type(self).__name__, 1)
 
+    def _repr_html_(self) -> str:
+        return str(self._source._repr_html_())
+
     def __eq__(self, other: object) -> bool:
         return self._source == other._source if isinstance(other, BlockingTaskHandle) else NotImplemented
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from remanager_api.errors import WaitTimeoutError
+from remanager_api.notebook.reply import TASK_RECORD, ShownReply
 from remanager_api.outcomes import Outcome, TaskNotFoundError
 from remanager_api.states import ACTIVE, NOT_FOUND, status_word
 
@@ -77,6 +78,11 @@ class Progress:
         """The fraction as a whole number (0 to 100)."""
         return None if self.fraction is None else int(self.fraction * 100)
 
+    def _repr_html_(self) -> str:
+        from remanager_api.notebook.handle_views import progress_html
+
+        return progress_html(self)
+
     def told(self) -> tuple[object, ...]:
         """Everything but the time."""
         counts = (self.done_count, self.total_count, self.done_size, self.total_size)
@@ -109,6 +115,11 @@ class TaskHandle:
     def __repr__(self) -> str:
         name = f"{self.name!r}, " if self.name else ""
         return f"<{type(self).__name__} {name}{self.task_uid}, last known as {self._state}>"
+
+    def _repr_html_(self) -> str:
+        from remanager_api.notebook.handle_views import handle_html
+
+        return handle_html(self.task_uid, self.name, self._state)
 
     def __eq__(self, other: object) -> bool:
         return self.task_uid == other.task_uid if isinstance(other, TaskHandle) else NotImplemented
@@ -169,7 +180,7 @@ class TaskHandle:
         outcome = self._heard(Outcome(self.task_uid, record["state"], record["name"]))
         if outcome.state == NOT_FOUND:
             raise TaskNotFoundError(outcome)
-        return {**record, **{part: reply[part] for part in parts}}
+        return ShownReply({**record, **{part: reply[part] for part in parts}}, TASK_RECORD)
 
     # ------------------------------------------------------------------------------------- waiting
 

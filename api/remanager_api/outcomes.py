@@ -106,6 +106,11 @@ class Outcome:
             **times,
         )
 
+    def _repr_html_(self) -> str:
+        from remanager_api.notebook.handle_views import outcome_html
+
+        return outcome_html(self)
+
     def with_name(self, name: str) -> Self:
         """Return the same with a name, unless it has one."""
         return self if self.name else replace(self, name=name)
