@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Self
+from functools import lru_cache
+from typing import Any
 
 DEFAULT_PRIORITY = 128
 
@@ -110,11 +111,12 @@ class TaskOptions:
             changed["retry"] = asdict(self.retry)
         return json.dumps(changed)
 
-    @classmethod
-    def from_json(cls, text: str | None) -> Self:
+    @staticmethod
+    @lru_cache(1024)  # many tasks have the same
+    def from_json(text: str | None) -> TaskOptions:
         """Read options written by :meth:`to_json`."""
         if not text or text == "{}":
-            return cls()
+            return DEFAULT_OPTIONS
         data: dict[str, Any] = json.loads(text)
         words = {
             "on_duplicate": DuplicatePolicy,
@@ -126,7 +128,7 @@ class TaskOptions:
         if "retry" in data:
             retry = data["retry"]
             data["retry"] = RetryPolicy(**{**retry, "strategy": RetryStrategy(retry["strategy"])})
-        return cls(**data)
+        return TaskOptions(**data)
 
 
 DEFAULT_OPTIONS = TaskOptions()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from remanager.model.states import TaskState
@@ -39,6 +39,11 @@ class TaskError:
     traceback: str = ""
 
 
+# There may be very many tasks: what most of them do not have costs nothing.
+NO_REASONS: frozenset[PauseReason] = frozenset()
+NOTHING_UNMET: frozenset[str] = frozenset()
+
+
 @dataclass(slots=True, eq=False)
 class Card:
     """State of an active task. Only the scheduler changes it. Times are epoch seconds.
@@ -61,7 +66,7 @@ class Card:
         Since when it is held, and how long it was held before, s.
     expires_at : float or None
         Hard limit for the start.
-    unmet : set of str
+    unmet : frozenset of str
         Prerequisites that have not succeeded yet, and earlier tasks with its key that are being stopped.
     open_children : int
         Children that have not ended.
@@ -97,8 +102,8 @@ class Card:
     paused_since: float | None = None
     paused_s: float = 0.0
     expires_at: float | None = None
-    pause_reasons: set[PauseReason] = field(default_factory=set)
-    unmet: set[str] = field(default_factory=set)
+    pause_reasons: frozenset[PauseReason] = NO_REASONS
+    unmet: frozenset[str] = NOTHING_UNMET
     open_children: int = 0
     failed_child: str | None = None
     cancel_reason: str = ""

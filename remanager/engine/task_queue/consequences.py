@@ -33,7 +33,7 @@ def prerequisite_ended(board: Board, uid: str, state: TaskState, now: float) -> 
             continue
         # What is no prerequisite is an earlier task with the same key, whose end is all that matters.
         if uid not in card.spec.depends_on or is_met(card, state):
-            card.unmet.discard(uid)
+            card.unmet -= {uid}
             if card.state is TaskState.BLOCKED and not card.unmet:
                 enqueue(board, card, now, "what it waited for has ended")
         else:

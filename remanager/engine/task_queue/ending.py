@@ -67,7 +67,7 @@ def _succeeded(board: Board, card: Card, outcome: Outcome, now: float) -> None:
         conclude(board, card, TaskState.FAILED, now, reason, outcome=outcome)
     elif outcome.kind is OutcomeKind.PARENT or card.open_children:
         card.finishing = False
-        card.pause_reasons.discard(PauseReason.PREEMPTED)
+        card.pause_reasons -= {PauseReason.PREEMPTED}
         board.move(card, TaskState.WAITING_CHILDREN, now, f"{card.open_children} children left")
         forget_execution(card)
         if not card.open_children:

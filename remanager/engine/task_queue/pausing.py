@@ -18,7 +18,7 @@ def pause_task(
     board: Board, card: Card, now: float, *, until: float | None, interrupt_it: bool, reason: str
 ) -> list[str]:
     """Hold one task; return its UID if its execution is interrupted."""
-    card.pause_reasons.add(PauseReason.OPERATOR)
+    card.pause_reasons |= {PauseReason.OPERATOR}
     card.paused_until = until
     _set_resume(board, card)
     board.touch(card, now)
@@ -35,7 +35,7 @@ def resume_task(board: Board, card: Card, now: float, own: PauseReason, reason: 
     """Take away a reason for holding a task; return whether it is there."""
     if own not in card.pause_reasons:
         return False
-    card.pause_reasons.discard(own)
+    card.pause_reasons -= {own}
     if own is PauseReason.OPERATOR:
         card.paused_until = None
         _set_resume(board, card)
@@ -101,7 +101,7 @@ def settle_one(board: Board, card: Card, now: float, reason: str) -> bool:
     """Let the state of one task follow the switches; return whether anything changed."""
     if card.state not in (TaskState.PENDING, TaskState.PAUSED):
         return False
-    before = set(card.pause_reasons)
+    before = card.pause_reasons
     state = destination(board, card)
     if state is not card.state:
         words = ", ".join(sorted(card.pause_reasons if state is TaskState.PAUSED else before))

@@ -26,7 +26,7 @@ def preempt(board: Board, threshold: int, now: float, where: Where) -> None:
         return
     victim = max(victims, key=lambda card: (board.dispatcher.effective_priority(card, now), card.number))
     if interrupt(board, victim, TaskState.PAUSED, f"{PREEMPTED} {urgent.uid}", now):
-        victim.pause_reasons.add(PauseReason.PREEMPTED)
+        victim.pause_reasons |= {PauseReason.PREEMPTED}
 
 
 def resume_preempted(board: Board, threshold: int | None, now: float, where: Where) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from remanager.engine.task_queue.board import FINAL_STOPS, Board
-from remanager.engine.task_queue.card import Card, PauseReason, Stage, TaskError
+from remanager.engine.task_queue.card import NO_REASONS, Card, PauseReason, Stage, TaskError
 from remanager.model.states import TaskState
 from remanager.model.task_spec import TtlOrigin
 
@@ -13,7 +13,8 @@ OWN_REASONS = frozenset((PauseReason.OPERATOR, PauseReason.PREEMPTED))
 
 def destination(board: Board, card: Card) -> TaskState:
     """Return the state in which a task waits now; its pause reasons are brought up to date."""
-    card.pause_reasons = (card.pause_reasons & OWN_REASONS) | board.dispatcher.switches.covering(card)
+    reasons = (card.pause_reasons & OWN_REASONS) | board.dispatcher.switches.covering(card)
+    card.pause_reasons = reasons or NO_REASONS
     if card.unmet:
         return TaskState.BLOCKED
     return TaskState.PAUSED if card.pause_reasons else TaskState.PENDING

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from remanager.engine.task_queue.board import Alarm, Board
-from remanager.engine.task_queue.card import Card, PauseReason, Stage
+from remanager.engine.task_queue.card import NOTHING_UNMET, Card, PauseReason, Stage
 from remanager.engine.task_queue.changes import Interrupt, InterruptKind
 from remanager.engine.task_queue.consequences import follow_up, is_met
 from remanager.engine.task_queue.dispatching import arm_timeout
@@ -42,15 +42,17 @@ def restore(
     look_at_all(board)
 
 
-def _unmet(card: Card, active: Mapping[str, Card], prerequisites: Mapping[str, TaskState | None]) -> set[str]:
+def _unmet(
+    card: Card, active: Mapping[str, Card], prerequisites: Mapping[str, TaskState | None]
+) -> frozenset[str]:
     if card.state is not TaskState.BLOCKED:
-        return set()
+        return NOTHING_UNMET
     states = {uid: prerequisites.get(uid) for uid in card.spec.depends_on}
-    return {
+    return frozenset(
         uid
         for uid, state in states.items()
         if uid in active or (state is not None and not is_terminal(state))
-    }
+    )
 
 
 def _take_up(board: Board, card: Card, prerequisites: Mapping[str, TaskState | None], now: float) -> None:

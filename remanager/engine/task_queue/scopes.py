@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 
 from remanager.model.errors import InvalidParams
 from remanager.model.task_spec import TaskSpec
@@ -33,13 +34,18 @@ def scope_keys(spec: TaskSpec) -> tuple[ScopeKey, ...]:
 
     What the task does not have, such as a group, is an empty name; no limit and no switch has one.
     """
+    return _keys(spec.domain, spec.name, spec.group, spec.user, spec.schedule_uid or "")
+
+
+@lru_cache(4096)  # few combinations make up most tasks
+def _keys(domain: str, name: str, group: str, user: str, schedule_uid: str) -> tuple[ScopeKey, ...]:
     return (
         ALL,
-        (Scope.DOMAIN, spec.domain),
-        (Scope.TASK_TYPE, spec.name),
-        (Scope.GROUP, spec.group),
-        (Scope.USER, spec.user),
-        (Scope.SCHEDULE, spec.schedule_uid or ""),
+        (Scope.DOMAIN, domain),
+        (Scope.TASK_TYPE, name),
+        (Scope.GROUP, group),
+        (Scope.USER, user),
+        (Scope.SCHEDULE, schedule_uid),
     )
 
 

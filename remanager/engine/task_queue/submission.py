@@ -117,16 +117,19 @@ def _merge(board: Board, card: Card, spec: TaskSpec, now: float) -> SubmitOutcom
 def _insert(board: Board, spec: TaskSpec, number: int, now: float, known: Mapping[str, TaskState]) -> Card:
     card = Card(spec, number, TaskState.PENDING, spec.priority, run_after=spec.run_after)
     set_expiry(card)
+    unmet: set[str] = set()
     failed: tuple[str, TaskState] | None = None
     for uid in spec.depends_on:
         state = TaskState.PENDING if uid in board.cards else board.recent_state(uid) or known[uid]
         if not is_terminal(state):
-            card.unmet.add(uid)
+            unmet.add(uid)
         elif not is_met(card, state):
             failed = failed or (uid, state)
     # An execution that is being stopped and this one must not overlap: they have the same key.
     earlier = board.leaving.get((spec.name, spec.key), set()) if spec.key else set()
-    card.unmet |= earlier
+    unmet |= earlier
+    if unmet:
+        card.unmet = frozenset(unmet)
     board.index(card)
     reason = "waits for the end of the earlier task with its key" if earlier else ""
     begin_as = TaskState.BLOCKED if failed else destination(board, card)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from remanager.engine.task_queue.card import Card, PauseReason
+from remanager.engine.task_queue.card import NO_REASONS, Card, PauseReason
 from remanager.engine.task_queue.scopes import Scope, ScopeKey, check_name, scope_keys
 from remanager.model.errors import InvalidParams
 
@@ -17,8 +17,6 @@ _REASONS = {
     Scope.GROUP: PauseReason.GROUP,
     Scope.SCHEDULE: PauseReason.SCHEDULE,
 }
-
-Reasons = set[PauseReason]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +87,11 @@ class Switches:
             self.version += 1
         return switch
 
-    def covering(self, card: Card) -> Reasons:
+    def covering(self, card: Card) -> frozenset[PauseReason]:
         """Return the reasons for which a task is held."""
         if not self._off:
-            return set()
-        return {_REASONS[key[0]] for key in scope_keys(card.spec) if key in self._off}
+            return NO_REASONS
+        return frozenset(_REASONS[key[0]] for key in scope_keys(card.spec) if key in self._off)
 
     def any_of(self, keys: Iterable[ScopeKey]) -> bool:
         """Tell whether one of the scopes is off."""

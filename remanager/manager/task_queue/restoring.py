@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from sys import intern
 
-from remanager.engine.task_queue.card import Card, PauseReason, Stage, TaskError
+from remanager.engine.task_queue.card import NO_REASONS, Card, PauseReason, Stage, TaskError
 from remanager.engine.task_queue.changes import Outcome, OutcomeKind
 from remanager.manager.task_queue.functions import SETTING as FUNCTIONS
 from remanager.manager.task_queue.pool import KIND
@@ -48,7 +49,7 @@ def card_of(record: TaskRecord, tags: Tags) -> Card:
         paused_since=record.paused_since,
         paused_s=record.paused_s,
         expires_at=record.expires_at,
-        pause_reasons={PauseReason(r) for r in reasons},
+        pause_reasons=frozenset(PauseReason(r) for r in reasons) if reasons else NO_REASONS,
         cancel_reason=record.cancel_reason,
         cancel_state=TaskState(record.cancel_state) if record.cancel_state else None,
         rerun=bool(record.rerun),
@@ -58,22 +59,25 @@ def card_of(record: TaskRecord, tags: Tags) -> Card:
 
 
 def spec_of(record: TaskRecord, tags: Tags) -> TaskSpec:
-    """Return what was asked for, as far as it still holds."""
+    """Return what was asked for, as far as it still holds.
+
+    There may be very many: texts that most of them share are there once.
+    """
     return TaskSpec(
         task_uid=record.task_uid,
-        name=record.name,
-        user=record.user,
-        user_group=record.user_group,
+        name=intern(record.name),
+        user=intern(record.user),
+        user_group=intern(record.user_group),
         body=record.body,
         time_created=record.time_created,
-        item_type=record.item_type,
-        domain=record.domain,
-        group=record.task_group,
+        item_type=intern(record.item_type),
+        domain=intern(record.domain),
+        group=intern(record.task_group),
         label=record.label,
         key=record.key,
         priority=record.priority,
-        tags=tuple(sorted(tags.items())),
-        job_uid=record.job_uid,
+        tags=tuple((intern(key), intern(value)) for key, value in sorted(tags.items())),
+        job_uid=record.job_uid and intern(record.job_uid),
         parent_uid=record.parent_uid,
         schedule_uid=record.schedule_uid,
         origin_uid=record.origin_uid,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from remanager.engine.task_queue.card import Card, TaskError
+from remanager.engine.task_queue.card import NOTHING_UNMET, Card, TaskError
 from remanager.engine.task_queue.changes import (
     Changes,
     Ended,
@@ -244,8 +244,7 @@ class Bench:
 def stored_copy(card: Card) -> Card:
     """Return a card as it is read again after a restart: what the scheduler computes anew is missing."""
     again = copy.copy(card)
-    again.pause_reasons = set(card.pause_reasons)
-    again.unmet = set()
+    again.unmet = NOTHING_UNMET
     again.open_children = 0
     again.finishing = False
     return again

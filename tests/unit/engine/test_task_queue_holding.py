@@ -299,7 +299,7 @@ def test_a_prerequisite_that_is_gone_at_the_restart(
     bench.run(spec("a"))
     bench.submit(spec("b", depends_on=("a",), on_dependency_failure=policy))
     card = bench.card("b")
-    card.unmet = set()
+    card.unmet = frozenset()
     fresh = Bench()
     fresh.stored["b"] = S.BLOCKED
     fresh.scheduler.restore([card], {"a": state}, fresh.now)
