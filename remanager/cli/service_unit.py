@@ -45,6 +45,7 @@ RestartSec=3
 # A worker that uses up the memory must not take the manager along, which tells what it died of.
 OOMPolicy=continue
 # Everything that plans and devices print goes to the journal.
+SyslogIdentifier=remanager
 LogRateLimitIntervalSec=30
 LogRateLimitBurst=50000
 {sandbox}
