@@ -16,6 +16,13 @@ from remanager_api.errors import (
     WaitTimeoutError,
 )
 from remanager_api.items import BFunc, BInst, BItem, BPlan
+from remanager_api.outcomes import (
+    TaskCancelledError,
+    TaskError,
+    TaskFailedError,
+    TaskLostError,
+    TaskNotFoundError,
+)
 from remanager_api.waiting import WaitMonitor
 
 __all__ = [
@@ -29,6 +36,11 @@ __all__ = [
     "RequestFailedError",
     "RequestParameterError",
     "RequestTimeoutError",
+    "TaskCancelledError",
+    "TaskError",
+    "TaskFailedError",
+    "TaskLostError",
+    "TaskNotFoundError",
     "WaitCancelError",
     "WaitMonitor",
     "WaitTimeoutError",
