@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 from remanager_api import errors
@@ -194,30 +194,33 @@ class AsyncCore(LockKeys):
             The manager refused the request, or its reply makes no sense.
         """
         sent = dict(params or {})
-        transport = self._transport
-        # What explains an error is imported when there is one.
+        reply = await self._answer(self._transport.request(method, sent, timeout or self._transport.timeout))
+        if not isinstance(reply, dict):
+            raise RequestFailedError({"method": method, "params": sent}, reply)
+        return await self._judge(method, sent, reply)
+
+    # What explains an error is imported when there is one.
+
+    async def _answer(self, asking: Awaitable[Any]) -> Any:
+        """Wait for the answer to a request; explain why there is none."""
         try:
-            reply = await transport.request(method, sent, timeout or transport.timeout)
+            reply = await asking
         except RequestTimeoutError as exc:
             from remanager_api.advice import explain_silence
 
-            await explain_silence(exc, transport.address, self._answered_at)
+            await explain_silence(exc, self._transport.address, self._answered_at)
             raise
         self._answered_at = time.time()
-        if not isinstance(reply, dict):
-            raise RequestFailedError({"method": method, "params": sent}, reply)
-        try:
-            return self._accepted(method, sent, reply)
-        except RequestFailedError as exc:
-            from remanager_api.advice import explain_refusal
+        return reply
 
-            await explain_refusal(exc, transport.request)
-            raise
-
-    def _accepted(self, method: str, params: Mapping[str, Any], reply: Reply) -> Reply:
+    async def _judge(self, method: str, params: Mapping[str, Any], reply: Reply) -> Reply:
         """Return a reply, unless the request was refused and this is to be an exception."""
         if self._request_fail_exceptions and not reply.get("success", True):
-            raise RequestFailedError({"method": method, "params": params}, reply)
+            from remanager_api.advice import explain_refusal
+
+            exc = RequestFailedError({"method": method, "params": params}, reply)
+            await explain_refusal(exc, self._transport.request)
+            raise exc
         return ShownReply(reply, method)
 
     async def _call(self, method: str, /, **params: Any) -> Reply:

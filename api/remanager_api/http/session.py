@@ -147,17 +147,19 @@ class SessionMethods(AsyncCore):
         """
         if not isinstance(method, str):
             method = endpoint_of(method)
-        reply = await self._transport.request(
-            method,
-            params,
-            timeout,
-            url_params=url_params,
-            headers=headers,
-            data=data,
-            auto_refresh_session=auto_refresh_session,
+        reply = await self._answer(
+            self._transport.request(
+                method,
+                params,
+                timeout,
+                url_params=url_params,
+                headers=headers,
+                data=data,
+                auto_refresh_session=auto_refresh_session,
+            )
         )
         if isinstance(reply, dict):
-            return self._accepted(
+            return await self._judge(
                 method if isinstance(method, str) else " ".join(method), params or {}, reply
             )
         if self.request_fail_exceptions_enabled and not isinstance(reply, list):

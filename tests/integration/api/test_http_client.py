@@ -214,6 +214,7 @@ async def test_refused_by_the_manager(rm: Both, server: FakeHTTPServer) -> None:
     with pytest.raises(RequestFailedError, match="Request failed: why") as caught:
         await rm.do("queue_start")
     assert caught.value.code == "locked"
+    assert "lock_info() tells" in caught.value.__notes__[0]
     rm.client.request_fail_exceptions_enabled = False
     assert (await rm.do("queue_start"))["msg"] == "why"
     rm.client.request_fail_exceptions_enabled = True
