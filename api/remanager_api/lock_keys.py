@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-from pathlib import Path
 
 
 def check_lock_key(lock_key: object) -> None:
@@ -13,13 +11,16 @@ def check_lock_key(lock_key: object) -> None:
         raise ValueError(f"Parameter 'lock_key' must be non-empty string or None: lock_key={lock_key!r}")
 
 
+_DEFAULT_PATH = os.path.join("~", ".config", "qserver", "default_lock_key.txt")
+
+
 class LockKeys:
     """The part of the client that keeps lock keys; it sends nothing."""
 
     def __init__(self) -> None:
         self._lock_key: str | None = None
         self._enable_locked_api = False
-        self._default_lock_key_path = os.path.join(Path.home(), ".config", "qserver", "default_lock_key.txt")
+        self._default_lock_key_path = os.path.expanduser(_DEFAULT_PATH)
 
     @property
     def lock_key(self) -> str | None:
@@ -74,10 +75,12 @@ class LockKeys:
         --------
         >>> RM.lock_key = RM.get_default_lock_key()  # doctest: +SKIP
         """
-        path = Path(self._default_lock_key_path)
-        if new_key or not path.exists():
+        if new_key or not os.path.exists(self._default_lock_key_path):
+            import secrets
+
             self.set_default_lock_key(secrets.token_urlsafe(16))
-        return path.read_text(encoding="utf-8").splitlines()[0].strip()
+        with open(self._default_lock_key_path, encoding="utf-8") as file:
+            return file.readline().strip()
 
     def set_default_lock_key(self, lock_key: str) -> None:
         """Write the default lock key to its file.
@@ -92,10 +95,10 @@ class LockKeys:
                 "Failed to save the default lock key: "
                 f"'lock_key' must be a non-empty string: lock_key={lock_key!r}"
             )
-        path = Path(self._default_lock_key_path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(lock_key, encoding="utf-8")
+            os.makedirs(os.path.dirname(self._default_lock_key_path) or ".", exist_ok=True)
+            with open(self._default_lock_key_path, "w", encoding="utf-8") as file:
+                file.write(lock_key)
         except OSError as exc:
             raise OSError(f"Failed to save the default lock key: {exc}") from exc
 

@@ -18,7 +18,9 @@ SILENCE = object()
 class FakeManager:
     """Answers requests on loopback; a handler may return :data:`SILENCE`."""
 
-    def __init__(self, encoding: str = "json", secret_key: bytes | None = None) -> None:
+    def __init__(
+        self, encoding: str = "json", secret_key: bytes | None = None, address: str = "tcp://127.0.0.1:*"
+    ) -> None:
         unknown = {"success": False, "msg": "Unknown method 'status_wait'"}
         self.handlers: dict[str, Handler] = {"status_wait": lambda _: unknown}
         self.requests: list[dict[str, Any]] = []
@@ -29,8 +31,8 @@ class FakeManager:
             self.control.curve_server = True
             self.control.curve_secretkey = secret_key
         self.control.linger = 0
-        port = self.control.bind_to_random_port("tcp://127.0.0.1")
-        self.address = f"tcp://127.0.0.1:{port}"
+        self.control.bind(address)
+        self.address = self.control.last_endpoint.decode()
         self.info = self.context.socket(zmq.XPUB)
         self.info.linger = 0
         self.info_address = f"tcp://127.0.0.1:{self.info.bind_to_random_port('tcp://127.0.0.1')}"
@@ -71,6 +73,8 @@ class FakeManager:
         return self.info.recv()
 
     def close(self) -> None:
+        if self.context.closed:
+            return
         self.stop_out.send(b"")
         self.thread.join()
         self.context.destroy(0)

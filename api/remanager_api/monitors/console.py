@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-import uuid
 
 from remanager_api.monitors.monitor import Monitor, Stream
 from remanager_api.transport import TOPIC_CONSOLE, InfoMessage
 
+_versions = itertools.count(1)
 _CURSOR_UP = "\x1b[A"
 _CONTROL = re.compile(r"(\n|\r|\x1b\[A)")
 
@@ -30,7 +31,10 @@ class ConsoleText:
         self._lines: list[str] = []
         self._row = 0
         self._column = 0
-        self.uid = str(uuid.uuid4())
+        self._change()
+
+    def _change(self) -> None:
+        self.uid = f"text-{next(_versions)}"
 
     @property
     def max_lines(self) -> int:
@@ -71,7 +75,7 @@ class ConsoleText:
         if surplus > 0:
             del self._lines[:surplus]
             self._row = max(self._row - surplus, 0)
-        self.uid = str(uuid.uuid4())
+        self._change()
 
     def text(self, nlines: int | None = None) -> str:
         """Return the last lines, all by default."""
