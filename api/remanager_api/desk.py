@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from remanager_api import ends_by_polling
 from remanager_api.ends import EndWatch, ended, outcomes_of
 from remanager_api.errors import RequestFailedError
-from remanager_api.handles import Progress
+from remanager_api.handles import Progress, TaskHandle
 from remanager_api.outcomes import Outcome
 from remanager_api.patience import Asker
 from remanager_api.states import ACTIVE, NOT_FOUND
@@ -17,6 +17,9 @@ from remanager_api.states import ACTIVE, NOT_FOUND
 if TYPE_CHECKING:
     from remanager_api.core import Reply
     from remanager_api.steering_methods import SteeringMethods
+
+MAX_REMEMBERED = 10_000
+"""Submissions that a client remembers; the oldest are forgotten."""
 
 PAGE = 1000
 """Tasks of which one request asks what has become of them."""
@@ -40,13 +43,23 @@ class Desk:
         As above.
     ends : EndWatch
         Waits for ends.
+    submitted : dict
+        Names of what was submitted, by UID, the oldest first.
     """
 
     def __init__(self, client: SteeringMethods, asker: Asker, polling_period: float) -> None:
         self.asker = asker
         self.ends = EndWatch(self._look)
+        self.submitted: dict[str, str] = {}
         self._client = client
         self._polling_period = polling_period
+
+    def handle(self, uid: str, name: str) -> TaskHandle:
+        """Return the handle of something that was just submitted, and remember it."""
+        self.submitted[uid] = name
+        while len(self.submitted) > MAX_REMEMBERED:
+            del self.submitted[next(iter(self.submitted))]
+        return TaskHandle(self, uid, name)
 
     async def _look(self, uids: list[str]) -> list[Outcome]:
         return await self.asker.either(

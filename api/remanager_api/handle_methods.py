@@ -17,9 +17,6 @@ from remanager_api.outcomes import Outcome
 from remanager_api.task_methods import Selector
 from remanager_api.wait_methods import WaitMethods
 
-MAX_REMEMBERED = 10_000
-"""Submissions that a client remembers; the oldest are forgotten."""
-
 
 class HasUID(Protocol):
     """A handle, asynchronous or blocking."""
@@ -35,11 +32,6 @@ class HandleMethods(WaitMethods):
     @cached_property
     def _desk(self) -> Desk:
         return Desk(self, self._asker, self._polling_period)
-
-    @cached_property
-    def _submitted(self) -> dict[str, str]:
-        """Names of what this client has submitted, by UID, the oldest first."""
-        return {}
 
     # ------------------------------------------------------------------------------------- submitting
 
@@ -174,10 +166,7 @@ class HandleMethods(WaitMethods):
     def _handle_of(self, reply: Reply, uid: str | None, name: str) -> TaskHandle:
         if not uid or not reply.get("success"):
             raise RequestFailedError({"method": "submit", "params": {"name": name}}, reply)
-        self._submitted[uid] = name
-        while len(self._submitted) > MAX_REMEMBERED:
-            del self._submitted[next(iter(self._submitted))]
-        return TaskHandle(self._desk, uid, name)
+        return self._desk.handle(uid, name)
 
     # ------------------------------------------------------------------------------------- looking
 
@@ -189,7 +178,7 @@ class HandleMethods(WaitMethods):
         task_uid : str
             Its UID: ``task_uid`` or ``item_uid``.
         """
-        return TaskHandle(self._desk, task_uid, self._submitted.get(task_uid, ""))
+        return TaskHandle(self._desk, task_uid, self._desk.submitted.get(task_uid, ""))
 
     async def outcomes(self, *tasks: HasUID | str) -> list[Outcome]:
         """Return what has become of what was submitted.
@@ -199,9 +188,9 @@ class HandleMethods(WaitMethods):
         *tasks : TaskHandle or str
             Handles or UIDs; default: everything that this client has submitted (the last 10 000).
         """
-        uids = uids_of(tasks) if tasks else list(self._submitted)
+        uids = uids_of(tasks) if tasks else list(self._desk.submitted)
         return [
-            outcome.with_name(self._submitted.get(outcome.task_uid, ""))
+            outcome.with_name(self._desk.submitted.get(outcome.task_uid, ""))
             for outcome in await self._desk.outcomes(uids)
         ]
 

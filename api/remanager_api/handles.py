@@ -273,7 +273,7 @@ class TaskHandle:
         """
         return await self._desk.cancel(self.task_uid, reason=reason, kill_after_s=kill_after_s)
 
-    async def retry(self, *, reset_attempts: bool | None = None) -> Self:
+    async def retry(self, *, reset_attempts: bool | None = None) -> TaskHandle:
         """Submit it anew, after it has ended without success; return the handle of the new one.
 
         Parameters
@@ -287,4 +287,4 @@ class TaskHandle:
             It cannot be submitted anew.
         """
         uid = await self._desk.retry(self.task_uid, reset_attempts=reset_attempts)
-        return type(self)(self._desk, uid, self.name)
+        return self._desk.handle(uid, self.name)
