@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def handle_html(task_uid: str, name: str, last_state: str) -> str:
     """Return a handle as HTML, by what it knows without asking the manager."""
-    parts = [Pairs([("UID", Code(task_uid))]), Note("as last heard")]
+    parts: list[Part] = [Pairs([("UID", Code(task_uid))]), Note("as last heard")]
     return to_html(View(name or "Task", [state(last_state)], parts))
 
 

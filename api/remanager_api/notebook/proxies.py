@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from remanager_api.items import BFunc, BItem, BPlan
-from remanager_api.notebook.blocks import Badge, Pairs, Table, View
+from remanager_api.notebook.blocks import Badge, Note, Part, Table, View
 from remanager_api.notebook.queue_views import abilities, device_table, plan_table
 from remanager_api.notebook.render_html import to_html
 from remanager_api.notebook.shown import Shown
-from remanager_api.notebook.signatures import help_of, signature_of
+from remanager_api.notebook.signatures import help_of, parameter_table, signature_of
 from remanager_api.notebook.task_views import function_table
 from remanager_api.notebook.values import mapping, mappings, short
 
@@ -54,6 +54,7 @@ class Call(Shown, Generic[ItemT]):
         self.__name__ = self.__qualname__ = name
         self.__doc__ = help_of(description)
         self.__signature__ = signature_of(description)
+        self._description = description
 
     def __call__(self, *args: Any, **kwargs: Any) -> ItemT:
         """Make an item; a ``TypeError`` says which argument is missing or unknown."""
@@ -65,7 +66,10 @@ class Call(Shown, Generic[ItemT]):
 
     def _view(self) -> View:
         words = (self.__doc__ or "").partition("\n")[0]
-        return View(f"{self.__name__}{self.__signature__}", parts=[Pairs([("", words)])] if words else [])
+        parts: list[Part] = [Note(words)] if words else []
+        if self.__signature__.parameters:
+            parts.append(parameter_table(self._description))
+        return View(f"{self.__name__}{self.__signature__}", parts=parts)
 
 
 # ------------------------------------------------------------------------------------- devices

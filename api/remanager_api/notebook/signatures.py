@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from inspect import Parameter, Signature
 from typing import Any
 
-from remanager_api.notebook.values import mapping, mappings, short
+from remanager_api.notebook.blocks import MAX_ROWS, Code, Table
+from remanager_api.notebook.values import cut, mapping, mappings, sequence, short
 
 _KINDS = {
     "POSITIONAL_ONLY": Parameter.POSITIONAL_ONLY,
@@ -28,6 +29,7 @@ _WORDS = {
     "__PLAN_OR_DEVICE__": "Plan | Device",
 }
 _UNKNOWN_DEFAULT = "..."
+_CHOICES = ("devices", "plans", "enums")
 
 
 class _Words:
@@ -109,6 +111,29 @@ def help_of(description: Mapping[str, Any]) -> str:
     return "\n".join(lines).strip()
 
 
+def parameter_table(description: Mapping[str, Any]) -> Table:
+    """Return the parameters of a plan or a function as a table."""
+    rows = [
+        (
+            Code(short(entry.get("name"))),
+            Code(type_of(entry)),
+            Code(short(entry.get("default"))),
+            _choices(entry) or short(entry.get("description")).partition("\n\n")[0],
+        )
+        for entry in mappings(description.get("parameters"))[:MAX_ROWS]
+    ]
+    return Table(("parameter", "type", "default", "what it is"), rows)
+
+
+def _choices(entry: Mapping[str, Any]) -> str:
+    """Return the names that a parameter can have, if they are listed."""
+    annotation = mapping(entry.get("annotation"))
+    members = [
+        m for key in _CHOICES for group in mapping(annotation.get(key)).values() for m in sequence(group)
+    ]
+    return cut(f"one of {', '.join(map(str, members))}") if members else ""
+
+
 def _parameter_help(entry: Mapping[str, Any]) -> list[str]:
     facts = [type_of(entry)]
     if "default" in entry:
@@ -118,7 +143,7 @@ def _parameter_help(entry: Mapping[str, Any]) -> list[str]:
     lines = [f"{entry.get('name')} : {said}" if said else str(entry.get("name"))]
     annotation = mapping(entry.get("annotation"))
     lines += inspect.cleandoc(str(entry.get("description") or "")).splitlines()
-    for key in ("devices", "plans", "enums"):
+    for key in _CHOICES:
         for group, members in mapping(annotation.get(key)).items():
             lines.append(f"{group}: {', '.join(map(str, members))}")
     return [lines[0], *(f"    {line}".rstrip() for line in lines[1:])]

@@ -1,0 +1,123 @@
+"""The example notebook runs from its first to its last cell against a real daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from system_harness import Daemon
+
+pytest.importorskip("nbclient")
+
+NOTEBOOK = Path(__file__).parents[2] / "examples" / "notebooks" / "tour.ipynb"
+TIMEOUT_S = 240.0
+# As jupyter-execute does it, in a process of its own: what nbclient leaves behind is gone with it.
+EXECUTE = """
+import sys
+import nbformat
+from nbclient import NotebookClient
+notebook = nbformat.read(sys.argv[1], as_version=4)
+try:
+    NotebookClient(notebook, kernel_name="tour", timeout=120).execute()
+finally:
+    nbformat.write(notebook, sys.argv[2])
+"""
+
+
+def cells(notebook: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == kind]
+
+
+def source(cell: dict[str, Any]) -> str:
+    return "".join(cell["source"])
+
+
+def html_of(cell: dict[str, Any]) -> list[str]:
+    found = [
+        output["data"]["text/html"]
+        for output in cell["outputs"]
+        if "data" in output and "text/html" in output["data"]
+    ]
+    return ["".join(text) for text in found]
+
+
+@pytest.fixture
+def tour_daemon(tmp_path: Path) -> Iterator[Daemon]:
+    (tmp_path / "data").mkdir()
+    daemon = Daemon(
+        tmp_path / "state",
+        *("--task-modules", "remanager.data_movement"),
+        env={"REMANAGER_DATA_ROOTS": str(tmp_path / "data")},
+    )
+    daemon.start()
+    yield daemon
+    daemon.close()
+
+
+def environ(directory: Path, daemon: Daemon) -> dict[str, str]:
+    """Return variables with which the notebook finds the daemon, nbclient a kernel of this interpreter."""
+    kernel = directory / "jupyter" / "kernels" / "tour"
+    kernel.mkdir(parents=True)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (kernel / "kernel.json").write_text(
+        json.dumps({"argv": command, "display_name": "tour", "language": "python"})
+    )
+    return {
+        **os.environ,
+        "HOME": str(directory),
+        "IPYTHONDIR": str(directory / "ipython"),
+        "JUPYTER_PATH": str(directory / "jupyter"),
+        "JUPYTER_RUNTIME_DIR": str(directory / "runtime"),
+        "QSERVER_ZMQ_CONTROL_ADDRESS": daemon.control,
+        "QSERVER_ZMQ_INFO_ADDRESS": daemon.info,
+        "REMANAGER_TOUR_DATA": str(directory / "data"),
+    }
+
+
+def test_the_notebook_is_kept_without_outputs() -> None:
+    # Outputs have UIDs and times in them: each run would change the file, and old ones would say what is no
+    # longer so. What the cells show is tested below.
+    notebook = json.loads(NOTEBOOK.read_text())
+    for cell in cells(notebook, "code"):
+        assert cell["outputs"] == []
+        assert cell["execution_count"] is None
+
+
+def test_the_notebook_explains_its_cells() -> None:
+    words = sum(len(source(cell).split()) for cell in cells(json.loads(NOTEBOOK.read_text()), "markdown"))
+    assert words > 300
+
+
+@pytest.mark.timeout(TIMEOUT_S + 60)
+def test_all_cells_pass(tmp_path: Path, tour_daemon: Daemon) -> None:
+    executed = tmp_path / "executed.ipynb"
+    done = subprocess.run(
+        [sys.executable, "-c", EXECUTE, str(NOTEBOOK), str(executed)],
+        env=environ(tmp_path, tour_daemon),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    shown = {source(cell): html_of(cell) for cell in cells(json.loads(executed.read_text()), "code")}
+
+    def html(words: str) -> str:
+        (found,) = [texts for text, texts in shown.items() if words in text]
+        assert len(found) == 1, f"one picture that is replaced, not {len(found)}: {words}"
+        return found[0]
+
+    assert html("await RM.watch()").count(">completed<") == 3
+    assert "move_run" in html("await RM.watch(task)")
+    assert "stage.x" in html("plans.align")
+    assert "<svg" in html("RM.stats()")
+    assert ">failed<" in html("await broken.outcome()")
+    assert html("depends_on=[plan]").count(">completed<") == 2
+    assert (tmp_path / "data" / "archive" / "run1" / "frame4.raw").stat().st_size == 200_000
