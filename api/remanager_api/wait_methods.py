@@ -153,6 +153,8 @@ class WaitMethods(SteeringMethods):
 
         Raises
         ------
+        RequestTimeoutError
+            The manager does not answer to begin with.
         WaitTimeoutError
             None ended in time.
         WaitCancelError
@@ -172,6 +174,7 @@ class WaitMethods(SteeringMethods):
             return {uid: word for uid, word in by_uid.items() if word in ended} or None
 
         try:
-            return await self._wait(look, timeout, monitor)
+            # A manager that is silent to begin with is an error; one that is away later is waited for.
+            return await look() or await self._wait(look, timeout, monitor)
         finally:
             self._clear_status_timestamp()

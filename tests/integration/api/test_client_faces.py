@@ -203,6 +203,14 @@ def test_time_out_can_be_changed_meanwhile(manager: Any, status: Status, in_thre
             waiting.result()
 
 
+def test_waiting_for_a_task_begins_with_an_answer() -> None:
+    with (
+        REManagerAPI(zmq_control_addr="tcp://127.0.0.1:9", timeout_recv=0.01) as api,
+        pytest.raises(RequestTimeoutError, match="timeout occurred"),
+    ):
+        api.wait_for_completed_task("uid")
+
+
 def test_a_condition_that_fails_or_calls_the_client(manager: Any, status: Status) -> None:
     with REManagerAPI(zmq_control_addr=manager.address) as api:
         with pytest.raises(KeyError, match="no such key"):
