@@ -32,7 +32,7 @@ from remanager.cli.start import build_parser
 ROOT = Path(__file__).parents[2]
 COMMAND_TIMEOUT_S = 40.0
 OTHER_PROGRAMS = frozenset(
-    {".", "cd", "export", "git", "journalctl", "mkdir", "pip", "python", "python3", "systemctl"}
+    {".", "cd", "export", "git", "journalctl", "loginctl", "mkdir", "pip", "python", "python3", "systemctl"}
 )
 """Programs in `bash` blocks that are not ours: their arguments are not looked at."""
 
@@ -149,6 +149,7 @@ def check_script(script: str) -> None:
     for words in _simple_commands(script):
         if words[0] == "sudo":
             words.pop(0)
+        words[0] = words[0].rpartition("/")[2]
         if words[0] == "remanager":
             _check_remanager(words[1:])
         elif words[0] == "make":
