@@ -85,6 +85,7 @@ reference: $(STAMP)
 	$(BIN)/python -m remanager.cli.methods_page > docs/reference/methods.md
 	$(BIN)/python -m remanager.cli.commands_page > docs/reference/commands.md
 	$(BIN)/python -m remanager.cli.states_page > docs/explanation/states.md
+	$(BIN)/python -m remanager.cli.states_picture > docs/explanation/states.svg
 	$(BIN)/python -m remanager.cli.service_unit systemd
 
 clean:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
 from remanager import __version__
@@ -36,6 +35,5 @@ def _leave_out_classes(
 
 
 def setup(app: Sphinx) -> None:
-    """Show diagrams, which only some sites draw, as text."""
-    app.add_lexer("mermaid", TextLexer)
+    """Connect what this file adds."""
     app.connect("autodoc-skip-member", _leave_out_classes)

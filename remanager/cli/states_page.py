@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from remanager.engine.transitions import mermaid
 from remanager.model.states import STATE_CLASS, TaskState
 
 _INTRODUCTION = """\
@@ -15,7 +14,9 @@ has ended stays as it is, with one record of its end. `task_status` translates t
 words that clients of the RE Manager protocol know: `running` (all active states), `completed` (all
 others), `not_found`.
 
-The arrows from `active` hold for each state in that box.
+The arrows from the frame hold for each state in it; those from a dot are beginnings.
+
+![States and what leads from one to another](states.svg)
 """
 
 _MEANING = {
@@ -67,7 +68,7 @@ def page() -> str:
     """Return the page in Markdown."""
     rows = [f"| `{s}` | {STATE_CLASS[s]} | {_MEANING[s]} |" for s in TaskState]
     table = ["| state | class | |", "|---|---|---|", *rows]
-    return "\n".join([_INTRODUCTION, "```mermaid", mermaid() + "```", "", *table, "", _RULES])
+    return "\n".join([_INTRODUCTION, *table, "", _RULES])
 
 
 if __name__ == "__main__":

@@ -68,27 +68,3 @@ def check(old: TaskState | None, new: TaskState) -> None:
     if is_terminal(old):
         raise Conflict(f"The task has ended ('{old}'): it cannot become '{new}'")
     raise Conflict(f"A task cannot change from '{old}' to '{new}'")
-
-
-def mermaid() -> str:
-    """Return the state machine as a Mermaid state diagram, for the documentation.
-
-    An end that every active state can have is drawn once, from all of them.
-    """
-    inside = sorted((old.value, new.value) for old, new in TRANSITIONS if old and not is_terminal(new))
-    begins = sorted(new.value for old, new in TRANSITIONS if old is None and new not in _FROM_ANY)
-    ends = sorted(
-        (old.value, new.value)
-        for old, new in TRANSITIONS
-        if old and is_terminal(new) and new not in _FROM_ANY
-    )
-    lines = [
-        "stateDiagram-v2",
-        "    state active {",
-        *(f"        {old} --> {new}" for old, new in inside),
-        "    }",
-        *(f"    [*] --> {new}" for new in begins),
-        *(f"    {old} --> {new}" for old, new in ends),
-        *(f"    active --> {new}" for new in sorted(_FROM_ANY)),
-    ]
-    return "\n".join(lines) + "\n"

@@ -24,7 +24,7 @@ PAGES = {
 SAMPLES = {page: found for page, text in PAGES.items() if (found := samples(text))}
 RUN = {"python", "console"}
 ONLY_READ = {"bash", "yaml", "json"}
-NOT_CHECKED = {"text", "mermaid", "ini"}
+NOT_CHECKED = {"text", "ini"}
 RUNS_AT_ONE_TIME = {"data/fast/run1": b"frames", "data/fast/run2": b"frames"}
 
 

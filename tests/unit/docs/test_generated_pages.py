@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
-from remanager.cli import commands_page, methods_page, states_page
+from remanager.cli import commands_page, methods_page, states_page, states_picture
+from remanager.engine.transitions import TRANSITIONS
+from remanager.model.states import TaskState, is_terminal
 
 DOCS = Path(__file__).parents[3] / "docs"
 REFERENCE = DOCS / "reference"
@@ -20,3 +23,20 @@ def test_commands_page_is_current() -> None:
 
 def test_states_page_is_current() -> None:
     assert (DOCS / "explanation" / "states.md").read_text() == states_page.page(), "run 'make reference'"
+
+
+def test_picture_is_current_and_shows_every_transition() -> None:
+    text = (DOCS / "explanation" / "states.svg").read_text()
+    assert text == states_picture.picture(), "run 'make reference'"
+    root = ElementTree.fromstring(text)
+    names = {t.text for t in root.iter("{http://www.w3.org/2000/svg}text")} - {"active"}
+    assert names == {state.value for state in TaskState}
+    active = [state.value for state in TaskState if not is_terminal(state)]
+    shown: set[tuple[str | None, str]] = set()
+    for title in root.findall("{*}path/{*}title"):
+        words = str(title.text).split()
+        if words[0] == "begins":
+            shown.add((None, words[-1]))
+        else:
+            shown |= {(old, words[-1]) for old in (active if words[0] == "any" else words[:1])}
+    assert shown == {(old.value if old else None, new.value) for old, new in TRANSITIONS}

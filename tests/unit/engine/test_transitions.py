@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from remanager.engine.transitions import TRANSITIONS, check, is_allowed, mermaid
+from remanager.engine.transitions import TRANSITIONS, check, is_allowed
 from remanager.model.errors import Conflict
 from remanager.model.states import TaskState, is_terminal
 
@@ -75,15 +75,3 @@ def test_refused(old: TaskState | None, new: TaskState, text: str) -> None:
     with pytest.raises(Conflict) as caught:
         check(old, new)
     assert str(caught.value).startswith(text)
-
-
-def test_mermaid_shows_every_transition() -> None:
-    lines = [line.strip() for line in mermaid().splitlines()]
-    assert lines[0] == "stateDiagram-v2"
-    shown: set[tuple[str, str]] = set()
-    active = [state.value for state in TaskState if not is_terminal(state)]
-    for line in lines:
-        if "-->" in line:
-            old, new = line.split(" --> ")
-            shown |= {(each, new) for each in (active if old == "active" else [old])}
-    assert shown == {(old.value if old else "[*]", new.value) for old, new in TRANSITIONS}
