@@ -100,15 +100,16 @@ def import_redis(
     origin = {"time": now, "redis": without_password(redis_addr), "prefix": prefix, **_counts(content)}
     if dry_run:
         obstacles += _state_obstacles(directory)
-    elif not obstacles:
+    if not as_json:
+        _show(content, f"bluesky-queueserver in {origin['redis']}, prefix {prefix!r}")
+    done = not (dry_run or obstacles)
+    if done:
         _store(directory, content, now, origin)
     if as_json:
-        result = {**_summary(content), "obstacles": obstacles, "imported": not (dry_run or obstacles)}
+        result = {**_summary(content), "obstacles": obstacles, "imported": done}
         click.echo(json.dumps({**origin, **result, "state_dir": str(directory)}, indent=2))
-    else:
-        _show(content, f"bluesky-queueserver in {origin['redis']}, prefix {prefix!r}")
-        if not (dry_run or obstacles):
-            click.echo(f"Imported into {directory}. Redis is as it was.")
+    elif done:
+        click.echo(f"Imported into {directory}. Redis is as it was.")
     if obstacles:
         raise Failure("Nothing can be imported yet:\n" + "\n".join(obstacles), ExitStatus.FAILED)
     if dry_run and not as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from redis_stand_in import RedisStandIn
+from system_harness import Daemon
 
 from remanager.cli.main import run
 from remanager.store.store import Store
@@ -146,6 +148,20 @@ def test_state_directory_in_use_is_refused(
         assert not store.reads.has_tasks()
 
 
+def test_state_directory_of_another_user_is_refused(
+    import_redis: Import,
+    state_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    state_dir.mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    for options in ((), ("--dry-run",)):
+        assert import_redis(*options) == 5
+        assert "run this as that user (sudo -u" in capsys.readouterr().err
+    assert list(state_dir.iterdir()) == []
+
+
 def test_listening_manager_is_refused(
     redis: RedisStandIn, state_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,3 +223,30 @@ def test_missing_package_is_named(
     monkeypatch.setitem(sys.modules, "redis", None)
     assert import_redis() == 5
     assert "pip install 'remanager[import-redis]'" in capsys.readouterr().err
+
+
+def test_daemon_goes_on_from_there(
+    redis: RedisStandIn, import_redis: Import, make_daemon: Callable[..., Daemon]
+) -> None:
+    daemon = make_daemon("--user-group-permissions-reload", "NEVER")
+    assert import_redis("--state-dir", str(daemon.state_dir)) == 0
+    daemon.start()
+    status = daemon.client.call("status")
+    assert (status["items_in_queue"], status["items_in_history"]) == (4, 8)
+    assert status["plan_queue_mode"] == {"loop": False, "ignore_failures": True}
+    assert (status["queue_autostart_enabled"], status["running_item_uid"]) == (False, None)
+    assert daemon.client.ok("queue_get")["items"] == texts(redis, "plan_queue")
+    assert daemon.history()[:-1] == texts(redis, "plan_history")
+    assert daemon.history()[-1]["item_uid"] == RUNNING
+    permissions = daemon.client.ok("permissions_get")["user_group_permissions"]
+    assert "visitors" in permissions["user_groups"]
+    assert daemon.client.ok("lock_info")["lock_info"]["note"] == "tuning"
+    assert "locked" in daemon.client.refused("environment_open")["msg"].lower()
+    daemon.client.ok("unlock", lock_key="k1")
+    front = daemon.client.ok("queue_item_remove", pos="front")["item"]
+    assert front["name"] == "bad"
+    assert daemon.client.ok("task_info", task_uid=RUNNING)["task"]["state"] == "lost"
+    assert daemon.stop() == 0
+    daemon.start()
+    assert daemon.client.ok("queue_get")["items"] == texts(redis, "plan_queue")[1:]
+    assert len(daemon.history()) == 8
