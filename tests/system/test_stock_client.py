@@ -1,4 +1,4 @@
-"""The client that laboratories already have drives the daemon unchanged, sync and async."""
+"""The client that laboratories already have drives the daemon unchanged, and so does ours in its place."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ from system_harness import USER, Daemon, Gate
 pytest.importorskip("bluesky_queueserver_api")
 
 from bluesky_queueserver_api import BFunc, BInst, BPlan
-from bluesky_queueserver_api.comm_base import RequestFailedError
-from bluesky_queueserver_api.zmq import REManagerAPI
-from bluesky_queueserver_api.zmq.aio import REManagerAPI as AsyncREManagerAPI
+from bluesky_queueserver_api import comm_base as stock_errors
+from bluesky_queueserver_api import zmq as stock
+from bluesky_queueserver_api.item import BItem
+from bluesky_queueserver_api.zmq import aio as stock_aio
+
+import remanager_api
+from remanager_api import zmq as own
+from remanager_api.zmq import aio as own_aio
+
+LIBRARIES = {"stock": stock, "stock-async": stock_aio, "own": own, "own-async": own_aio}
+RequestFailedError = (stock_errors.RequestFailedError, remanager_api.RequestFailedError)
 
 # The stock client leaves its contexts to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed context:ResourceWarning")
@@ -30,11 +38,18 @@ LOCK_KEY = "the-key"
 class Client:
     """Calls methods of either client: the sync one answers at once, the async one when awaited."""
 
-    def __init__(self, stock: Any) -> None:
-        self.stock = stock
+    def __init__(self, api: Any) -> None:
+        self.api = api
+        self.is_own = isinstance(api, own.REManagerAPI | own_aio.REManagerAPI)
+
+    def _item(self, value: Any) -> Any:
+        """Return an item of the library under test."""
+        if isinstance(value, list):
+            return [self._item(v) for v in value]
+        return remanager_api.BItem(value.to_dict()) if self.is_own and isinstance(value, BItem) else value
 
     async def __call__(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
-        answer = getattr(self.stock, method)(*args, **kwargs)
+        answer = getattr(self.api, method)(*map(self._item, args), **kwargs)
         return await answer if inspect.isawaitable(answer) else answer
 
     async def idle(self) -> dict[str, Any]:
@@ -103,12 +118,11 @@ async def _end_tasks(known: set[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*left, return_exceptions=True)
 
 
-@pytest.fixture(params=["sync", "async"])
+@pytest.fixture(params=LIBRARIES)
 async def rm(request: pytest.FixtureRequest, daemon: Daemon) -> AsyncIterator[Client]:
     known, tasks = _contexts(), asyncio.all_tasks()
-    kind = REManagerAPI if request.param == "sync" else AsyncREManagerAPI
     client = Client(
-        kind(
+        LIBRARIES[request.param].REManagerAPI(
             zmq_control_addr=daemon.control,
             zmq_info_addr=daemon.info,
             status_polling_period=0.05,
@@ -119,6 +133,8 @@ async def rm(request: pytest.FixtureRequest, daemon: Daemon) -> AsyncIterator[Cl
     )
     yield client
     await client("close")
+    if client.is_own:
+        return
     await _end_tasks(tasks)
     for context in _contexts():
         if not context.closed and not any(context is k for k in known):
@@ -641,7 +657,7 @@ async def test_history(rm: Client) -> None:
 
 
 async def test_lock(rm: Client, tmp_path: Any) -> None:
-    rm.stock.default_lock_key_path = str(tmp_path / "key")
+    rm.api.default_lock_key_path = str(tmp_path / "key")
     await rm("lock", LOCK_KEY, environment=True, queue=True, note="maintenance", user="tester")
     info = (await rm("lock_info", reload=True))["lock_info"]
     assert (info["environment"], info["queue"]) == (True, True)
@@ -693,14 +709,14 @@ async def test_permissions(rm: Client) -> None:
 
 
 async def test_console_monitor(rm: Client) -> None:
-    monitor = rm.stock.console_monitor
+    monitor = rm.api.console_monitor
     monitor.enable()
     script = "for n in range(3):\n    print(f'line {n} from the worker')\n"
     received = ""
     while "line 2 from the worker" not in received:
         # The subscription takes its time; the script is sent until something comes.
         await rm.result(await rm("script_upload", script, update_lists=False))
-        with suppress(rm.stock.RequestTimeoutError, TimeoutError):
+        with suppress(rm.api.RequestTimeoutError, TimeoutError):
             while True:
                 message = monitor.next_msg(timeout=0.2)
                 received += (await message if inspect.isawaitable(message) else message)["msg"]
@@ -713,7 +729,7 @@ async def test_console_monitor(rm: Client) -> None:
 
 
 async def test_status_monitor(rm: Client) -> None:
-    monitor = rm.stock.system_info_monitor
+    monitor = rm.api.system_info_monitor
     monitor.enable()
     message = monitor.next_msg(timeout=5)
     message = await message if inspect.isawaitable(message) else message

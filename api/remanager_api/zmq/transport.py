@@ -27,7 +27,7 @@ _abandoned: list[object] = []
 
 def _context() -> zmq.Context[Any]:
     pid = os.getpid()
-    if pid not in _contexts:
+    if pid not in _contexts or _contexts[pid].closed:
         _contexts[pid] = zmq.Context()
     return _contexts[pid]
 
