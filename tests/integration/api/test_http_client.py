@@ -255,6 +255,27 @@ async def test_waiting_without_a_right_ends_with_the_time_out(rm: Both, server: 
     await rm.do("wait_for_idle", timeout=30)
 
 
+async def test_a_handle_of_a_plan(rm: Both, server: FakeHTTPServer) -> None:
+    item = {**PLAN, "item_uid": "u", "result": {"exit_status": "completed", "run_uids": ["r"], "msg": ""}}
+    queues = iter([([item], {}), ([], item)])
+    ended: list[Any] = []
+
+    def queue(_: Asked) -> object:
+        items, running = next(queues, ([], {}))
+        if not items and not running:
+            ended.append(item)
+        return {"items": items, "running_item": running}
+
+    server.answers["POST", "/api/queue/item/add"] = lambda _: {"success": True, "item": item}
+    server.answers["GET", "/api/task/status"] = lambda _: {"success": True, "status": {"u": "not_found"}}
+    server.answers["GET", "/api/queue/get"] = queue
+    server.answers["GET", "/api/history/get"] = lambda _: {"items": ended}
+    handle = await rm.do("submit", BPlan("count"))
+    waiting = handle.wait
+    outcome = await (waiting(30) if inspect.iscoroutinefunction(waiting) else asyncio.to_thread(waiting, 30))
+    assert (handle.task_uid, outcome.state) == ("u", "completed")
+
+
 async def test_console_output_without_web_sockets(rm: Both, server: FakeHTTPServer) -> None:
     def update(asked: Asked) -> object:
         new = [{"time": 1.0, "msg": "first\nsecond\n"}] if asked.body["last_msg_uid"] == "u1" else []
