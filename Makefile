@@ -22,16 +22,27 @@ help:
 	@echo "make venv         make the environment in $(VENV)"
 	@echo "make clean        remove the environment and all caches"
 
-$(STAMP): pyproject.toml
+define make-venv
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: set PYTHON")'
 	$(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV): this takes a few minutes"
+endef
+
+$(STAMP): pyproject.toml
+	$(make-venv)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
 venv: $(STAMP)
 
-demo: $(STAMP)
+# The demonstration needs no tools of developers; where they are, it takes their environment.
+DEMO_STAMP := $(if $(wildcard $(STAMP)),$(STAMP),$(VENV)/.demo)
+$(VENV)/.demo: pyproject.toml
+	$(make-venv)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bluesky]'
+	touch $@
+
+demo: $(DEMO_STAMP)
 	$(BIN)/remanager demo
 
 lint: $(STAMP)

@@ -150,12 +150,13 @@ def check_script(script: str) -> None:
         if words[0] == "sudo":
             words.pop(0)
         words[0] = words[0].rpartition("/")[2]
-        if words[0] == "remanager":
+        program = words[0].rpartition("/")[2]
+        if program == "remanager":
             _check_remanager(words[1:])
-        elif words[0] == "make":
+        elif program == "make":
             assert set(words[1:]) <= set(targets), words
         else:
-            assert words[0] in OTHER_PROGRAMS, f"unknown program {words[0]!r}"
+            assert program in OTHER_PROGRAMS, f"unknown program {program!r}"
 
 
 def _check_remanager(words: list[str]) -> None:
