@@ -1,8 +1,8 @@
 """How long after an event the waiting of a client ends: ours and that of bluesky-queueserver-api.
 
 Both wait at the same daemon. A third client makes the change: the time counts from its reply, which comes
-when it is on disk, to the return of the waiting. Of tasks and plans it is the time from their ends, as the worker
-tells them, to the return of ``await``.
+when it is on disk, to the return of the waiting. Of tasks and plans it is the time from their ends, as the
+worker tells them, to the return of ``await``.
 """
 
 from __future__ import annotations
