@@ -25,6 +25,7 @@ NUMBER = "COALESCE(task_number, id - 1099511627776)"
 
 STATES = "states"
 TABLE = "table"
+NEWEST = "newest"
 
 
 class Order(StrEnum):
@@ -101,6 +102,8 @@ def paging(made: Conditions, size: Sizes, order: Order, wanted: int) -> list[tup
     if order is Order.CREATED:
         costs[STATES] = size.states * (1.0 if made.all_terms() else _ENTRY_COST)
         costs[TABLE] = wanted * size.table / matched + (0.0 if made.states & ACTIVE else _ACTIVE_COST)
+        if not made.states & ACTIVE:
+            costs[NEWEST] = wanted * size.states / matched
         return [(source, _keys(order)) for source in _sources(made, cheapest(costs))]
     costs[STATES] = min(wanted * size.states / matched, size.states)
     if (way := cheapest(costs)) != STATES:
@@ -115,6 +118,11 @@ def _keys(order: Order) -> str:
 def _sources(made: Conditions, way: str) -> list[Source]:
     if way == TABLE:
         return [Source("NOT INDEXED", made.any_state())]
+    if way == NEWEST:
+        return [
+            Source("INDEXED BY task_state", f"state = {made.param(state.value)} AND time_stop IS NOT NULL")
+            for state in sorted(made.states)
+        ]
     return selection.sources(made, None if way == STATES else way)
 
 

@@ -26,6 +26,9 @@ OTHER_PART = "time_stop IS NULL AND task_number IS NULL"
 ENDED_PART = "time_stop IS NOT NULL AND history_seq IS NULL"
 KEPT_PART = "time_stop IS NOT NULL AND history_seq IS NOT NULL"
 
+TALLY = ("tally_sum", "tally_change")
+"""The parts of the tally."""
+
 # Fields of the selector and their columns; those of the tally first.
 _TALLIED = {
     "name": "name",

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 from remanager.model.selector import Selector
 from remanager.model.states import TaskState
 from remanager.store import selection
-from remanager.store.selection import ACTIVE, INDEX_OF
+from remanager.store.selection import ACTIVE, INDEX_OF, TALLY
 from remanager.store.statements import query
 
-_TALLY = ("tally_sum", "tally_change")
 _QUEUED = frozenset({TaskState.PENDING, TaskState.BLOCKED, TaskState.PAUSED})
 
 
@@ -90,7 +89,7 @@ class FigureReads:
         if made.by_tally:
             where = " AND ".join([made.state_in(ACTIVE), *made.tallied])
             statements = [
-                f"SELECT {wanted}, SUM(n) FROM {part} WHERE {where} GROUP BY {wanted}" for part in _TALLY
+                f"SELECT {wanted}, SUM(n) FROM {part} WHERE {where} GROUP BY {wanted}" for part in TALLY
             ]
         else:
             statements = [

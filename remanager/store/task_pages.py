@@ -22,7 +22,7 @@ from remanager.model.selector import Selector
 from remanager.model.states import STATE_CLASS, TaskState
 from remanager.store import page_plan, selection
 from remanager.store.page_plan import Order, Sizes
-from remanager.store.selection import ACTIVE, ENDED, Conditions, Source
+from remanager.store.selection import ACTIVE, ENDED, TALLY, Conditions, Source
 
 TALLY_GROUPS = {
     "state": "state",
@@ -222,8 +222,11 @@ class TaskPages:
 
     def _tally(self, made: Conditions, column: str) -> Counter[Value]:
         where = " AND ".join([made.any_state(), *made.tallied])
-        sql = f"SELECT {column}, SUM(n) FROM task_tally WHERE {where} GROUP BY 1"
-        return Counter({value: n for value, n in self.connection.execute(sql, made.params) if n})
+        found: Counter[Value] = Counter()
+        for part in TALLY:  # one by one they need no table in between
+            sql = f"SELECT {column}, SUM(n) FROM {part} WHERE {where} GROUP BY 1"
+            found.update(dict(self.connection.execute(sql, made.params)))
+        return Counter({value: n for value, n in found.items() if n})
 
     def _delayed(self, made: Conditions) -> int:
         where = " AND ".join(["state = 'pending'", f"time_stop IS NULL AND {made.later}", *made.tallied])

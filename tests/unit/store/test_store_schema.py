@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from remanager.model.states import TaskState, is_terminal
-from remanager.store import DatabaseUnusable, Reads, SchemaTooNew
+from remanager.model.selector import Selector
+from remanager.model.states import StateClass, TaskState, is_terminal
+from remanager.store import DatabaseUnusable, Reads, SchemaTooNew, page_plan, selection
 from remanager.store.migrate import APPLICATION_ID, load_migrations, migrate
 from remanager.store.statements import STATEMENTS
 
@@ -94,6 +95,18 @@ def test_statements_use_indexes(connection: sqlite3.Connection, name: str) -> No
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", params)]
         assert not [step for step in plan if step in {"SCAN task", "SCAN event"}], plan
         assert not [step for step in plan if "TEMP B-TREE" in step and name not in SORTED], plan
+
+
+def test_the_newest_of_many_failures_are_not_sorted(connection: sqlite3.Connection) -> None:
+    migrate(connection, load_migrations())
+    made = selection.conditions(Selector(state_class=(StateClass.FAILURE,)), now=0.0)
+    sizes = page_plan.Sizes(200_000, 200_000, {}, 1_000_000)
+    ways = page_plan.paging(made, sizes, page_plan.Order.CREATED, 101)
+    assert len(ways) == len(made.states)
+    for source, keys in ways:
+        sql = f"SELECT {keys} FROM task {source.index} WHERE {source.where} ORDER BY id DESC LIMIT 101"
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", made.params)]
+        assert not [step for step in plan if "TEMP B-TREE" in step or "SCAN" in step], plan
 
 
 def _parameters(sql: str) -> list[str]:
