@@ -19,6 +19,7 @@ from pathlib import Path
 import zmq
 
 from remanager.daemon.keys import KEYS_NAME, read_keys, read_server_key
+from remanager.daemon.scopes import in_scope
 from remanager.daemon.settings import Settings
 from remanager.daemon.sockets import AddressError, bind, check_curve_key
 from remanager.model.errors import RemanagerError
@@ -32,6 +33,7 @@ from remanager.store.store import DATABASE_NAME, OLDEST_SQLITE
 
 LITTLE_SPACE_BYTES = 1 << 30
 IMPORT_TIMEOUT_S = 120.0
+SCOPE_TIMEOUT_S = 20.0
 WORKER_MODULES = ("bluesky", "ophyd", "matplotlib", "zmq", "msgpack")
 
 
@@ -324,6 +326,30 @@ def worker_python(settings: Settings) -> Findings:
         yield Finding(Level.OK, topic, f"{python}: {versions}")
 
 
+def worker_scope(settings: Settings) -> Findings:
+    """Look whether workers can be started in scopes of systemd, if they shall be."""
+    topic, scope = "worker's scope", settings.worker_scope
+    if scope == "off":
+        return
+    try:
+        done = subprocess.run(
+            in_scope(["true"], scope),
+            capture_output=True,
+            text=True,
+            timeout=SCOPE_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        problem = done.stderr.strip() if done.returncode else ""
+    except (OSError, subprocess.SubprocessError) as exc:
+        problem = str(exc)
+    if problem:
+        remedy = "Use --worker-scope off, or start the daemon where systemd grants scopes."
+        yield Finding(Level.FAULT, topic, f"there is no scope of the {scope}: {problem}", remedy)
+    else:
+        yield Finding(Level.OK, topic, f"workers run in scopes of the {scope}")
+
+
 def client_variables(settings: Settings) -> Findings:
     """Look whether clients that are started here would talk to this daemon."""
     for name, address in (
@@ -356,5 +382,6 @@ CHECKS = (
     permissions,
     startup_code,
     worker_python,
+    worker_scope,
     client_variables,
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from system_harness import Daemon, Gate
+from system_harness import Daemon, Gate, function
 
 from remanager.daemon.journal import NATIVE_SOCKET
 
@@ -75,7 +75,9 @@ def check_both_done(daemon: Daemon, gate: Gate, held: str, note: str) -> None:
 
 
 def test_a_plan_goes_on_while_the_service_is_restarted(make: Callable[..., Daemon], gate: Gate) -> None:
-    daemon = make("--on-stop", "leave-workers")
+    tasks = ("--task-paths", str(Path(__file__).parent / "tasks"), "--task-modules", "queue_tasks")
+    daemon = make("--on-stop", "leave-workers", *tasks)
+    task = daemon.submit(function("hold", str(gate.pipe)))
     held, note = start_held(daemon, gate)
     daemon.client.ok("queue_autostart", enable=True)
     worker = daemon.worker()
@@ -88,6 +90,10 @@ def test_a_plan_goes_on_while_the_service_is_restarted(make: Callable[..., Daemo
     assert daemon.worker().pid == worker.pid
     daemon.client.ok("queue_autostart", enable=False)
     check_both_done(daemon, gate, held, note)
+    gate.answer("freed")
+    ended = daemon.wait_ended(task)
+    assert ended["result"]["return_value"] == "freed"
+    assert ended["task"]["attempt"] == 1
 
 
 def test_a_plan_that_ends_after_the_main_process_was_killed(make: Callable[..., Daemon], gate: Gate) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import zmq
 
-from remanager.cli.checks import Level, client_address, worker_python
+from remanager.cli.checks import Level, client_address, worker_python, worker_scope
 from remanager.cli.doctor import answer, examine
 from remanager.cli.main import run
 from remanager.cli.start import parse
@@ -64,6 +64,22 @@ def test_workers_python(tmp_path: Path) -> None:
     (finding,) = worker_python(settings)
     assert finding.level is Level.OK, finding
     assert "bluesky" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("said", "level"), [("exit 0", Level.OK), ("echo no bus >&2; exit 1", Level.FAULT), ("", Level.FAULT)]
+)
+def test_scopes_of_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, level: Level) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if said:
+        tool = tmp_path / "systemd-run"
+        tool.write_text(f"#!/bin/sh\n{said}\n")
+        tool.chmod(0o755)
+    settings, _ = parse([f"--state-dir={tmp_path}", "--worker-scope=user"])
+    (finding,) = worker_scope(settings)
+    assert finding.level is level, finding
+    if said and level is Level.FAULT:
+        assert "no bus" in finding.text
 
 
 def test_wrong_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
