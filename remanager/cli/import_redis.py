@@ -25,6 +25,8 @@ from remanager.cli.import_redis_source import (
 from remanager.cli.send import ExitStatus, Failure
 from remanager.cli.shown import describe, moment
 from remanager.cli.state_directory import STATE_DIR_OPTION, state_directory
+from remanager.daemon.options import CONFIG_VARIABLE
+from remanager.daemon.sources import SettingsError, read_configuration
 from remanager.manager.state import new_uid
 from remanager.model.errors import StorageError
 from remanager.store.records import JournalEvent
@@ -34,24 +36,27 @@ from remanager.store.writes import setting_set
 IMPORTED = "redis_import"
 """Setting that says what was imported, from where and when."""
 
-_DEFAULT_ADDRESS = "tcp://localhost:60615"
+_REDIS, _PREFIX, _CONTROL = "localhost", "qs_default", "tcp://localhost:60615"
+"""What start-re-manager takes where nothing else is set."""
 
 
 @click.command("import-redis")
 @click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="PATH",
+    help="Configuration file of start-re-manager: addresses and prefix. Variable: QSERVER_CONFIG.",
+)
+@click.option(
     "--redis-addr",
-    default="localhost",
-    show_default=True,
     metavar="ADDR",
-    help="Redis, as start-re-manager takes it (localhost:6379/0), or a URL.",
+    help=f"Redis, as start-re-manager takes it ({_REDIS}:6379/0), or a URL. Default: {_REDIS}.",
 )
 @click.option(
     "--redis-name-prefix",
     "prefix",
-    default="qs_default",
-    show_default=True,
     metavar="TEXT",
-    help="Prefix of the keys, as start-re-manager takes it.",
+    help=f"Prefix of the keys, as start-re-manager takes it. Default: {_PREFIX}.",
 )
 @STATE_DIR_OPTION
 @click.option(
@@ -61,7 +66,7 @@ _DEFAULT_ADDRESS = "tcp://localhost:60615"
     "control",
     metavar="ADDR",
     help="Where the old manager listened: nobody may be there any more. "
-    f"Variable: QSERVER_ZMQ_CONTROL_ADDRESS. Default: {_DEFAULT_ADDRESS}.",
+    f"Variable: QSERVER_ZMQ_CONTROL_ADDRESS. Default: {_CONTROL}.",
 )
 @click.option(
     "--ignore-clients",
@@ -71,8 +76,9 @@ _DEFAULT_ADDRESS = "tcp://localhost:60615"
 @click.option("--dry-run", is_flag=True, help="Only say what would be imported, and what is in the way.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def import_redis(
-    redis_addr: str,
-    prefix: str,
+    config: Path | None,
+    redis_addr: str | None,
+    prefix: str | None,
     state_dir: Path | None,
     control: str | None,
     ignore_clients: bool,
@@ -85,8 +91,13 @@ def import_redis(
     Both managers must be stopped. A plan that was running becomes an entry of the history with the exit
     status 'unknown': nobody knows how far it got, so it does not run again by itself.
     """
-    directory = state_directory(state_dir)
-    control = control or os.environ.get("QSERVER_ZMQ_CONTROL_ADDRESS") or _DEFAULT_ADDRESS
+    configured = _configured(config or os.environ.get(CONFIG_VARIABLE))
+    redis_addr = redis_addr or configured.get("network/redis_addr") or _REDIS
+    if prefix is None:
+        prefix = configured.get("network/redis_name_prefix", _PREFIX)
+    control = control or os.environ.get("QSERVER_ZMQ_CONTROL_ADDRESS")
+    control = control or configured.get("network/zmq_control_addr") or _CONTROL
+    directory = state_directory(state_dir, configured.get("remanager/state_dir"))
     now = time.time()
     try:
         with connect(redis_addr, prefix) as source:
@@ -114,6 +125,16 @@ def import_redis(
         raise Failure("Nothing can be imported yet:\n" + "\n".join(obstacles), ExitStatus.FAILED)
     if dry_run and not as_json:
         click.echo(f"Nothing was imported; it would go into {directory}.")
+
+
+def _configured(path: Path | str | None) -> dict[str, str]:
+    """Return the settings of a configuration file as texts."""
+    if path is None:
+        return {}
+    try:
+        return {key: str(value) for key, value in read_configuration(Path(path)).items()}
+    except SettingsError as exc:
+        raise Failure(str(exc), ExitStatus.PARAMETERS) from exc
 
 
 # ------------------------------------------------------------------------------------------ obstacles

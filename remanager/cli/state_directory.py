@@ -17,11 +17,19 @@ STATE_DIR_OPTION = click.option(
 )
 
 
-def state_directory(given: Path | None) -> Path:
-    """Return the state directory, found as 'remanager start' finds it."""
+def state_directory(given: Path | None, configured: str | None = None) -> Path:
+    """Return the state directory, found as 'remanager start' finds it.
+
+    Parameters
+    ----------
+    given : Path or None
+        Value of the option.
+    configured : str or None
+        Value of the configuration file.
+    """
     if given is not None:
         return given.absolute()
-    set_by = os.environ.get("REMANAGER_STATE_DIR")
+    set_by = os.environ.get("REMANAGER_STATE_DIR") or configured
     if set_by:
         return Path(set_by).expanduser().absolute()
     return default_state_dir(os.environ, root=os.geteuid() == 0)

@@ -90,6 +90,21 @@ def test_states_and_errors_are_kept(import_redis: Import, state_dir: Path) -> No
     assert "ValueError: no beam" in str(failed.traceback)
 
 
+def test_places_come_from_the_configuration(
+    redis: RedisStandIn, unused_address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "qs.yml"
+    network = {"redis_addr": redis.address, "redis_name_prefix": "bl1", "zmq_control_addr": unused_address}
+    sections = {"network": network, "remanager": {"state_dir": str(tmp_path / "configured")}}
+    config.write_text(json.dumps(sections))
+    assert run(["import-redis", "--config", str(config), "--redis-name-prefix", "other"]) == 5
+    assert "Prefixes that are there: 'bl1'" in capsys.readouterr().err
+    assert run(["import-redis", "--config", str(config)]) == 0
+    assert (tmp_path / "configured" / "remanager.sqlite").exists()
+    config.write_text("nonsense: {}")
+    assert run(["import-redis", "--config", str(config)]) == 1
+
+
 def test_dry_run_makes_nothing(
     import_redis: Import, state_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
