@@ -114,7 +114,8 @@ def test_all_cells_pass(tmp_path: Path, tour_daemon: Daemon) -> None:
         assert len(found) == 1, f"one picture that is replaced, not {len(found)}: {words}"
         return found[0]
 
-    assert html("await RM.watch()").count(">completed<") == 3
+    assert ">idle<" in html("await RM.watch()")
+    assert html("history = await").count(">completed<") == 3
     assert "move_run" in html("await RM.watch(task)")
     assert "stage.x" in html("plans.align")
     assert "<svg" in html("RM.stats()")

@@ -116,7 +116,7 @@ def seconds(value: object) -> str:
     if duration is None:
         return ""
     if duration < 100:
-        return f"{duration:.3g} s"
+        return f"{1000 * duration:.3g} ms" if duration < 0.1 else f"{duration:.3g} s"
     minutes, rest = divmod(round(duration), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
