@@ -280,7 +280,8 @@ class Supervisor:
         self._crashes += 1
         hopeless = returncode == EXIT_CONFIGURATION or self._crashes >= _FRUITLESS_STARTS
         if hopeless and not self._ever_healthy:
-            _log(f"the manager {what} and never ran: it is not restarted")
+            if returncode != EXIT_CONFIGURATION:  # then it has said what is wrong
+                _log(f"the manager {what} and never ran: it is not restarted")
             self._result = max(returncode, 1)
             return
         delay = _BACK_OFF_S[min(self._crashes, len(_BACK_OFF_S)) - 1]
