@@ -167,6 +167,7 @@ class ZMQTransport:
         public_key: str | None,
         private_key: str | None = None,
     ) -> None:
+        encoding = encoding.lower()
         if encoding not in ENCODINGS:
             raise RequestParameterError(f"Unknown encoding {encoding!r}: expected one of {tuple(ENCODINGS)}")
         self.timeout = timeout
