@@ -10,7 +10,7 @@ project = "remanager"
 author = "the remanager developers"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc"]
 exclude_patterns = ["decisions/0000-template.md"]
 
 myst_enable_extensions = ["colon_fence"]
@@ -18,8 +18,8 @@ myst_heading_anchors = 3
 
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
-napoleon_google_docstring = False
-napoleon_use_ivar = True
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
 
 html_theme = "furo"
 html_title = "remanager"

@@ -23,6 +23,8 @@ class RequestParameterError(Exception):
 class RequestTimeoutError(TimeoutError):
     """No answer came in time. Whether the request was carried out is not known.
 
+    A note of the exception says the same in words, and what can be done.
+
     Attributes
     ----------
     request : dict
@@ -35,8 +37,6 @@ class RequestTimeoutError(TimeoutError):
         Whether anything accepts connections there; None where that is not known.
     answered_at : float or None
         When the manager has last answered this client (epoch seconds); None: never.
-
-    A note of the exception says the same in words, and what can be done.
     """
 
     def __init__(self, msg: str, request: Mapping[str, Any]) -> None:
@@ -51,6 +51,8 @@ class RequestTimeoutError(TimeoutError):
 class RequestFailedError(Exception):
     """The manager refused the request.
 
+    Where the manager gives a code, a note of the exception says what it is busy with, or what can be done.
+
     Attributes
     ----------
     request : dict
@@ -62,8 +64,6 @@ class RequestFailedError(Exception):
         ``invalid_item``, ``invalid_params``, ``locked``, ``not_found``, ``not_permitted``, ...
     request_id : str or None
         The ``request_id`` of the request.
-
-    Where the manager gives a code, a note of the exception says what it is busy with, or what can be done.
     """
 
     def __init__(self, request: Mapping[str, Any], response: object) -> None:
