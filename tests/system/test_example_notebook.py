@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,20 +47,48 @@ def html_of(cell: dict[str, Any]) -> list[str]:
     return ["".join(text) for text in found]
 
 
-@pytest.fixture
-def tour_daemon(tmp_path: Path) -> Iterator[Daemon]:
-    (tmp_path / "data").mkdir()
-    daemon = Daemon(
-        tmp_path / "state",
-        *("--task-modules", "remanager.data_movement"),
-        env={"REMANAGER_DATA_ROOTS": str(tmp_path / "data")},
-    )
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where tasks may move files."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def tour_daemon(make_daemon: Callable[..., Daemon], data: Path) -> Daemon:
+    daemon = make_daemon("--task-modules", "remanager.data_movement", env={"REMANAGER_DATA_ROOTS": str(data)})
     daemon.start()
-    yield daemon
-    daemon.close()
+    return daemon
 
 
-def environ(directory: Path, daemon: Daemon) -> dict[str, str]:
+@pytest.fixture
+def execute(tmp_path: Path, tour_daemon: Daemon, data: Path) -> Callable[[Path], dict[str, list[str]]]:
+    """Execute a notebook; return what each cell with code shows as HTML, by its text."""
+
+    def run(notebook: Path) -> dict[str, list[str]]:
+        executed = tmp_path / "executed.ipynb"
+        done = subprocess.run(
+            [sys.executable, "-c", EXECUTE, str(notebook), str(executed)],
+            env=environ(tmp_path, tour_daemon, data),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return {source(cell): html_of(cell) for cell in cells(json.loads(executed.read_text()), "code")}
+
+    return run
+
+
+def picture(shown: dict[str, list[str]], words: str) -> str:
+    """Return what the cell with these words shows: one picture, also where it was replaced."""
+    (found,) = [texts for text, texts in shown.items() if words in text]
+    assert len(found) == 1, f"one picture that is replaced, not {len(found)}: {words}"
+    return found[0]
+
+
+def environ(directory: Path, daemon: Daemon, data: Path) -> dict[str, str]:
     """Return variables with which the notebook finds the daemon, nbclient a kernel of this interpreter."""
     kernel = directory / "jupyter" / "kernels" / "tour"
     kernel.mkdir(parents=True)
@@ -76,7 +104,7 @@ def environ(directory: Path, daemon: Daemon) -> dict[str, str]:
         "JUPYTER_RUNTIME_DIR": str(directory / "runtime"),
         "QSERVER_ZMQ_CONTROL_ADDRESS": daemon.control,
         "QSERVER_ZMQ_INFO_ADDRESS": daemon.info,
-        "REMANAGER_TOUR_DATA": str(directory / "data"),
+        "REMANAGER_TOUR_DATA": str(data),
     }
 
 
@@ -95,30 +123,47 @@ def test_the_notebook_explains_its_cells() -> None:
 
 
 @pytest.mark.timeout(TIMEOUT_S + 60)
-def test_all_cells_pass(tmp_path: Path, tour_daemon: Daemon) -> None:
-    executed = tmp_path / "executed.ipynb"
-    done = subprocess.run(
-        [sys.executable, "-c", EXECUTE, str(NOTEBOOK), str(executed)],
-        env=environ(tmp_path, tour_daemon),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    shown = {source(cell): html_of(cell) for cell in cells(json.loads(executed.read_text()), "code")}
+def test_all_cells_pass(execute: Callable[[Path], dict[str, list[str]]], data: Path) -> None:
+    shown = execute(NOTEBOOK)
+    assert ">idle<" in picture(shown, "await RM.watch()")
+    assert picture(shown, "history = await").count(">completed<") == 3
+    assert "move_run" in picture(shown, "await RM.watch(task)")
+    assert "stage.x" in picture(shown, "plans.align")
+    assert "<svg" in picture(shown, "RM.stats()")
+    assert ">failed<" in picture(shown, "await broken.outcome()")
+    assert picture(shown, "depends_on=[plan]").count(">completed<") == 2
+    assert (data / "archive" / "run1" / "frame4.raw").stat().st_size == 200_000
 
-    def html(words: str) -> str:
-        (found,) = [texts for text, texts in shown.items() if words in text]
-        assert len(found) == 1, f"one picture that is replaced, not {len(found)}: {words}"
-        return found[0]
 
-    assert ">idle<" in html("await RM.watch()")
-    assert html("history = await").count(">completed<") == 3
-    assert "move_run" in html("await RM.watch(task)")
-    assert "stage.x" in html("plans.align")
-    assert "<svg" in html("RM.stats()")
-    assert ">failed<" in html("await broken.outcome()")
-    assert html("depends_on=[plan]").count(">completed<") == 2
-    assert (tmp_path / "data" / "archive" / "run1" / "frame4.raw").stat().st_size == 200_000
+BLOCKING = (
+    "from remanager_api.zmq import REManagerAPI\nRM = REManagerAPI()\nRM.wait_for_idle(timeout=60)",
+    "if not RM.status(reload=True)['worker_environment_exists']:\n"
+    "    RM.environment_open()\n    RM.watch(timeout=60)",
+    "plans, devices = RM.plans(), RM.devices()",
+    "plan = RM.submit(plans.count([devices.diode], num=3, delay=0.5))",
+    "RM.queue_start()\nRM.watch(plan, timeout=60)",
+    "plan",
+    "RM.close()",
+)
+
+
+@pytest.mark.timeout(TIMEOUT_S + 60)
+def test_the_blocking_client_in_a_notebook(
+    execute: Callable[[Path], dict[str, list[str]]], tmp_path: Path
+) -> None:
+    code = [
+        {
+            "cell_type": "code",
+            "id": f"c{n}",
+            "metadata": {},
+            "execution_count": None,
+            "outputs": [],
+            "source": text,
+        }
+        for n, text in enumerate(BLOCKING)
+    ]
+    notebook = tmp_path / "blocking.ipynb"
+    notebook.write_text(json.dumps({"cells": code, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    shown = execute(notebook)
+    assert "completed</span></td>" in picture(shown, "RM.watch(plan, timeout=60)")
+    assert "count" in shown["plan"][0]

@@ -14,9 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from IPython.lib.pretty import pretty
 
+from remanager_api.blocking_handles import BlockingTaskHandle
+from remanager_api.handles import Progress, TaskHandle
 from remanager_api.notebook.blocks import MAX_ROWS
 from remanager_api.notebook.reply import ShownReply
 from remanager_api.notebook.views import _VIEWS, view_of
+from remanager_api.outcomes import Outcome
 
 EVIL = '<script>alert("1")</script>'
 VOID = {"rect", "br"}
@@ -181,6 +184,33 @@ def test_a_task_shows_its_error() -> None:
     assert dict(row for row in shown.rows if len(row) == 2)["error"] == "too much"
     assert "  line 1" in shown.words
     assert "50 %, 1/2" in shown.words
+
+
+def test_a_handle_shows_what_it_knows() -> None:
+    handle = TaskHandle(None, "u-1", EVIL)  # type: ignore[arg-type]
+    for shown in (Page(handle._repr_html_()), Page(BlockingTaskHandle(handle, lambda _: None)._repr_html_())):
+        assert EVIL in shown.words
+        assert "u-1" in shown.words
+        assert "pending" in shown.words
+
+
+def test_progress_has_a_bar() -> None:
+    shown = Page(Progress("running", fraction=0.25, done_count=1, total_count=4, eta_s=3.0)._repr_html_())
+    assert "25 %, 1/4, about 3 s left" in shown.words
+    assert Page(Progress("pending")._repr_html_()).words
+
+
+def test_outcomes() -> None:
+    good = Outcome.of(
+        "u", "completed", {"exit_status": "completed", "scan_ids": [3], "run_uids": ["r"]}, "count"
+    )
+    bad = Outcome("u", "failed", msg=EVIL, traceback="line 1\nline 2", time_start=1.0, time_stop=1.05)
+    value = Outcome("u", "completed", return_value={"a": 1})
+    assert dict(Page(good._repr_html_()).rows)["scans"] == "3"
+    assert dict(Page(bad._repr_html_()).rows)["message"] == EVIL
+    assert "line 2" in Page(bad._repr_html_()).words
+    assert dict(Page(bad._repr_html_()).rows)["took"] == "50 ms"
+    assert dict(Page(value._repr_html_()).rows)["result"] == "{'a': 1}"
 
 
 # ------------------------------------------------------------------------------------- safety
