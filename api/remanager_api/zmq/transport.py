@@ -295,7 +295,7 @@ class ZMQTransport:
 
     async def close(self) -> None:
         """Close the sockets; requests in flight end with an error."""
+        self._closed = True
         if self._pid == os.getpid():
-            self._closed = True
             for channel in tuple(self._channels):
                 self._discard(channel)

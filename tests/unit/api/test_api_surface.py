@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -56,3 +58,10 @@ def test_methods_have_the_same_signature(face: Any, source: Any) -> None:
 def test_the_constructor_says_what_it_takes() -> None:
     own = set(inspect.signature(REManagerAPI).parameters)
     assert own == set(inspect.signature(AsyncREManagerAPI).parameters) - {"loop"}
+
+
+def test_the_client_is_light() -> None:
+    modules = "click httpx msgpack pydantic rich uuid hashlib zmq.asyncio websockets"
+    code = "import sys, remanager_api.zmq; print(*(m for m in sys.argv[1].split() if m in sys.modules))"
+    command = [sys.executable, "-c", code, modules]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() == ""
