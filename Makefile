@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv demo test lint unit kill-suite soak bench bench-peer bench-tasks conformance differential reference docs clean
+.PHONY: help venv demo test lint unit kill-suite service-test soak bench bench-peer bench-tasks conformance differential reference docs clean
 
 help:
 	@echo "make demo         run about ten plans on a simulated instrument"
@@ -12,6 +12,7 @@ help:
 	@echo "make unit         the fast tests only"
 	@echo "make docs         build the documentation in build/docs"
 	@echo "make kill-suite   kill processes at random while 2000 tasks run, 50 times"
+	@echo "make service-test the service under a real systemd in name spaces; needs root"
 	@echo "make soak         a mixed load for half an hour"
 	@echo "make bench        benchmarks of this daemon, about 3 minutes"
 	@echo "make bench-peer   the same beside bluesky-queueserver, about 15 minutes"
@@ -62,6 +63,9 @@ docs: $(STAMP)
 
 # KILL_SEED: another one kills at other moments.
 KILL_SEED ?= 1
+service-test: $(STAMP)
+	SYSTEMD_TEST=1 $(BIN)/pytest tests/system/test_service_systemd.py
+
 kill-suite: $(STAMP)
 	KILL_TASKS=2000 KILL_ROUNDS=50 KILL_SEED=$(KILL_SEED) $(BIN)/pytest tests/system/test_task_queue_kill.py
 
