@@ -63,11 +63,11 @@ docs: $(STAMP)
 
 # KILL_SEED: another one kills at other moments.
 KILL_SEED ?= 1
-service-test: $(STAMP)
-	SYSTEMD_TEST=1 $(BIN)/pytest tests/system/test_service_systemd.py
-
 kill-suite: $(STAMP)
 	KILL_TASKS=2000 KILL_ROUNDS=50 KILL_SEED=$(KILL_SEED) $(BIN)/pytest tests/system/test_task_queue_kill.py
+
+service-test: $(STAMP)
+	SYSTEMD_TEST=1 $(BIN)/pytest tests/system/test_service_systemd.py
 
 soak: $(STAMP)
 	SOAK_S=1800 $(BIN)/pytest tests/system/test_soak.py
