@@ -258,12 +258,25 @@ class Watch:
             self.picture.tasks = [by_uid.get(uid) or {**unknown, "task_uid": uid} for uid in self._uids]
             paused = status.get("manager_state") == "paused" and status.get("running_item_uid") in self._uids
             return paused or all(task.get("class") != "active" for task in self.picture.tasks)
+        # A manager without records knows plans by the queue and its history, and all others by their status.
         reply = await self._client.send_request(method="task_status", params={"task_uid": self._uids})
-        states: dict[object, object] = dict(mapping(reply.get("status")).items())
-        states |= {item.get("item_uid"): "pending" for item in self.picture.waiting}
-        states[status.get("running_item_uid")] = "running"
+        words = mapping(reply.get("status"))
+        items = {item.get("item_uid"): item for item in self.picture.ended}
+        states: dict[object, object] = {
+            uid: mapping(item.get("result")).get("exit_status") for uid, item in items.items()
+        }
+        for item in self.picture.waiting:
+            items[item.get("item_uid")], states[item.get("item_uid")] = item, "pending"
+        if running := status.get("running_item_uid"):
+            items[running], states[running] = self.picture.running, "running"
         self.picture.tasks = [
-            {"task_uid": uid, "name": "task", "state": states.get(uid)} for uid in self._uids
+            {
+                "name": "task",
+                **items.get(uid, {}),
+                "task_uid": uid,
+                "state": states.get(uid) or words.get(uid),
+            }
+            for uid in self._uids
         ]
         return not any(task["state"] in _ACTIVE_WORDS for task in self.picture.tasks)
 

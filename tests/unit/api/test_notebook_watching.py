@@ -145,11 +145,14 @@ async def test_particular_tasks_are_watched() -> None:
 
 
 async def test_particular_tasks_of_a_manager_that_has_no_records() -> None:
-    manager = Manager([RUNNING, IDLE], refused=["task_list"], task_status={"status": {"t1": "completed"}})
+    steps = [RUNNING, {**IDLE, "plan_history_uid": "h1"}]
+    words = {"t1": "completed", "p1": "not_found"}
+    manager = Manager(steps, refused=["task_list"], task_status={"status": words})
     told = await watched(manager, "t1", "p1")
-    assert "(p1): running" in told[0]
-    assert "(p1): " in told[1]
     assert len(told) == 2
+    assert "task() (t1): completed" in told[0]
+    assert "count(['diode']) (p1): running" in told[0]
+    assert "count(['diode']) (p1): completed" in told[1]
 
 
 async def test_a_manager_that_is_away_meanwhile_is_waited_for() -> None:
