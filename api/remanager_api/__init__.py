@@ -16,7 +16,7 @@ from remanager_api.errors import (
     WaitTimeoutError,
 )
 from remanager_api.items import BFunc, BInst, BItem, BPlan
-from remanager_api.outcomes import (
+from remanager_api.task_errors import (
     TaskCancelledError,
     TaskError,
     TaskFailedError,

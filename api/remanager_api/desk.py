@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from remanager_api import ends_by_polling
 from remanager_api.ends import EndWatch, ended, outcomes_of
 from remanager_api.errors import RequestFailedError
-from remanager_api.handles import Progress, TaskHandle
+from remanager_api.handles import TaskHandle
 from remanager_api.outcomes import Outcome
 from remanager_api.patience import Asker
+from remanager_api.progress import Progress
 from remanager_api.states import ACTIVE, NOT_FOUND
+from remanager_api.task_errors import TaskNotFoundError
 
 if TYPE_CHECKING:
     from remanager_api.core import Reply
@@ -77,6 +79,19 @@ class Desk:
                 partial(ends_by_polling.outcomes_of, self.asker, page),
             )
         return found
+
+    async def record(self, uid: str, parts: list[str]) -> dict[str, Any]:
+        """Return everything that is known of a task, with further parts.
+
+        Raises
+        ------
+        TaskNotFoundError
+            The manager does not know it.
+        """
+        reply = await self.asker.ask("task_info", task_uid=uid, include=parts)
+        if reply["task"] is None:
+            raise TaskNotFoundError(Outcome(uid, NOT_FOUND, self.submitted.get(uid, "")))
+        return {**reply["task"], **{part: reply[part] for part in parts}}
 
     async def progress(self, uid: str) -> Progress:
         """Return how far a task is."""

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+from remanager_api import patience
 from remanager_api.outcomes import Outcome
-from remanager_api.patience import SLICE_S, Asker
+from remanager_api.patience import Asker
 from remanager_api.states import NOT_FOUND
 
 GROUP = 250
@@ -106,7 +107,7 @@ class EndWatch:
 
 async def ended(asker: Asker, uids: list[str]) -> list[Outcome]:
     """Wait for the end of one of the tasks for a while; return the outcomes of those that have ended."""
-    reply = await asker.ask("task_wait", wait_s=SLICE_S, task_uid=uids, until="any")
+    reply = await asker.ask("task_wait", wait_s=patience.SLICE_S, task_uid=uids, until="any")
     over = [*reply["done"], *reply["not_found"]]
     return await outcomes_of(asker, over) if over else []
 

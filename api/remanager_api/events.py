@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from remanager_api.patience import SLICE_S, Asker
+from remanager_api import patience
+from remanager_api.patience import Asker
 
 GAP = "gap"
 """Type of the event that stands for those that are no longer kept."""
@@ -58,7 +59,7 @@ async def follow(
         # No event is of this type: all that there are are passed over, and only the number comes back.
         since = (await asker.ask("event_list", since=2**62, limit=1))["next_seq"]
     while True:
-        page = await asker.ask("event_list", wait_s=SLICE_S, since=since, **wanted)
+        page = await asker.ask("event_list", wait_s=patience.SLICE_S, since=since, **wanted)
         if page["gap"]:
             missing = {"since": since, "oldest_seq": page["oldest_seq"]}
             yield Event(max(page["oldest_seq"] - 1, 0), time.time(), GAP, data=missing)

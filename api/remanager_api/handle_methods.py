@@ -6,16 +6,18 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from remanager_api.core import Item, Reply, plain_item
-from remanager_api.desk import Desk
 from remanager_api.errors import RequestFailedError
-from remanager_api.events import Event, follow
 from remanager_api.handles import TaskHandle
-from remanager_api.outcomes import Outcome
 from remanager_api.task_methods import Selector
 from remanager_api.wait_methods import WaitMethods
+
+if TYPE_CHECKING:
+    from remanager_api.desk import Desk
+    from remanager_api.events import Event
+    from remanager_api.outcomes import Outcome
 
 
 class HasUID(Protocol):
@@ -31,6 +33,9 @@ class HandleMethods(WaitMethods):
 
     @cached_property
     def _desk(self) -> Desk:
+        # What handles need is imported when there is one: few clients have any.
+        from remanager_api.desk import Desk
+
         return Desk(self, self._asker, self._polling_period)
 
     # ------------------------------------------------------------------------------------- submitting
@@ -268,6 +273,8 @@ class HandleMethods(WaitMethods):
         RequestFailedError
             It keeps no journal, or cannot select so.
         """
+        from remanager_api.events import follow
+
         asker = self._desk.asker
         async with aclosing(follow(asker, since, kinds=kinds, task_uid=task_uid, selector=selector)) as found:
             async for event in found:

@@ -175,6 +175,7 @@ class WaitMethods(SteeringMethods):
 
         try:
             # A manager that is silent to begin with is an error; one that is away later is waited for.
-            return await look() or await self._wait(look, timeout, monitor)
+            found = await look()
+            return found if found else await self._wait(look, timeout, monitor)
         finally:
             self._clear_status_timestamp()

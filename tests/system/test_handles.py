@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 from system_harness import Daemon, Gate
 
-from remanager_api import BFunc, BPlan, RequestFailedError
-from remanager_api.outcomes import (
-    PlanResult,
+from remanager_api import (
+    BFunc,
+    BPlan,
+    RequestFailedError,
     TaskCancelledError,
     TaskFailedError,
     TaskLostError,
     TaskNotFoundError,
 )
+from remanager_api.outcomes import PlanResult
 from remanager_api.zmq import REManagerAPI
 from remanager_api.zmq.aio import REManagerAPI as AsyncREManagerAPI
 

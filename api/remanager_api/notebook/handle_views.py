@@ -11,8 +11,8 @@ from remanager_api.notebook.task_views import task_bar
 from remanager_api.notebook.values import moment, seconds, short, state
 
 if TYPE_CHECKING:
-    from remanager_api.handles import Progress
     from remanager_api.outcomes import Outcome
+    from remanager_api.progress import Progress
 
 
 def handle_html(task_uid: str, name: str, last_state: str) -> str:

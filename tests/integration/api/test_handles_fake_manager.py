@@ -10,8 +10,17 @@ from typing import Any
 
 import pytest
 
-from remanager_api import BFunc, BPlan, RequestFailedError, RequestTimeoutError, WaitTimeoutError, patience
-from remanager_api.outcomes import TaskCancelledError, TaskFailedError, TaskNotFoundError
+from remanager_api import (
+    BFunc,
+    BPlan,
+    RequestFailedError,
+    RequestTimeoutError,
+    TaskCancelledError,
+    TaskFailedError,
+    TaskNotFoundError,
+    WaitTimeoutError,
+    patience,
+)
 from remanager_api.zmq import REManagerAPI
 from remanager_api.zmq.aio import REManagerAPI as AsyncREManagerAPI
 
@@ -134,8 +143,6 @@ async def test_a_time_out_of_waiting_leaves_the_client_well(tasks: Tasks, silenc
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let clients ask again, and give up, soon."""
     monkeypatch.setattr(patience, "SLICE_S", 0.05)
-    monkeypatch.setattr("remanager_api.ends.SLICE_S", 0.05)
-    monkeypatch.setattr("remanager_api.events.SLICE_S", 0.05)
     monkeypatch.setattr(patience, "GRACE_S", 0.02)
     monkeypatch.setattr(patience, "PAUSE_S", 0.01)
 

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from IPython.lib.pretty import pretty
 
 from remanager_api.blocking_handles import BlockingTaskHandle
-from remanager_api.handles import Progress, TaskHandle
+from remanager_api.handles import TaskHandle
 from remanager_api.notebook.blocks import MAX_ROWS
 from remanager_api.notebook.reply import ShownReply
 from remanager_api.notebook.views import _VIEWS, view_of
 from remanager_api.outcomes import Outcome
+from remanager_api.progress import Progress
 
 EVIL = '<script>alert("1")</script>'
 VOID = {"rect", "br"}

@@ -7,16 +7,15 @@ import pickle
 
 import pytest
 
-from remanager_api.handles import Progress
-from remanager_api.outcomes import (
-    Outcome,
-    PlanResult,
+from remanager_api import (
     TaskCancelledError,
     TaskError,
     TaskFailedError,
     TaskLostError,
     TaskNotFoundError,
 )
+from remanager_api.outcomes import Outcome, PlanResult
+from remanager_api.progress import Progress
 from remanager_api.states import ACTIVE, CANCELLED, DROPPED, FAILURE, NOT_FOUND, STATES, SUCCESS
 
 ERRORS: dict[str, type[TaskError]] = {
