@@ -128,6 +128,20 @@ walk(group, [])
     assert {"demo", "monitor", "import-redis", "keys add", "queue start"} <= set(listed)
 
 
+def test_every_module_of_the_client_can_be_imported(clean: CleanEnvironment) -> None:
+    code = """
+import importlib, pkgutil
+import remanager_api
+for module in pkgutil.walk_packages(remanager_api.__path__, "remanager_api."):
+    try:
+        importlib.import_module(module.name)
+    except ImportError as exc:
+        assert "pip install 'remanager[" in str(exc), (module.name, exc)
+    print(module.name)
+"""
+    assert {"remanager_api.zmq.aio", "remanager_api.http"} <= set(clean.script(code).split())
+
+
 def test_client_of_the_base_installation(clean: CleanEnvironment, daemon: Daemon) -> None:
     code = """
 import asyncio
