@@ -315,7 +315,8 @@ class TaskPages:
                 f"SELECT id, task_uid, state FROM task {source.index} WHERE {where} ORDER BY id LIMIT :limit"
             )
             rows += self.connection.execute(sql, {**made.params, "limit": limit})
-        return [(uid, TaskState(state)) for _, uid, state in sorted(rows)[:limit]]
+        states = {state.value: state for state in TaskState}
+        return [(uid, states[state]) for _, uid, state in sorted(rows)[:limit]]
 
 
 def _restricted(selector: Selector, order: Order, now: float) -> Conditions:

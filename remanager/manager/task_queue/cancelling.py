@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,7 +13,7 @@ from remanager.manager.ledger import Ledger
 from remanager.manager.ports import Clock
 from remanager.manager.queue import QueueService
 from remanager.manager.state import State
-from remanager.manager.task_queue.portions import MAX_SELECTED, portions
+from remanager.manager.task_queue.portions import MAX_SELECTED, Flight, portions
 from remanager.manager.task_queue.questions import TaskQuestions
 from remanager.manager.task_queue.rows import edit
 from remanager.manager.task_queue.service import TaskQueue
@@ -100,16 +101,21 @@ class Canceller:
             return []
         uids = [uid for uid, _ in await self._questions.uids(active, MAX_SELECTED)]
         cards, children = self._queue.scheduler.cards, self._queue.scheduler.children
-
-        def place(uid: str) -> tuple[bool, bool, int]:
-            card = cards.get(uid)
-            if card is None:
-                return True, False, 0
-            parent = bool(children(uid))
-            running = card.state is TaskState.RUNNING
-            return not parent, running, card.number if parent else -card.number
-
-        return sorted(uids, key=place)
+        parents: list[str] = []
+        waiting: list[str] = []
+        others: list[str] = []
+        running: list[str] = []
+        for portion in portions(uids):  # in the order of submission
+            for uid in portion:
+                card = cards.get(uid)
+                if card is None:
+                    others.append(uid)
+                elif children(uid):
+                    parents.append(uid)
+                else:
+                    (running if card.state is TaskState.RUNNING else waiting).append(uid)
+            await asyncio.sleep(0)
+        return [*parents, *reversed(waiting), *others, *reversed(running)]
 
     async def cancel(
         self,
@@ -133,17 +139,21 @@ class Canceller:
         dry_run : bool
             Only tell what would happen.
         """
-        told = Cancelled()
+        told, flight = Cancelled(), Flight()
         await self._ledger.flush()  # what has just ended has ended for those who ask, too
         for portion in portions(list(dict.fromkeys(uids))):
             tasks, plans = self._sort(portion, told)
             if dry_run:
                 self._foresee(tasks, told, cascade=cascade)
             else:
-                await self._cancel(tasks, reason, told, cascade=cascade, kill_after_s=kill_after_s)
+                if tasks:
+                    await flight.add(
+                        self._cancel(tasks, reason, told, cascade=cascade, kill_after_s=kill_after_s)
+                    )
                 if plans:
                     await self._plans.remove_batch(plans, ignore_missing=True)
             told.cancelled += plans
+        await flight.landed()
         asked = set(uids)
         told.cascaded = [uid for uid in dict.fromkeys(told.cascaded) if uid not in asked]
         return told
@@ -168,7 +178,7 @@ class Canceller:
                 told.refused[uid] = PLAN_RUNS if is_plan else FUNCTION_RUNS
         return found, plans
 
-    async def _cancel(
+    def _cancel(
         self,
         uids: Sequence[str],
         reason: str,
@@ -176,17 +186,15 @@ class Canceller:
         *,
         cascade: bool,
         kill_after_s: float | None,
-    ) -> None:
-        if not uids:
-            return
+    ) -> asyncio.Future[int]:
         scheduler, batch = self._queue.scheduler, self._ledger.batch()
         now = self._clock()
         result = scheduler.cancel(uids, reason, now, cascade=cascade, kill_after_s=kill_after_s)
         if kill_after_s is not None and result.cancelling:
             batch.write(tasks_edit([edit(scheduler.cards[uid]) for uid in result.cancelling]))
         self._queue.advance(batch)
-        await self._ledger.commit(batch)
         _add(told, result)
+        return self._ledger.commit(batch)
 
     def _foresee(self, uids: Sequence[str], told: Cancelled, *, cascade: bool) -> None:
         scheduler = self._queue.scheduler

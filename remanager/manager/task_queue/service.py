@@ -24,7 +24,7 @@ from remanager.manager.task_queue.functions import Functions
 from remanager.manager.task_queue.options import TaskQueueOptions
 from remanager.manager.task_queue.pace import Pace
 from remanager.manager.task_queue.pool import Pool
-from remanager.manager.task_queue.portions import PORTION
+from remanager.manager.task_queue.portions import PORTION, Flight
 from remanager.manager.task_queue.progress_board import ProgressBoard
 from remanager.manager.task_queue.submission import SpecMaker
 from remanager.manager.task_queue.switch_record import SwitchRecord
@@ -260,12 +260,14 @@ class TaskQueue:
             self._background.spawn(self._settle(), "settle switches")
 
     async def _settle(self) -> None:
+        flight = Flight()
         try:
             while self.scheduler.settle(self._clock(), PORTION):
-                await self.commit()
+                await flight.add(self.commit())
         finally:
             self._settling = False
-        await self.commit()
+        await flight.add(self.commit())
+        await flight.landed()
 
     def tick(self) -> None:
         """Do what is due."""
