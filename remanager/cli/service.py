@@ -146,7 +146,7 @@ def install(
     """
     place = Installation.here(os.environ, instrument, user, root)
     spec = UnitSpec(
-        command=(sys.executable, "-m", "remanager"),
+        command=(sys.executable, "-P", "-m", "remanager"),
         options=tuple(options),
         template=bool(instrument),
         user=user,

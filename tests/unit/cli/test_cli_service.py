@@ -78,7 +78,7 @@ def test_install_writes_and_starts_nothing(systemd: Systemd, capsys: pytest.Capt
     assert "systemctl enable --now remanager.service" in shown
     unit = (systemd.root / "etc/systemd/system/remanager.service").read_text()
     (start,) = re.findall("ExecStart=(.*)", unit)
-    expected = [sys.executable, "-m", "remanager", "start", "--config", "/etc/remanager/remanager.yml"]
+    expected = [sys.executable, "-P", "-m", "remanager", "start", "--config", "/etc/remanager/remanager.yml"]
     assert shlex.split(start) == [*expected, "--startup-dir", str(systemd.root)]
     assert (systemd.root / "etc/remanager/remanager.env").stat().st_mode & 0o777 == 0o600
 
