@@ -205,6 +205,7 @@ class Sandbox:
         self._places = dict(places)
         self._ports = dict(ports)
         self._daemons: list[str] = []
+        self._started = 0
         path = f"{_programs(directory.with_suffix('.bin'))}:{os.environ['PATH']}"
         self._shell = subprocess.Popen(
             ["bash", "--norc"],
@@ -263,6 +264,7 @@ class Sandbox:
         if text.startswith("remanager manager stop"):
             # The next one may use the same state directory at once.
             self._run(f"wait -n {' '.join(self._daemons)}")
+            self._daemons = [pid for pid in self._daemons if psutil.pid_exists(int(pid))]
 
     def _run(self, command: str, timeout: float = COMMAND_TIMEOUT_S) -> tuple[int, str]:
         """Run a command in the page's shell; return its exit status and what it printed."""
@@ -285,8 +287,8 @@ class Sandbox:
         raise AssertionError(f"no end within {timeout} s, or the shell was left: {command}\n{''.join(lines)}")
 
     def _start_daemon(self, command: str) -> None:
-        number = len(self._daemons)
-        log = self._directory.with_suffix(f".{number}.log")
+        self._started += 1
+        log = self._directory.with_suffix(f".{self._started}.log")
         log.touch()
         _, pid = self._run(f"{command} --zmq-publish-console ON >{log} 2>&1 & echo $!")
         self._daemons.append(pid)
