@@ -25,14 +25,13 @@ SAMPLES = {page: found for page, text in PAGES.items() if (found := samples(text
 RUN = {"python", "console"}
 ONLY_READ = {"bash", "yaml", "json"}
 NOT_CHECKED = {"text", "ini"}
-RUNS_AT_ONE_TIME = {"data/fast/run1": b"frames", "data/fast/run2": b"frames"}
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stands for the root directory of the machine of which the pages speak."""
     directory = tmp_path_factory.mktemp("samples")
-    for name in ("data/fast/run1", "data/fast/run2"):
+    for name in ("data/fast/run1", "data/fast/run2", "data/fast/run3"):
         (directory / name).mkdir(parents=True)
         (directory / name / "frame1.raw").write_bytes(b"frame")
     for name in ("data/archive", "opt/beamline/python"):
@@ -101,6 +100,7 @@ def sandbox(
         control, info = shared.control, shared.info
     monkeypatch.setenv("QSERVER_ZMQ_CONTROL_ADDRESS", control)
     monkeypatch.setenv("QSERVER_ZMQ_INFO_ADDRESS", info)
+    monkeypatch.syspath_prepend(root / "opt/beamline/python")
     directory = tmp_path / "page"
     directory.mkdir()
     places = {"/srv": str(directory), "~": str(directory)}
