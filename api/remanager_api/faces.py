@@ -6,12 +6,63 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from concurrent.futures import Future
 from functools import wraps
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class _Call(Generic[T]):
+    """A coroutine that one thread waits for and another one runs.
+
+    A lock is handed over in place of a ``concurrent.futures.Future``, which costs a fifth of a short request.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._coroutine = coroutine
+        self._ended = threading.Lock()
+        self._ended.acquire()
+        self._error: BaseException | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.has_ended = False
+
+    def start(self) -> None:
+        """Begin, in the event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._work())
+
+    def cancel(self) -> None:
+        """Give up, in the event loop."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _work(self) -> None:
+        try:
+            self._value = await self._coroutine
+        except BaseException as exc:  # noqa: BLE001 - raised by result()
+            self._error = exc
+        finally:
+            self.has_ended = True
+            self._ended.release()
+
+    def result(self) -> T:
+        """Wait for the end, in the other thread."""
+        self._ended.acquire()
+        try:
+            if self._error is not None:
+                raise self._error
+            return self._value
+        finally:
+            self._error = None  # it holds this frame
+
+
+async def _cancel_all() -> None:
+    """Cancel what runs, so that nobody is left waiting in another thread."""
+    await asyncio.sleep(0)  # what is about to begin can be cancelled once it has begun
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 class LoopThread:
@@ -28,6 +79,7 @@ class LoopThread:
 
     def _run(self) -> None:
         self._loop.run_forever()
+        self._loop.run_until_complete(_cancel_all())
         self._loop.close()
 
     @classmethod
@@ -60,13 +112,16 @@ class LoopThread:
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError("a function that the client calls must not call the client")
-        future: Future[T] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        call = _Call(coroutine)
+        self._loop.call_soon_threadsafe(call.start)
         try:
-            return future.result()
-        except BaseException:
-            # Ctrl-C while waiting: the request must not go on behind the user's back.
-            future.cancel()
-            raise
+            return call.result()
+        except asyncio.CancelledError:
+            raise RuntimeError("the client is closed") from None
+        finally:
+            if not call.has_ended:
+                # Ctrl-C while waiting: the request must not go on behind the user's back.
+                self._loop.call_soon_threadsafe(call.cancel)
 
     @classmethod
     def _after_fork(cls) -> None:

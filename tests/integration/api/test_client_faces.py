@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -270,6 +271,36 @@ async def test_closing_ends_what_is_under_way(manager: Any, silence: object) -> 
     await api.close()
     with pytest.raises(RuntimeError, match="the client is closed"):
         await asking
+
+
+def test_closing_in_one_thread_ends_requests_of_others(manager: Any, silence: object, in_thread: Any) -> None:
+    asked = threading.Semaphore(0)
+
+    def answer(_: object) -> object:
+        asked.release()
+        return silence
+
+    manager.handlers["status"] = answer
+    api = REManagerAPI(zmq_control_addr=manager.address, timeout_recv=1e6)
+    waiting = [in_thread(api.status), in_thread(api.status), in_thread(api.wait_for_idle)]
+    for _ in waiting:
+        assert asked.acquire(timeout=TIMEOUT_S)
+    api.close()
+    for one in waiting:
+        with pytest.raises(RuntimeError, match="the client is closed"):
+            one.result()
+
+
+def test_ctrl_c_gives_the_request_up(manager: Any, silence: object) -> None:
+    def interrupt(_: object) -> object:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        return silence
+
+    manager.handlers["status"] = interrupt
+    with REManagerAPI(zmq_control_addr=manager.address, timeout_recv=1e6) as api:
+        with pytest.raises(KeyboardInterrupt):
+            api.status()
+        assert api.ping()["success"]
 
 
 def _in_child(work: Callable[[], object]) -> object:
