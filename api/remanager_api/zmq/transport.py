@@ -18,6 +18,10 @@ from remanager_api.transport import InfoMessage
 STOCK_PRIVATE_KEY = "=@e7WwVuz{*eGcnv{AL@x2hmX!z^)wP3vKsQ{S7s"
 """Private key that all clients of bluesky-queueserver have in common: it proves nothing."""
 
+MAX_REQUESTS = 200
+"""Requests of a client that are under way at the same time; further ones wait for their turn. Each has a
+socket, and neither ZeroMQ nor the system has more than about a thousand for a process."""
+
 _contexts: dict[int, zmq.Context[Any]] = {}
 """Context of each process: a forked child must not touch, nor collect, what belongs to its parent."""
 
@@ -179,6 +183,8 @@ class ZMQTransport:
         self._secret_key = _check_key(private_key or STOCK_PRIVATE_KEY, "private key of the client")
         self._channels: set[_Channel] = set()
         self._idle: list[_Channel] = []
+        self._turns: asyncio.Semaphore | None = None
+        self._turns_loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()
         self._closed = False
 
@@ -204,6 +210,13 @@ class ZMQTransport:
         socket: zmq.Socket[bytes] = _context().socket(kind)
         socket.setsockopt(zmq.LINGER, 0)
         return socket
+
+    def _turn(self) -> asyncio.Semaphore:
+        """Return what a request holds while it is under way."""
+        loop = asyncio.get_running_loop()
+        if self._turns is None or self._turns_loop is not loop:
+            self._turns, self._turns_loop = asyncio.Semaphore(MAX_REQUESTS), loop
+        return self._turns
 
     def _connected(self) -> _Channel:
         """Return a channel for one request."""
@@ -253,6 +266,14 @@ class ZMQTransport:
         """
         request = {"method": method, "params": dict(params)}
         frame = self._encoding.encode(request)
+        async with self._turn():
+            reply = await self._exchange(frame, request, timeout)
+        try:
+            return self._encoding.decode(reply)
+        except ValueError as exc:
+            raise RequestFailedError(request, f"the reply cannot be decoded: {exc}") from exc
+
+    async def _exchange(self, frame: bytes, request: dict[str, Any], timeout: float) -> bytes:
         channel = self._connected()
         answered = False
         try:
@@ -268,10 +289,7 @@ class ZMQTransport:
                 self._idle.append(channel)
             else:
                 self._discard(channel)
-        try:
-            return self._encoding.decode(reply)
-        except ValueError as exc:
-            raise RequestFailedError(request, f"the reply cannot be decoded: {exc}") from exc
+        return reply
 
     async def info(self, topics: Iterable[str]) -> AsyncGenerator[InfoMessage]:
         """Subscribe to topics of the info socket and yield their messages.

@@ -304,6 +304,13 @@ def test_waiting_for_a_change_is_no_polling(manager: Any) -> None:
     assert known == [None, "0"]
 
 
+async def test_more_requests_at_once_than_there_are_sockets(manager: Any) -> None:
+    manager.handlers["m"] = lambda r: ok(n=r["params"]["n"])
+    async with client(manager) as RM:
+        requests = [RM.send_request(method="m", params={"n": n}, timeout=60) for n in range(1500)]
+        assert [reply["n"] for reply in await asyncio.gather(*requests)] == list(range(1500))
+
+
 # ------------------------------------------------------------------------------------- errors
 
 
