@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PORTION = 50
 """Tasks that one turn deals with."""
@@ -16,10 +19,10 @@ MAX_SELECTED = 1_000_000
 """Tasks that one request can speak of."""
 
 
-def portions(uids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Return the UIDs in portions."""
-    for begin in range(0, len(uids), PORTION):
-        yield uids[begin : begin + PORTION]
+def portions(tasks: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Return tasks in portions."""
+    for begin in range(0, len(tasks), PORTION):
+        yield tasks[begin : begin + PORTION]
 
 
 class Flight:

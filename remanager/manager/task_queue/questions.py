@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from remanager.engine.task_queue.jobs import job_figures
 from remanager.manager.ledger import Ledger
 from remanager.manager.ports import Clock
+from remanager.manager.task_queue.portions import portions
 from remanager.manager.task_queue.record import describe, only, read_records
 from remanager.manager.task_queue.service import TaskQueue
 from remanager.model.errors import NotFound
@@ -119,7 +121,12 @@ class TaskQuestions:
             return read_records(reads, page.ids), page
 
         rows, page = await self._store.read_heavy(read)
-        return [only(describe(r, t, self._queue, now), fields) for r, t in rows], page
+        told: list[Any] = []
+        for portion in portions(rows):
+            if told:
+                await asyncio.sleep(0)
+            told += [only(describe(r, t, self._queue, now), fields) for r, t in portion]
+        return told, page
 
     async def count(self, selector: Selector, group_by: str | None) -> GroupCounts:
         """Return the number of selected tasks, by a value if ``group_by`` names one."""
@@ -214,8 +221,11 @@ class TaskQuestions:
             found = await self.uids(selector, MAX_WAITED)
             active = [uid for uid, state in found if state in _ACTIVE]
             left = deadline - self._clock()
-            if not active or left <= 0 or not await self._queue.waiters.wait(active, left, every=True):
+            if not active or left <= 0:
                 return active
+            still = self._look(active).active  # of some the end may have come since they were read
+            if still and not await self._queue.waiters.wait(still, left, every=True):
+                return still
 
 
 def _read_info(reads: Reads, uid: str, include: Collection[str]) -> tuple[Any, dict[str, Any]] | None:

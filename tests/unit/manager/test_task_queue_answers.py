@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from manager_rig import FakePoolWorker, Rig, function, hop, plan, user
 
 from remanager.manager import journal
-from remanager.manager.task_queue import waiters
+from remanager.manager.task_queue import portions, questions, record, waiters
 
 
 @pytest.fixture
@@ -115,6 +116,24 @@ async def test_any_all_and_idle(pool_rig: Rig, worker: FakePoolWorker) -> None:
         await rig.refused("task_wait", **params)
 
 
+async def test_what_ends_while_the_active_ones_are_read_is_noticed(
+    pool_rig: Rig, worker: FakePoolWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = pool_rig
+    uid = await started(rig, worker)
+    read = rig.manager.questions.uids
+
+    async def read_slowly(*args: Any) -> list[Any]:
+        found = await read(*args)
+        if uid in worker.tasks:
+            await worker.end(uid)
+        return found
+
+    monkeypatch.setattr(rig.manager.questions, "uids", read_slowly)
+    reply = await rig.ok("task_wait", selector={"all": True}, until="idle", timeout=60)
+    assert (reply["active"], reply["timed_out"]) == ([], False)
+
+
 async def test_too_many_that_wait(
     pool_rig: Rig, worker: FakePoolWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +222,28 @@ async def test_why_a_task_does_not_run(pool_rig: Rig, worker: FakePoolWorker) ->
 
 
 # ------------------------------------------------------------------------------------------ lists
+
+
+async def test_others_have_their_turn_while_a_long_list_is_made(
+    pool_rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = pool_rig
+    await rig.submit_many(10, delay_s=1000.0)
+    monkeypatch.setattr(portions, "PORTION", 4)
+    turns: list[str] = []
+
+    def describe(*args: Any) -> dict[str, Any]:
+        turns.append("task")
+        return record.describe(*args)
+
+    monkeypatch.setattr(questions, "describe", describe)
+    async with asyncio.TaskGroup() as group:
+        listing = group.create_task(rig.ok("task_list"))
+        while not listing.done():
+            turns.append("other")
+            await asyncio.sleep(0)
+    assert len(listing.result()["tasks"]) == 10
+    assert [len(list(run)) for turn, run in itertools.groupby(turns) if turn == "task"] == [4, 4, 2]
 
 
 async def test_lists_in_every_order(pool_rig: Rig, worker: FakePoolWorker) -> None:
