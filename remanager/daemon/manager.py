@@ -130,6 +130,7 @@ class ManagerProcess:
             if self._info is not None:
                 self._info.start()
             await restore(manager, first_start=info.restarts == 0)
+            gc.freeze()  # what is there now stays: a walk over 100 000 tasks would hold up every request
             private_key = settings.zmq_private_key or read_server_key(settings.state_dir)
             control = ControlServer(
                 settings.zmq_control_addr,

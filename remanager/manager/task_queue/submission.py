@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
+from sys import intern
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -179,7 +180,7 @@ class SpecMaker:
         InvalidItem, InvalidParams, TooLarge
             The item or an option is not valid.
         """
-        name = str(item["name"])
+        name = intern(str(item["name"]))
         given = _options(options)
         function = None if given.where is Where.ENVIRONMENT else self._functions.get(name)
         if function is not None:
@@ -195,8 +196,8 @@ class SpecMaker:
             user_group=item["user_group"],
             body=_body(item),
             time_created=now,
-            domain=model.domain,
-            group=model.group,
+            domain=intern(model.domain),
+            group=intern(model.group),
             label=model.label,
             key=model.key,
             priority=model.priority,
