@@ -15,8 +15,8 @@ _INTRODUCTION = """\
 
 `remanager COMMAND --help` shows the options of a command. Commands that send a request take `--address`,
 `--encoding`, `--timeout` and `--json`, which prints the whole reply. All words that `qserver` takes name the
-same requests here. Options stand behind the command. `remanager completion --help` says how a shell learns to complete
-them.
+same requests here. Options stand behind the command. `remanager completion --help` says how a shell learns to
+complete them.
 
 | exit status | |
 |---|---|
