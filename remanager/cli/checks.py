@@ -199,9 +199,13 @@ def addresses(settings: Settings) -> Findings:
             try:
                 bind(socket, address, what=topic.partition(" ")[0], remedy="")
             except AddressError as exc:
-                taken = "in use" in str(exc)
-                remedy = "Stop the process that uses it (ss -ltnp)" if taken else "Correct it"
-                yield Finding(Level.FAULT, topic, str(exc).strip(), f"{remedy}, or choose another address.")
+                remedy = "Correct it, or choose another address."
+                if "in use" in str(exc):
+                    remedy = (
+                        "If that is the daemon you mean, give doctor its options, such as --state-dir. Else stop "
+                        "the process that uses it (ss -ltnp), or choose another address."
+                    )
+                yield Finding(Level.FAULT, topic, str(exc).strip(), remedy)
             else:
                 yield Finding(Level.OK, topic, f"{address} is free")
 
