@@ -18,6 +18,9 @@ from remanager_api.zmq import REManagerAPI
 
 Reply = dict[str, Any]
 
+_MOST_FAULTS = 20
+"""Items of a refused batch that are named."""
+
 
 class ExitStatus(IntEnum):
     """Exit statuses of the commands that talk to the manager."""
@@ -247,6 +250,15 @@ def ask(api: REManagerAPI, method: str, params: Mapping[str, Any]) -> Reply:
 
 
 def refusal(reply: Mapping[str, Any]) -> str:
-    """Say that and why the manager refused a request."""
+    """Say that and why the manager refused a request; of a batch, also what is wrong with which item."""
     code = f" ({reply['code']})" if reply.get("code") else ""
-    return f"Refused{code}: {reply.get('msg') or 'no reason was given'}"
+    lines = [f"Refused{code}: {reply.get('msg') or 'no reason was given'}"]
+    faults = [
+        f"  item {number}: {result['msg']}"
+        for number, result in enumerate(reply.get("results") or (), 1)
+        if isinstance(result, Mapping) and not result.get("success", True)
+    ]
+    lines += faults[:_MOST_FAULTS]
+    if len(faults) > _MOST_FAULTS:
+        lines.append(f"  and {len(faults) - _MOST_FAULTS} more")
+    return "\n".join(lines)
