@@ -202,8 +202,8 @@ def addresses(settings: Settings) -> Findings:
                 remedy = "Correct it, or choose another address."
                 if "in use" in str(exc):
                     remedy = (
-                        "If that is the daemon you mean, give doctor its options, such as --state-dir. Else stop "
-                        "the process that uses it (ss -ltnp), or choose another address."
+                        "If that is the daemon you mean, give doctor its options, such as --state-dir. Else "
+                        "stop the process that uses it (ss -ltnp), or choose another address."
                     )
                 yield Finding(Level.FAULT, topic, str(exc).strip(), remedy)
             else:
