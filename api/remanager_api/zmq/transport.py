@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, Literal
@@ -21,6 +22,8 @@ STOCK_PRIVATE_KEY = "=@e7WwVuz{*eGcnv{AL@x2hmX!z^)wP3vKsQ{S7s"
 MAX_REQUESTS = 200
 """Requests of a client that are under way at the same time; further ones wait for their turn. Each has a
 socket, and neither ZeroMQ nor the system has more than about a thousand for a process."""
+
+logger = logging.getLogger(__name__)
 
 _contexts: dict[int, zmq.Context[Any]] = {}
 """Context of each process: a forked child must not touch, nor collect, what belongs to its parent."""
@@ -303,11 +306,20 @@ class ZMQTransport:
         for topic in topics:
             socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
         channel = self._watch(socket, self._info_addr)
+        warned = False
         try:
             while True:
-                topic_frame, payload = await channel.receive()
-                message = self._encoding.decode(payload)
-                yield InfoMessage(topic_frame.decode(), message["time"], message["msg"])
+                frames = await channel.receive()
+                try:
+                    topic_frame, payload = frames
+                    content = self._encoding.decode(payload)
+                    message = InfoMessage(topic_frame.decode(), content["time"], content["msg"])
+                except (ValueError, KeyError, TypeError) as exc:
+                    if not warned:
+                        logger.warning("A message of %s makes no sense: %r", self._info_addr, exc)
+                    warned = True
+                    continue
+                yield message
         finally:
             self._discard(channel)
 

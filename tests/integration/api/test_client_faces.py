@@ -410,6 +410,18 @@ def test_monitor_of_the_status(manager: Any, api: REManagerAPI) -> None:
         monitor.next_msg(timeout=0.01)
 
 
+def test_a_monitor_passes_over_what_makes_no_sense(
+    manager: Any, api: REManagerAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.console_monitor.enable()
+    manager.wait_for_subscription()
+    for frames in ([b"QS_Console"], [b"QS_Console", b"{"], [b"QS_Console", b"[]"], [b"QS_Console", b"{}"]):
+        manager.info.send_multipart(frames)
+    manager.publish("QS_Console", "good\n")
+    assert api.console_monitor.next_msg(timeout=TIMEOUT_S)["msg"] == "good\n"
+    assert caplog.text.count("makes no sense") == 1
+
+
 async def test_bounds_of_a_monitor(manager: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async with AsyncREManagerAPI(
         zmq_control_addr=manager.address,
