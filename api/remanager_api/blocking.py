@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Coroutine
 from typing import Any, ClassVar, Self, TypeVar
 
 from remanager_api import errors
 from remanager_api.blocking_handles import giving, giving_each, made
 from remanager_api.client import AsyncClient
-from remanager_api.faces import Face, LoopThread, Mirrored, blocking, forwarded, iterating
+from remanager_api.faces import Face, LoopThread, Mirrored, NoAnswerError, blocking, forwarded, iterating
 from remanager_api.monitors import ConsoleMonitor
 from remanager_api.monitors.monitor import Monitor
 
@@ -78,14 +79,14 @@ class BlockingClient(Face):
     def _run_in_thread(self, coroutine: Coroutine[Any, Any, T]) -> T:
         if self._thread is None:
             coroutine.close()
-            raise RuntimeError("the client is closed")
+            raise NoAnswerError("the client is closed")
         if self._pid != os.getpid():
             self._thread, self._pid = LoopThread.join(), os.getpid()
         return self._thread.run(coroutine)
 
     def close(self) -> None:
         """Close the client."""
-        if self._thread is not None:
+        if self._thread is not None and not sys.is_finalizing():
             self._run(self._source.close())
             thread, self._thread = self._thread, None
             thread.leave()

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import suppress
 from functools import wraps
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class NoAnswerError(RuntimeError):
+    """The thread of the client cannot be waited for."""
 
 
 class _Call(Generic[T]):
@@ -106,18 +112,22 @@ class LoopThread:
 
         Raises
         ------
-        RuntimeError
-            The caller is a function that the client itself calls, and would wait for itself.
+        NoAnswerError
+            The client is closed; or the interpreter is ending, and its thread stands still; or the caller is
+            a function that the client itself calls, and would wait for itself.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
-            raise RuntimeError("a function that the client calls must not call the client")
+            raise NoAnswerError("a function that the client calls must not call the client")
+        if sys.is_finalizing():
+            coroutine.close()
+            raise NoAnswerError("the interpreter is ending")
         call = _Call(coroutine)
         self._loop.call_soon_threadsafe(call.start)
         try:
             return call.result()
         except asyncio.CancelledError:
-            raise RuntimeError("the client is closed") from None
+            raise NoAnswerError("the client is closed") from None
         finally:
             if not call.has_ended:
                 # Ctrl-C while waiting: the request must not go on behind the user's back.
@@ -197,7 +207,8 @@ def iterating(
             while (item := self._run(following())) is not end:
                 yield item
         finally:
-            self._run(stream.aclose())
+            with suppress(NoAnswerError):  # then nothing goes on that must be ended
+                self._run(stream.aclose())
 
     return call
 

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import os
+import sys
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, Literal
 
@@ -123,10 +124,10 @@ class _Channel:
 
     def close(self) -> None:
         """Close the socket, in any thread; who waits for a message gets an error."""
-        if self.loop.is_closed():
-            self._socket.close(linger=0)
-        else:
+        try:
             self.loop.call_soon_threadsafe(self._close)
+        except RuntimeError:  # the loop is closed
+            self._socket.close(linger=0)
 
     def _close(self) -> None:
         if not self._socket.closed:
@@ -174,6 +175,9 @@ class ZMQTransport:
         public_key: str | None,
         private_key: str | None = None,
     ) -> None:
+        self._channels: set[_Channel] = set()
+        self._idle: list[_Channel] = []
+        self._pid = os.getpid()
         encoding = encoding.lower()
         if encoding not in ENCODINGS:
             raise RequestParameterError(f"Unknown encoding {encoding!r}: expected one of {tuple(ENCODINGS)}")
@@ -184,12 +188,21 @@ class ZMQTransport:
         self._encoding = ENCODINGS[encoding]
         self._server_key = _check_key(public_key, "public key of the manager") if public_key else None
         self._secret_key = _check_key(private_key or STOCK_PRIVATE_KEY, "private key of the client")
-        self._channels: set[_Channel] = set()
-        self._idle: list[_Channel] = []
         self._turns: asyncio.Semaphore | None = None
         self._turns_loop: asyncio.AbstractEventLoop | None = None
-        self._pid = os.getpid()
         self._closed = False
+
+    def __del__(self) -> None:
+        """Close the sockets of a client that nobody has closed: the loop would keep them."""
+        if not sys.is_finalizing():
+            self._leave_channels()
+
+    def _leave_channels(self) -> None:
+        if self._pid == os.getpid():
+            for channel in tuple(self._channels):
+                self._discard(channel)
+        else:
+            _abandoned.extend(self._channels)
 
     def _settle(self) -> asyncio.AbstractEventLoop:
         """Return the running loop; leave behind what belongs to another one, or to the parent process."""
@@ -326,6 +339,4 @@ class ZMQTransport:
     async def close(self) -> None:
         """Close the sockets; requests in flight end with an error."""
         self._closed = True
-        if self._pid == os.getpid():
-            for channel in tuple(self._channels):
-                self._discard(channel)
+        self._leave_channels()
