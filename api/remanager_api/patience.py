@@ -32,6 +32,9 @@ ABSENCE_S = 60.0
 PAUSE_S = 0.1
 """Shortest time between two questions to a manager that does not answer (s)."""
 
+CANCELLED = "cancelled"
+"""Code of a refusal: the manager drops what it was asked, because it is stopping. It may be restarted."""
+
 CALM_S = 0.01
 """Shortest time between two looks at a manager that changes all the time (s)."""
 
@@ -78,17 +81,23 @@ class Asker:
         Raises
         ------
         RequestTimeoutError, HTTPError
-            There was no answer.
+            There was no answer, or the manager is stopping.
         RequestFailedError
             The manager refused to answer.
         """
+        request = {"method": method, "params": params}
         limit = None
         if wait_s:
             params |= {"timeout": wait_s}
             limit = wait_s + min(self._transport.timeout, GRACE_S)
-        reply = await self._send(method=method, params=params, timeout=limit)
-        if not reply.get("success", True):
-            raise RequestFailedError({"method": method, "params": params}, reply)
+        try:
+            reply = await self._send(method=method, params=params, timeout=limit)
+            if not reply.get("success", True):
+                raise RequestFailedError(request, reply)
+        except RequestFailedError as exc:
+            if exc.code == CANCELLED:
+                raise RequestTimeoutError(str(exc), request) from exc
+            raise
         return reply
 
     async def ask(self, method: str, /, *, wait_s: float = 0.0, **params: Any) -> Reply:

@@ -158,6 +158,39 @@ async def test_an_answer_that_is_lost_is_asked_for_again(tasks: Tasks, silence: 
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("exceptions", [True, False])
+async def test_a_manager_that_stops_is_waited_for(manager: Any, tasks: Tasks, exceptions: bool) -> None:
+    """A manager that is restarted in an orderly manner answers everybody that it will not answer."""
+    stopping = {"success": False, "msg": "The request was not completed: stopping.", "code": "cancelled"}
+    event = {"seq": 3, "time": 1.0, "type": "plan_started", "task_uid": None, "data": {}}
+    replies = {
+        "task_wait": tasks.wait,
+        "task_result_batch": tasks.results,
+        "event_list": lambda _: ok(events=[event], next_seq=4, oldest_seq=1, gap=False),
+        "status_wait": lambda _: ok(status_uid="2"),
+    }
+
+    def once(method: str) -> None:
+        def refuse(_: object) -> dict[str, Any]:
+            manager.handlers[method] = replies[method]
+            return stopping
+
+        manager.handlers[method] = refuse
+
+    tasks.ends["a"] = "completed", {"return_value": 1}
+    async with client(manager, request_fail_exceptions=exceptions) as RM:
+        for method in ("task_wait", "task_result_batch", "event_list"):
+            once(method)
+        assert await RM.task("a") == 1
+        async with aclosing(RM.events(since=3)) as events:
+            assert (await anext(events)).seq == 3
+        states = iter(["executing_queue", "idle"])
+        manager.handlers["status"] = lambda _: {"manager_state": next(states)}
+        once("status_wait")
+        await RM.wait_for_idle(timeout=20)
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_a_manager_that_stays_away_is_given_up(
     tasks: Tasks, silence: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
