@@ -16,6 +16,9 @@ from collections.abc import Mapping
 from typing import Any
 
 
+_TIMEOUT = "Request timeout: "
+
+
 class RequestParameterError(Exception):
     """A parameter is wrong; nothing was sent."""
 
@@ -40,12 +43,15 @@ class RequestTimeoutError(TimeoutError):
     """
 
     def __init__(self, msg: str, request: Mapping[str, Any]) -> None:
-        super().__init__(f"Request timeout: {msg}")
+        super().__init__(_TIMEOUT + msg)
         self.request = request
         self.request_id = _request_id(request)
         self.address: str | None = None
         self.listening: bool | None = None
         self.answered_at: float | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self).removeprefix(_TIMEOUT), self.request), vars(self)
 
 
 class RequestFailedError(Exception):
@@ -73,6 +79,9 @@ class RequestFailedError(Exception):
         self.response = response
         self.code: str | None = fields.get("code")
         self.request_id = _request_id(request)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.request, self.response), vars(self)
 
 
 def _request_id(request: Mapping[str, Any]) -> str | None:
