@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-
 _TIMEOUT = "Request timeout: "
 
 
