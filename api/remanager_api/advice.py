@@ -83,7 +83,7 @@ async def is_listening(address: str) -> bool | None:
                 _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
             else:
                 return None
-    except OSError:  # a time-out is one, too
+    except (OSError, OverflowError, UnicodeError):  # a time-out; ports and names that cannot be
         return False
     writer.transport.abort()
     return True

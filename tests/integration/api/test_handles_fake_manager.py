@@ -423,3 +423,13 @@ def test_what_can_be_done_about_a_refusal(manager: Any, code: str | None, told: 
     assert told in notes(info.value)
     assert bool(notes(info.value)) is bool(code)
     assert [r["method"] for r in manager.requests] == ["queue_start"]
+
+
+@pytest.mark.parametrize("place", ["127.0.0.1:99999", f"{'a' * 70}.invalid:60615"])
+def test_a_place_that_cannot_be(place: str) -> None:
+    with (
+        REManagerAPI(zmq_control_addr=f"tcp://{place}", timeout_recv=0.05) as RM,
+        pytest.raises(RequestTimeoutError, match=place) as info,
+    ):
+        RM.status()
+    assert info.value.listening is False
