@@ -199,16 +199,22 @@ def iterating(
     @wraps(method)
     def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         stream = getattr(self._source, name)(*args, **kwargs)
+        turn = asyncio.Lock()  # a step that Ctrl-C has cancelled may take a while to end
 
         async def following() -> Any:
-            return await anext(stream, end)
+            async with turn:
+                return await anext(stream, end)
+
+        async def closing() -> None:
+            async with turn:
+                await stream.aclose()
 
         try:
             while (item := self._run(following())) is not end:
                 yield item
         finally:
             with suppress(NoAnswerError):  # then nothing goes on that must be ended
-                self._run(stream.aclose())
+                self._run(closing())
 
     return call
 

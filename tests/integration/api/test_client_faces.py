@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from remanager_api import BPlan, RequestTimeoutError, WaitCancelError, WaitMonitor, WaitTimeoutError
+from remanager_api.faces import Face, LoopThread, iterating
 from remanager_api.transport import InfoMessage
 from remanager_api.zmq import REManagerAPI
 from remanager_api.zmq.aio import REManagerAPI as AsyncREManagerAPI
@@ -301,6 +302,29 @@ def test_ctrl_c_gives_the_request_up(manager: Any, silence: object) -> None:
         with pytest.raises(KeyboardInterrupt):
             api.status()
         assert api.ping()["success"]
+
+
+def test_ctrl_c_ends_an_iteration_that_takes_its_time() -> None:
+    ended = []
+
+    class Slow:
+        async def numbers(self) -> AsyncIterator[int]:
+            try:
+                yield 1
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                await asyncio.Event().wait()
+            finally:
+                for _ in range(10_000):
+                    await asyncio.sleep(0)
+                ended.append(True)
+
+    thread = LoopThread.join()
+    numbers = iterating(Slow.numbers)(Face(Slow(), thread.run))
+    assert next(numbers) == 1
+    with pytest.raises(KeyboardInterrupt):
+        next(numbers)
+    assert ended
+    thread.leave()
 
 
 def _in_child(work: Callable[[], object]) -> object:
