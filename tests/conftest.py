@@ -6,6 +6,7 @@ import asyncio
 import gc
 import inspect
 import os
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,6 +15,9 @@ import psutil
 import pytest
 
 GRACE_S = 5.0
+
+# A shell starts its background jobs with this signal ignored, which programs and their children inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _threads() -> set[str]:
