@@ -206,8 +206,9 @@ class ManagerProcess:
             self._info.publish_status(status)
 
     def _publish_info(self, news: Mapping[str, object]) -> None:
-        if self._info is not None:
-            self._info.publish_info(news)
+        if self._info is not None and self._manager is not None:
+            # Listeners that know only the peer's messages look for the status in each of them.
+            self._info.publish_info({"status": self._manager.status.reply(), **news})
 
     def _status_wanted(self) -> bool:
         return self._info is not None and self._info.has_subscribers(TOPIC_INFO)

@@ -24,6 +24,7 @@ def next_event(sub: zmq.Socket[bytes]) -> dict[str, Any]:
     deadline = time.monotonic() + 30.0
     while (left := deadline - time.monotonic()) > 0 and sub.poll(int(1000 * left)):
         message = json.loads(sub.recv_multipart()[1])["msg"]
+        assert "manager_state" in message["status"]  # clients of bluesky-queueserver expect it in each
         if "task_event" in message:
             event: dict[str, Any] = message["task_event"]
             return event
