@@ -123,8 +123,8 @@ class LoopThread:
             coroutine.close()
             raise NoAnswerError("the interpreter is ending")
         call = _Call(coroutine)
-        self._loop.call_soon_threadsafe(call.start)
         try:
+            self._loop.call_soon_threadsafe(call.start)  # Ctrl-C may come as soon as it has begun
             return call.result()
         except asyncio.CancelledError:
             raise NoAnswerError("the client is closed") from None
