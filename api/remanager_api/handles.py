@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from remanager_api.errors import WaitTimeoutError
 from remanager_api.notebook.reply import TASK_RECORD, ShownReply
+from remanager_api.patience import late
 from remanager_api.states import ACTIVE, status_word
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class TaskHandle:
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise WaitTimeoutError(f"{self!r} is not over after {timeout:g} s") from None
+            raise late(f"{self!r} is not over after {timeout:g} s", self._desk.asker.silence) from None
         return self._heard(outcome)
 
     async def result(self, timeout: float | None = None) -> Any:

@@ -13,6 +13,7 @@ from remanager_api.errors import (
     RequestFailedError,
     RequestParameterError,
     RequestTimeoutError,
+    WaitTimeoutError,
 )
 from remanager_api.transport import Transport
 
@@ -39,6 +40,15 @@ CALM_S = 0.01
 """Shortest time between two looks at a manager that changes all the time (s)."""
 
 
+def late(words: str, silence: Exception | None) -> WaitTimeoutError:
+    """Return the error of a wait that was too long, with what is known of a manager that does not answer."""
+    error = WaitTimeoutError(words)
+    if silence is not None:
+        for note in (f"The manager does not answer. {silence}", *getattr(silence, "__notes__", ())):
+            error.add_note(note)
+    return error
+
+
 class Asker:
     """Asks a manager that may be away for a while.
 
@@ -48,12 +58,18 @@ class Asker:
         ``send_request`` of the client.
     transport : Transport
         Says how long a reply may take.
+
+    Attributes
+    ----------
+    silence : Exception or None
+        Why the last question of :meth:`ask` was not answered; None if it was.
     """
 
     def __init__(self, send: Callable[..., Awaitable[Reply]], transport: Transport) -> None:
         self._send = send
         self._transport = transport
         self._is_native = True
+        self.silence: Exception | None = None
 
     async def either(self, native: Callable[[], Awaitable[T]], foreign: Callable[[], Awaitable[T]]) -> T:
         """Ask with our methods; with those of every RE Manager once it is clear that it has no others."""
@@ -110,8 +126,11 @@ class Asker:
         while True:
             begin = monotonic()
             try:
-                return await self.ask_once(method, wait_s=wait_s, **params)
-            except (RequestTimeoutError, HTTPRequestError):
+                reply = await self.ask_once(method, wait_s=wait_s, **params)
+                self.silence = None
+                return reply
+            except (RequestTimeoutError, HTTPRequestError) as exc:
+                self.silence = exc
                 give_up = begin + ABSENCE_S if give_up is None else give_up
                 if monotonic() >= give_up:
                     raise

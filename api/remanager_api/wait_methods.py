@@ -9,13 +9,13 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import cached_property
 from typing import Any, TypeVar
 
+from remanager_api import patience
 from remanager_api.core import DEFAULT_WAIT_TIMEOUT, Reply
 from remanager_api.errors import (
     HTTPError,
     RequestParameterError,
     RequestTimeoutError,
     WaitCancelError,
-    WaitTimeoutError,
 )
 from remanager_api.patience import Asker, ChangeWatch
 from remanager_api.steering_methods import SteeringMethods
@@ -25,11 +25,11 @@ from remanager_api.waiting import WaitMonitor
 T = TypeVar("T")
 
 
-async def _unless(woken: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """Return what a coroutine returns, or None, early, when the event is set."""
+async def _unless(woken: asyncio.Event, work: Coroutine[Any, Any, T], limit: float) -> T | None:
+    """Return what a coroutine returns, or None, early, when the event is set or a time (s) has passed."""
     task, alarm = asyncio.ensure_future(work), asyncio.ensure_future(woken.wait())
     try:
-        await asyncio.wait((task, alarm), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((task, alarm), timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         return task.result() if task.done() else None
     finally:
         for one in (task, alarm):
@@ -55,21 +55,25 @@ class WaitMethods(SteeringMethods):
         monitor = monitor or WaitMonitor()
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
         watch = ChangeWatch(self._asker, self._polling_period)
+        silence: Exception | None = None
+        answered_at = self._answered_at
         with monitor._waiting(timeout, lambda: loop.call_soon_threadsafe(woken.set)):
+            left = timeout
             while True:
                 woken.clear()
                 try:
-                    found = await _unless(woken, look())
-                except (RequestTimeoutError, HTTPError):
-                    found = None
+                    found = await _unless(woken, look(), max(left, patience.GRACE_S))
+                except (RequestTimeoutError, HTTPError) as exc:
+                    found, silence, answered_at = None, exc, self._answered_at
                 left = monitor.timeout - monitor.time_elapsed
                 if found is None and left < 0:
-                    raise WaitTimeoutError("Timeout while waiting for condition")
+                    is_silent = answered_at == self._answered_at
+                    raise patience.late("Timeout while waiting for condition", silence if is_silent else None)
                 if monitor.is_cancelled:
                     raise WaitCancelError("Wait for condition was cancelled")
                 if found is not None:
                     return found
-                await _unless(woken, watch.changed(left))
+                await _unless(woken, watch.changed(left), left)
 
     async def wait_for_condition(
         self,

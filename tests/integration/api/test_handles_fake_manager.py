@@ -27,6 +27,9 @@ from remanager_api.zmq.aio import REManagerAPI as AsyncREManagerAPI
 OURS = ("task_wait", "task_info", "task_result_batch", "task_cancel", "event_list", "status_wait")
 
 
+NOT_YET = {"success": True, "msg": "", "done": {}, "active": ["u"], "not_found": [], "timed_out": True}
+
+
 def ok(**fields: Any) -> dict[str, Any]:
     return {"success": True, "msg": "", **fields}
 
@@ -188,6 +191,37 @@ async def test_a_manager_that_stops_is_waited_for(manager: Any, tasks: Tasks, ex
         manager.handlers["status"] = lambda _: {"manager_state": next(states)}
         once("status_wait")
         await RM.wait_for_idle(timeout=20)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_who_waits_in_vain_learns_that_nobody_answers(manager: Any, silence: object) -> None:
+    async with AsyncREManagerAPI(zmq_control_addr="tcp://127.0.0.1:9", timeout_recv=0.05) as RM:
+        for waiting in (RM.wait_for_idle(timeout=0.5), RM.task("u").wait(timeout=0.5)):
+            with pytest.raises(WaitTimeoutError) as info:
+                await waiting
+            assert "The manager does not answer" in info.value.__notes__[0]
+            assert "No connection to tcp://127.0.0.1:9" in info.value.__notes__[1]
+
+    answers = iter([silence])
+    busy = {"manager_state": "executing_queue"}
+    manager.handlers |= {
+        "status": lambda _: next(answers, busy),
+        "status_wait": lambda _: ok(status_uid="1"),
+        "task_wait": lambda _: next(answers, NOT_YET),
+    }
+    async with AsyncREManagerAPI(zmq_control_addr=manager.address, timeout_recv=0.05) as RM:
+        for waiting in (RM.wait_for_idle(timeout=0.5), RM.task("u").wait(timeout=0.5)):
+            with pytest.raises(WaitTimeoutError) as info:
+                await waiting
+            assert not hasattr(info.value, "__notes__")
+            answers = iter([silence])
+
+
+async def test_a_silent_manager_does_not_lengthen_a_wait(manager: Any, silence: object) -> None:
+    manager.handlers |= {"status": lambda _: silence, "status_wait": lambda _: silence}
+    async with AsyncREManagerAPI(zmq_control_addr=manager.address, timeout_recv=1e6) as RM:
+        with pytest.raises(WaitTimeoutError):
+            await RM.wait_for_idle(timeout=0.05)
 
 
 @pytest.mark.usefixtures("impatient")
