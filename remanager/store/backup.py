@@ -55,17 +55,28 @@ def back_up(state_dir: Path, target: Path) -> int:
     # Under its name it appears only when it is whole.
     partial = copy.with_suffix(".partial")
     partial.touch(mode=0o600)
+    try:
+        _copy_database(source, partial)
+        for name in SETTINGS_NAMES:
+            if (state_dir / name).exists():
+                shutil.copy2(state_dir / name, target / name)
+    except BaseException:
+        # The directory was empty, and is so for the next attempt; SQLite may have left a journal, too.
+        for path in target.iterdir():
+            if path.name in SETTINGS_NAMES or path.name.startswith(partial.name):
+                path.unlink()
+        raise
+    partial.rename(copy)
+    return copy.stat().st_size
+
+
+def _copy_database(source: Path, copy: Path) -> None:
     with (
         closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as reader,
-        closing(sqlite3.connect(partial)) as writer,
+        closing(sqlite3.connect(copy)) as writer,
     ):
         check_database(reader, len(load_migrations()))
         reader.backup(writer)  # all pages in one step, and so of one moment
         problems = [row[0] for row in writer.execute("PRAGMA quick_check(5)")]
         if problems != ["ok"]:
             raise sqlite3.DatabaseError(f"the copy is damaged: {'; '.join(problems)}")
-    for name in SETTINGS_NAMES:
-        if (state_dir / name).exists():
-            shutil.copy2(state_dir / name, target / name)
-    partial.rename(copy)
-    return copy.stat().st_size

@@ -76,13 +76,21 @@ def test_file_of_others_and_damage(state_dir: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(backup, [str(tmp_path / "copy"), "--state-dir", str(state_dir)])
     assert done.exit_code == 5
     assert "cannot be copied: file is not a database" in done.output
-    assert not (tmp_path / "copy" / DATABASE_NAME).exists()
+    assert list((tmp_path / "copy").iterdir()) == []  # so that the next attempt is not refused
     (state_dir / DATABASE_NAME).unlink()
     with sqlite3.connect(state_dir / DATABASE_NAME) as connection:
         connection.execute("CREATE TABLE other (x)")
     connection.close()
     with pytest.raises(DatabaseUnusable):
         back_up(state_dir, tmp_path / "copy2")
+
+
+def test_failure_amid_the_settings_leaves_nothing(store: Store, state_dir: Path, tmp_path: Path) -> None:
+    (state_dir / "server.key").write_text("key")
+    (state_dir / "keys.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        back_up(state_dir, tmp_path / "copy")
+    assert list((tmp_path / "copy").iterdir()) == []
 
 
 def test_command_says_what_it_did(store: Store, state_dir: Path, tmp_path: Path) -> None:
