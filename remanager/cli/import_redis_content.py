@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,7 +12,10 @@ from remanager.engine.item_forms import returned_item
 from remanager.engine.plan_queue import PlanQueue
 from remanager.engine.queue_item import PreparedItem, QueueEntry, Submission, prepare_item
 from remanager.engine.queue_mode import DEFAULT_MODE, QueueMode, updated_mode
+from remanager.manager.catalogue import PERMISSIONS
+from remanager.manager.lock import SETTING as LOCK
 from remanager.manager.lock import LockInfo
+from remanager.manager.queue import MODE
 from remanager.manager.rows import column, new_task, queue_row
 from remanager.model.errors import InvalidItem, InvalidParams
 from remanager.model.states import ExitStatus, ItemType
@@ -22,6 +24,7 @@ from remanager.store.records import Write
 from remanager.store.writes import queue_insert, task_finish, task_insert
 
 LOST = "It was running when the records of bluesky-queueserver were imported. How it ended is not known."
+_LATEST_TIME_S = 253_402_214_400.0  # the last day that a calendar of four digits has
 _NO_RESULT: dict[str, Any] = {
     "exit_status": ExitStatus.UNKNOWN.value,
     "run_uids": [],
@@ -229,8 +232,9 @@ def _uid_of(item: Mapping[str, Any]) -> str | None:
 
 def _time(value: object, otherwise: float) -> float:
     """Return a time in epoch seconds; records of old releases may have none."""
-    valid = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if valid else otherwise  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LATEST_TIME_S:
+        return otherwise
+    return float(value)
 
 
 def _lock(info: Mapping[str, Any], new_uid: Callable[[], str]) -> LockInfo | None:
@@ -249,15 +253,11 @@ def _lock(info: Mapping[str, Any], new_uid: Callable[[], str]) -> LockInfo | Non
 
 def settings(content: Content) -> dict[str, object]:
     """Return the settings of the store, by key."""
-    from remanager.manager.catalogue import PERMISSIONS
-    from remanager.manager.lock import SETTING
-    from remanager.manager.queue import MODE
-
     found: dict[str, object] = {}
     if content.mode is not None:
         found[MODE] = content.mode.as_dict()
     if content.permissions is not None:
         found[PERMISSIONS] = content.permissions
     if content.lock is not None:
-        found[SETTING] = asdict(content.lock)
+        found[LOCK] = asdict(content.lock)
     return found

@@ -60,7 +60,10 @@ def redis_url(address: str) -> str:
 
 def without_password(address: str) -> str:
     """Return an address as it may be shown."""
-    parts = urlsplit(redis_url(address))
+    try:
+        parts = urlsplit(redis_url(address))
+    except ValueError:  # such as half an IPv6 address
+        return address.rpartition("@")[2]
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}".removeprefix("redis://")
 
@@ -167,6 +170,8 @@ def connect(address: str, prefix: str) -> Iterator[RedisSource]:
             yield RedisSource(client, prefix)
         except (redis.ConnectionError, redis.TimeoutError, redis.AuthenticationError) as exc:
             raise SourceError(f"Redis does not answer at {without_password(address)}: {exc}") from exc
+        except redis.ResponseError as exc:  # no such database, or a user without permissions
+            raise SourceError(f"Redis at {without_password(address)} refuses: {exc}") from exc
 
 
 def listens(address: str) -> bool:

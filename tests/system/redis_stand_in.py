@@ -111,9 +111,9 @@ class RedisStandIn(socketserver.ThreadingTCPServer):
             case ["SCAN", _, "MATCH", pattern, *_]:
                 keys = [key for key in self.records if fnmatch.fnmatchcase(key, pattern)]
                 return b"*2\r\n" + _bulk("0") + _array(keys)
-        if words[0] != "CLIENT":  # what a newer client library says of itself
+        if words[0] not in {"CLIENT", "SELECT"}:  # what a newer client library says of itself; a database
             self.refused.append(words)
-        return b"-ERR unknown command\r\n"
+        return b"-ERR DB index is out of range\r\n" if words[0] == "SELECT" else b"-ERR unknown command\r\n"
 
     def __enter__(self) -> Self:
         self._thread.start()

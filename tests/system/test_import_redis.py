@@ -228,8 +228,18 @@ def test_redis_that_does_not_answer(
     text = capsys.readouterr().err
     assert f"Redis does not answer at {address}" in text
     assert "secret" not in text
-    assert run([*base, "http://localhost"]) == 5
-    assert "is no address of Redis" in capsys.readouterr().err
+    for wrong in ("http://localhost", "redis://:secret@[::1"):
+        assert run([*base, wrong]) == 5
+        text = capsys.readouterr().err
+        assert "is no address of Redis" in text
+        assert "secret" not in text
+
+
+def test_database_that_redis_does_not_have(
+    import_redis: Import, redis: RedisStandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert import_redis("--redis-addr", f"{redis.address}/99") == 5
+    assert f"Redis at {redis.address}/99 refuses: DB index is out of range" in capsys.readouterr().err
 
 
 def test_missing_package_is_named(

@@ -68,6 +68,12 @@ def test_results_of_old_releases_are_completed() -> None:
     assert second.result["run_uids"] == []
 
 
+@pytest.mark.parametrize("time", [1e300, -1e12, True, "5", None])
+def test_times_that_are_none_are_replaced(time: object) -> None:
+    (entry,) = read(history=[plan("a", result={"time_start": 5.0, "time_stop": time})]).history
+    assert entry.result["time_stop"] == 5.0
+
+
 def test_unknown_keys_and_words_of_results_are_kept() -> None:
     result = {"exit_status": "vanished", "time_start": 1.5, "time_stop": 2.5, "extra": [1]}
     (entry,) = read(history=[plan("a", result=result)]).history
