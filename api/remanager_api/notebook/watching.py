@@ -35,6 +35,8 @@ _WAITING_SHOWN = 3
 _RESTING = ("idle", "paused")
 _ACTIVE_WORDS = ("running", "pending")
 _REFUSALS = (RequestFailedError, RequestParameterError, HTTPClientError)
+_PASSING = ("busy", "cancelled")
+"""Codes of refusals of a manager that is overloaded, or stopping and perhaps restarted."""
 
 
 @dataclass(slots=True, repr=False)
@@ -190,15 +192,16 @@ class Watch:
                 await asyncio.wait([self._listening])
 
     async def _ask(self, method: str, /, **params: Any) -> Mapping[str, Any] | None:
-        """Ask what not every manager knows; None if this one refuses, and then it is not asked again."""
+        """Ask what not every manager knows; None if this one refuses: mostly it is not asked again."""
         if method in self._refused:
             return None
         try:
             reply = await self._client.send_request(method=method, params=params)
-        except _REFUSALS:
-            reply = {"success": False}
+        except _REFUSALS as exc:
+            reply = {"success": False, "code": getattr(exc, "code", None)}
         if reply.get("success") is False:
-            self._refused.add(method)
+            if reply.get("code") not in _PASSING:
+                self._refused.add(method)
             return None
         return reply
 

@@ -44,6 +44,7 @@ class Manager:
         self.steps = list(steps)
         self.step = -1
         self.refused = set(refused)
+        self.busy: set[str] = set()
         self.replies = replies
         self.asked: list[str] = []
         self.published: list[str] = []
@@ -52,6 +53,9 @@ class Manager:
     async def send_request(self, *, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         self.asked.append(method)
         request = {"method": method, "params": params or {}}
+        if method in self.busy:
+            self.busy.discard(method)
+            raise RequestFailedError(request, {"success": False, "msg": "later", "code": "busy"})
         if method in self.refused or ("limit" in self.refused and "limit" in (params or {})):
             raise RequestFailedError(request, {"success": False, "msg": "unknown"})
         if method == "status":
@@ -103,6 +107,15 @@ async def test_a_plan_is_watched_to_its_end() -> None:
     ]
     assert manager.asked.count("queue_get") == 2
     assert manager.asked.count("history_get") == 2
+
+
+async def test_a_manager_that_is_busy_for_a_moment_is_asked_again() -> None:
+    tasks = {"tasks": [{"task_uid": "t1", "name": "fit", "state": "completed", "class": "success"}]}
+    manager = Manager([IDLE], task_list=tasks, task_status={"status": {"t1": "running"}})
+    manager.busy = {"task_list"}
+    await watched(manager, "t1")
+    assert manager.asked.count("task_status") == 1
+    assert manager.asked.count("task_list") == 2
 
 
 async def test_a_manager_without_pages_and_console() -> None:
