@@ -24,6 +24,8 @@ from remanager.daemon.settings import SettingsError
 
 BOOTED = Path("/run/systemd/system")
 """Exists where systemd runs."""
+MACHINE = Path("/")
+"""Root directory of the machine that systemd runs; a different one is that of an image."""
 
 _SHOWN = (
     "LoadState",
@@ -49,9 +51,9 @@ def _place(command: _Command) -> _Command:
     for option in (
         click.option(
             "--root",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=click.Path(path_type=Path, file_okay=False, resolve_path=True),
             default="/",
-            help="Where the file system of the machine is seen, as for an image.",
+            help="Where the file system of another machine is seen, such as an image.",
         ),
         click.option(
             "--instrument",
@@ -66,25 +68,50 @@ def _place(command: _Command) -> _Command:
     return command
 
 
-def _tool(name: str, *, boot: bool = True) -> str:
+def _is_image(place: Installation) -> bool:
+    return place.root != MACHINE
+
+
+def _tool(name: str) -> str:
     """Return the path of a program of systemd.
 
     Raises
     ------
     Failure
-        There is none, or systemd does not run here.
+        There is none.
     """
     path = shutil.which(name)
-    if path is None or (boot and not BOOTED.is_dir()):
-        what = f"there is no '{name}'" if path is None else "this machine was not started with it"
-        raise Failure(
-            f"systemd does not run here: {what}. Start the daemon with 'remanager start'.", ExitStatus.FAILED
-        )
+    if path is None:
+        raise _no_systemd(f"there is no '{name}'")
     return path
+
+
+def _check_systemd(place: Installation) -> None:
+    """Refuse what needs that systemd runs.
+
+    Raises
+    ------
+    Failure
+        It does not run here, or the service is not one of this machine.
+    """
+    if _is_image(place):
+        raise Failure(
+            f"{place.root} is not the root directory of this machine: there systemd cannot be asked.",
+            ExitStatus.FAILED,
+        )
+    if not BOOTED.is_dir():
+        raise _no_systemd("this machine was not started with it")
+
+
+def _no_systemd(why: str) -> Failure:
+    return Failure(
+        f"systemd does not run here: {why}. Start the daemon with 'remanager start'.", ExitStatus.FAILED
+    )
 
 
 def _run(place: Installation, tool: str, *args: str, check: bool = True) -> str:
     """Run a program of systemd and return what it printed."""
+    _check_systemd(place)
     whose = ["--user"] if place.user else []
     command = [_tool(tool), *(whose if tool == "systemctl" else []), *args]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
@@ -95,8 +122,13 @@ def _run(place: Installation, tool: str, *args: str, check: bool = True) -> str:
 
 
 def _steps(place: Installation, spec: UnitSpec) -> list[list[str]]:
-    """Return the commands that make the service known and start it."""
+    """Return the commands that make the service known and start it; of an image, with its start."""
     steps = []
+    if _is_image(place):
+        image = f"--root={place.root}"
+        if not place.user:
+            steps = [["systemd-sysusers", image], ["systemd-tmpfiles", image, "--create"]]
+        return [*steps, ["systemctl", image, "enable", place.unit]]
     if not place.user:
         steps.append(["systemd-sysusers", str(place.sysusers_path(spec.run_as))])
         steps.append(["systemd-tmpfiles", "--create", str(place.tmpfiles_path)])
@@ -105,6 +137,7 @@ def _steps(place: Installation, spec: UnitSpec) -> list[list[str]]:
 
 def _check_install(place: Installation, spec: UnitSpec, now: bool) -> None:
     if now:
+        _check_systemd(place)
         _tool("systemctl")
     if spec.options:
         try:
@@ -161,14 +194,15 @@ def install(
             click.echo(f"==> {path}\n{text}")
         else:
             _write(path, text)
-    if hidden := _hidden_from_others(Path(sys.prefix)):
+    if not user and (hidden := _hidden_from_others(Path(sys.prefix))):
         click.echo(f"note: {hidden} can not be entered by other users: is this Python meant for the service?")
     if now and not dry_run:
         for tool, *args in steps:
             _run(place, tool, *args)
         click.echo(f"{place.unit} is enabled and started")
         return
-    click.echo("To start it:" if not dry_run else "==> commands")
+    start = "To start it with the machine of the image:" if _is_image(place) else "To start it:"
+    click.echo("==> commands" if dry_run else start)
     whose = " --user" if user else ""
     for step in steps:
         click.echo("  " + " ".join(step).replace("systemctl", f"systemctl{whose}"))
@@ -188,7 +222,7 @@ def uninstall(user: bool, instrument: str, root: Path, now: bool) -> None:
     Configuration, queue, history and results stay.
     """
     place = Installation.here(os.environ, instrument, user, root)
-    runs = BOOTED.is_dir()
+    runs = BOOTED.is_dir() and not _is_image(place)
     if runs:
         state = _run(place, "systemctl", "show", "--property=ActiveState", "--value", place.unit, check=False)
         if state.strip() in ("active", "activating", "reloading") and not now:
@@ -276,7 +310,8 @@ def logs(user: bool, instrument: str, root: Path, follow: bool, lines: int, opti
     place = Installation.here(os.environ, instrument, user, root)
     unit = ["--user-unit" if user else "--unit", place.unit]
     flags = ["--follow"] if follow else ["--no-pager"]
-    command = [_tool("journalctl", boot=False), *unit, f"--lines={lines}", *flags, *options]
+    where = [f"--root={place.root}"] if _is_image(place) else []
+    command = [_tool("journalctl"), *where, *unit, f"--lines={lines}", *flags, *options]
     try:
         return subprocess.run(command, check=False).returncode
     except KeyboardInterrupt:

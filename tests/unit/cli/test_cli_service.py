@@ -54,6 +54,7 @@ class Systemd:
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
     made = Systemd(tmp_path)
     monkeypatch.setattr(service, "BOOTED", made.bin)
+    monkeypatch.setattr(service, "MACHINE", made.root)
     monkeypatch.setenv("PATH", f"{made.bin}:{os.environ['PATH']}")
     monkeypatch.setenv("HOME", "/home/me")
     for name in ("XDG_CONFIG_HOME", "REMANAGER_STATE_DIR", "QSERVER_CONFIG"):
@@ -270,6 +271,45 @@ def test_without_systemd(
     monkeypatch.setenv("PATH", str(systemd.root))
     assert systemd.run("logs") == 5
     assert "there is no 'journalctl'" in capsys.readouterr().err
+
+
+def test_systemd_of_this_machine_is_not_told_of_an_image(
+    systemd: Systemd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "image"
+    systemd.answer.write_text("active\n")
+
+    def call(command: str, *args: str) -> int:
+        return run(["service", command, "--root", str(image), *args])
+
+    assert call("install", "--now") == 5
+    assert f"{image} is not the root directory of this machine" in capsys.readouterr().err
+    assert not image.exists()
+    assert call("install") == 0
+    assert capsys.readouterr().out.splitlines()[-4:] == [
+        "To start it with the machine of the image:",
+        f"  systemd-sysusers --root={image}",
+        f"  systemd-tmpfiles --root={image} --create",
+        f"  systemctl --root={image} enable remanager.service",
+    ]
+    assert call("status") == 5
+    assert "is not the root directory" in capsys.readouterr().out
+    assert call("logs") == 0
+    assert call("uninstall") == 0
+    assert not (image / "etc/systemd/system/remanager.service").exists()
+    assert systemd.calls() == [f"journalctl --root={image} --unit remanager.service --lines=100 --no-pager"]
+
+
+def test_a_python_for_a_user_may_be_in_the_home_of_that_user(
+    systemd: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    monkeypatch.setattr(sys, "prefix", str(home))
+    assert systemd.run("install", "--user") == 0
+    assert "can not be entered" not in capsys.readouterr().out
+    assert systemd.run("install") == 0
+    assert "can not be entered by other users" in capsys.readouterr().out
 
 
 def test_the_options_of_a_unit_are_read_back() -> None:
