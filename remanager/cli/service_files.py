@@ -78,8 +78,7 @@ class Installation:
     @property
     def unit_path(self) -> Path:
         """Path of the unit file, which instruments share."""
-        name = "remanager@.service" if self.instrument else "remanager.service"
-        return self.unit_directory / name
+        return self.unit_directory / UnitSpec(template=bool(self.instrument)).file_name
 
     @property
     def config_path(self) -> Path:

@@ -209,9 +209,9 @@ def configuration_text(instrument: str = "", *, first_port: int = 60615, state: 
 
 def shipped_files() -> dict[str, str]:
     """Return the files of the directory ``systemd``, by path."""
+    units = (UnitSpec(), UnitSpec(template=True))
     return {
-        "remanager.service": unit_text(UnitSpec()),
-        "remanager@.service": unit_text(UnitSpec(template=True)),
+        **{spec.file_name: unit_text(spec) for spec in units},
         "sysusers.d/remanager.conf": sysusers_text(),
         "tmpfiles.d/remanager.conf": TMPFILES,
         "remanager.env": ENVIRONMENT,
