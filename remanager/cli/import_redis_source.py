@@ -91,7 +91,7 @@ class RedisSource:
         SourceError
             A key is of another type than bluesky-queueserver's.
         """
-        from redis.exceptions import ResponseError
+        from redis.exceptions import NoPermissionError, ResponseError
 
         with self._redis.pipeline(transaction=True) as pipeline:
             for name in ("plan_queue", "plan_history"):
@@ -100,6 +100,8 @@ class RedisSource:
                 pipeline.get(self._prefix + name)
             try:
                 queue, history, *texts = pipeline.execute()
+            except NoPermissionError:
+                raise  # connect() says so
             except ResponseError as exc:
                 raise SourceError(f"What is in Redis is not that of bluesky-queueserver: {exc}") from exc
         return Recorded(tuple(queue), tuple(history), **dict(zip(_TEXTS, texts, strict=True)))

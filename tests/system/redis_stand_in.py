@@ -10,6 +10,7 @@ from typing import Self
 
 Records = dict[str, str | list[str]]
 
+_NO_PERMISSION = b"-NOPERM this user has no permissions to run the 'get' command\r\n"
 _WRONG_TYPE = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
 
 
@@ -28,7 +29,7 @@ class _Handler(socketserver.StreamRequestHandler):
                 self.wfile.write(b"*%d\r\n" % len(pending) + b"".join(pending))
                 pending = None
             elif pending is not None:
-                pending.append(self.server.answer(me, words))
+                pending.append(self.server.answer(me, words) if self.server.may_read else _NO_PERMISSION)
                 self.wfile.write(b"+QUEUED\r\n")
             else:
                 self.wfile.write(self.server.answer(me, words))
@@ -64,6 +65,7 @@ class RedisStandIn(socketserver.ThreadingTCPServer):
         self.refused: list[list[str]] = []
         self.others: list[str] = []
         self.may_list_clients = True
+        self.may_read = True
         self._ids = 0
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
 

@@ -242,6 +242,16 @@ def test_database_that_redis_does_not_have(
     assert f"Redis at {redis.address}/99 refuses: DB index is out of range" in capsys.readouterr().err
 
 
+def test_user_of_redis_without_permissions(
+    import_redis: Import, redis: RedisStandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    redis.may_read = False
+    assert import_redis() == 5
+    text = capsys.readouterr().err
+    assert f"Redis at {redis.address} refuses: " in text
+    assert "this user has no permissions" in text
+
+
 def test_missing_package_is_named(
     import_redis: Import, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
