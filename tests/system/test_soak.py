@@ -117,7 +117,8 @@ class Load(threading.Thread):
         ask("task_info", task_uid=rng.choice(uids), include=["transitions", "attempts"])
         ask("stats")
         ask("queue_status")
-        ask("event_list", limit=50)
+        # For the first large reply pyzmq starts a thread with sockets, which then stay.
+        ask("event_list", limit=rng.choice([50, 2000]))
         ask("console_get", limit=50)
         uid = ask("queue_item_add", item=INSTRUCTION, user="tester", user_group="primary")
         ask("queue_item_remove", uid=uid["item"]["item_uid"])
