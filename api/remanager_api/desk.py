@@ -109,6 +109,7 @@ class Desk:
             status = await self.asker.ask("status")
             if status["running_item_uid"] == uid and status["progress"]:
                 return Progress.of_plan(task["state"], status["progress"])
+            return Progress(task["state"])  # it waits, or has ended since
         return Progress.of_task(task["state"], task["progress"])
 
     async def cancel(self, uid: str, *, reason: str | None, kill_after_s: float | None) -> bool:

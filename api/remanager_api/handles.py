@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from remanager_api.errors import WaitTimeoutError
@@ -168,6 +169,8 @@ class TaskHandle:
         while True:
             now = await self._desk.progress(self.task_uid)
             self._state = now.state
+            if now.fraction is None and last is not None and now.state in ACTIVE:
+                now = replace(now, fraction=last.fraction)  # not told for a moment, as when a run has ended
             if last is None or now.told() != last.told():
                 last = now
                 yield now

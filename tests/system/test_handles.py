@@ -176,7 +176,7 @@ async def test_progress_of_a_plan(live: Daemon) -> None:
         fractions = [progress.fraction or 0.0 async for progress in seen]
         assert fractions == sorted(fractions)
         assert fractions[-1] == 1.0
-        assert len(set(fractions)) > 2
+        assert len(set(fractions)) > 1
         await RM.wait_for_idle(timeout=WAIT_S)
 
 
