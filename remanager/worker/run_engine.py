@@ -418,6 +418,8 @@ class RunEngineControl:
             wanted = None
             if state == "running":
                 wanted, self._pause_wanted = self._pause_wanted, None
+            elif state == "paused" and not self._executing:
+                self._pause_pending = False  # somebody else runs the plan, and gets to know of the pause
             ended_outside = (
                 plan is not None
                 and state in ("idle", "panicked")

@@ -64,6 +64,14 @@ def pausing():
     yield from bps.null()
     yield from bps.close_run()
 
+def pausing_then_long():
+    yield from bps.open_run()
+    yield from bps.checkpoint()
+    yield from bps.pause()
+    yield from bps.checkpoint()
+    yield from bps.sleep(60)
+    yield from bps.close_run()
+
 gate = threading.Event()
 
 def wait_long():
@@ -289,6 +297,20 @@ def test_a_plan_that_the_console_runs_can_be_paused(worker: Worker, console: Con
     assert console.finish(number)["ename"] == "RunEngineInterrupted"
     console.execute("RE.halt()")
     assert worker.run_plan("one_run").exit_status == ExitStatus.COMPLETED
+
+
+def test_a_plan_that_the_console_resumes_can_be_paused(worker: Worker, console: Console) -> None:
+    """The pause has come, so it must not keep the queue from going on after the plan."""
+    uid = worker.start_plan("pausing_then_long")
+    worker.manager.expect(PlanPaused, item_uid=uid)
+    number = console.start("RE.resume()", re_state="running")
+    assert worker.manager.command(lambda i: PausePlan(i, "immediate")).success
+    assert console.finish(number)["ename"] == "RunEngineInterrupted"
+    worker.manager.expect_state(re_state="paused", ip_kernel_state="idle")
+    assert worker.manager.command(lambda i: ContinuePlan(i, "stop")).success
+    finished = worker.manager.expect(PlanFinished, item_uid=uid)
+    assert finished.exit_status == ExitStatus.STOPPED
+    assert not finished.pause_pending
 
 
 # ------------------------------------------------------------------------------------------ interrupting
