@@ -262,16 +262,18 @@ class Manager:
         batch = self.ledger.batch()
         batch.setting(AUTOSTART, False)
         batch.setting(STOP_PENDING, False)
-        self.figures_history.save(batch)
         batch.event("manager_stopped")
-        await self.ledger.commit(batch)
-        await self.background.close()
+        await self._finish(batch)
 
     async def leave(self) -> None:
         """Finish writing and leave the workers, and what they run, to the next manager."""
         batch = self.ledger.batch()
-        self.figures_history.save(batch)
         batch.event("manager_stopped", workers_left=True)
+        await self._finish(batch)
+
+    async def _finish(self, batch: Batch) -> None:
+        """Write the last transaction."""
+        self.figures_history.save(batch)
         await self.ledger.commit(batch)
         await self.background.close()
 
