@@ -269,9 +269,8 @@ class Gate:
         self.closed = closed
         self._levels: dict[int, _Level] = {}
         self._changes = changes
-        self._seen: dict[
-            int, int
-        ] = {}  # by level: the last change as of which its shares are in their places
+        # By level: the last change as of which its shares are in their places.
+        self._seen: dict[int, int] = {}
         self._shares: dict[tuple[int, str], dict[str, Share]] = {}
 
     def add(self, lane: Lane, user_share: float | None) -> Share:
