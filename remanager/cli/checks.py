@@ -18,7 +18,7 @@ from pathlib import Path
 
 import zmq
 
-from remanager.daemon.keys import KEYS_NAME, read_keys, read_server_key
+from remanager.daemon.keys import read_keys, read_server_key
 from remanager.daemon.scopes import in_scope
 from remanager.daemon.settings import Settings
 from remanager.daemon.sockets import AddressError, bind, check_curve_key
@@ -26,7 +26,7 @@ from remanager.model.errors import RemanagerError
 from remanager.model.principal import Role
 from remanager.plans.permissions import load_permissions
 from remanager.store.errors import NetworkFileSystem
-from remanager.store.filesystem import refuse_network_filesystem
+from remanager.store.filesystem import KEYS_NAME, refuse_network_filesystem
 from remanager.store.lock import LOCK_NAME
 from remanager.store.migrate import check_database, load_migrations
 from remanager.store.store import DATABASE_NAME, OLDEST_SQLITE

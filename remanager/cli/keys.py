@@ -19,7 +19,6 @@ from remanager.cli.send import ExitStatus, Failure
 from remanager.cli.shown import moment
 from remanager.cli.state_directory import STATE_DIR_OPTION, state_directory
 from remanager.daemon.keys import (
-    KEYS_NAME,
     LEGACY,
     ClientKey,
     Keys,
@@ -32,6 +31,7 @@ from remanager.daemon.keys import (
 from remanager.daemon.sockets import check_curve_key
 from remanager.model.errors import RemanagerError
 from remanager.model.principal import Role
+from remanager.store.filesystem import KEYS_NAME
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _CLIENT_ROLES = [role.value for role in Role if role is not Role.NONE]

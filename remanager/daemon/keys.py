@@ -19,11 +19,10 @@ import zmq
 from remanager.daemon.sockets import check_curve_key
 from remanager.model.errors import RemanagerError
 from remanager.model.principal import Principal, Role
+from remanager.store.filesystem import KEYS_NAME, SERVER_KEY_NAME
 
 logger = logging.getLogger(__name__)
 
-KEYS_NAME = "keys.json"
-SERVER_KEY_NAME = "server.key"
 LEGACY = "legacy"
 LEGACY_PUBLIC_KEY = "wt8[6a8eoXFRVL<l2JBbOzs(hcI%kRBIr0Do/eLC"
 """The public key that all clients of bluesky-queueserver have in common."""

@@ -18,7 +18,7 @@ from remanager.daemon.headline import headline
 from remanager.daemon.info import TOPIC_INFO, InfoPublisher
 from remanager.daemon.journal import JournalWriter
 from remanager.daemon.journal_stream import is_journal, say
-from remanager.daemon.keys import KEYS_NAME, KeyRing, KeysError, read_server_key
+from remanager.daemon.keys import KeyRing, KeysError, read_server_key
 from remanager.daemon.processes import Processes, cpu_seconds, resident_bytes
 from remanager.daemon.retention import parse_retention
 from remanager.daemon.service_manager import workers_outlive
@@ -35,6 +35,7 @@ from remanager.manager.task_queue.options import TaskQueueOptions
 from remanager.model.errors import StorageError
 from remanager.model.link import Message
 from remanager.model.worker_config import WorkerConfig
+from remanager.store.filesystem import KEYS_NAME
 from remanager.store.store import Store
 from remanager.verbs.dispatch import Dispatcher
 from remanager.wire.codec import CachedReply, Encoding

@@ -8,12 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 from remanager.store.errors import StateDirUnusable
-from remanager.store.filesystem import prepare_directory
+from remanager.store.filesystem import KEYS_NAME, SERVER_KEY_NAME, prepare_directory
 from remanager.store.migrate import check_database, load_migrations
 from remanager.store.store import DATABASE_NAME
 
-SETTINGS_NAMES = ("server.key", "keys.json")
-"""Files beside the database that cannot be made again."""
+SETTINGS_NAMES = (SERVER_KEY_NAME, KEYS_NAME)
 
 
 def back_up(state_dir: Path, target: Path) -> int:

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from remanager.store.errors import NetworkFileSystem, StateDirUnusable
 
+KEYS_NAME = "keys.json"
+SERVER_KEY_NAME = "server.key"
+"""Files of the state directory beside the database, which cannot be made again."""
+
 MOUNTINFO = Path("/proc/self/mountinfo")
 
 NETWORK_TYPES = frozenset(

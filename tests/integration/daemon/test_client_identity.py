@@ -13,8 +13,9 @@ import pytest
 import zmq
 
 from remanager.daemon.control import Answer, ControlServer
-from remanager.daemon.keys import KEYS_NAME, ClientKey, KeyRing, Keys, change_keys
+from remanager.daemon.keys import ClientKey, KeyRing, Keys, change_keys
 from remanager.model.principal import Principal, Role
+from remanager.store.filesystem import KEYS_NAME
 from remanager.verbs.dispatch import Dispatcher
 from remanager.wire.codec import Encoding
 from remanager_api import RequestTimeoutError

@@ -10,9 +10,7 @@ import zmq
 
 from remanager.daemon.keys import (
     CHECK_PERIOD_S,
-    KEYS_NAME,
     LEGACY_PUBLIC_KEY,
-    SERVER_KEY_NAME,
     ClientKey,
     KeyRing,
     Keys,
@@ -23,6 +21,7 @@ from remanager.daemon.keys import (
     read_server_key,
 )
 from remanager.model.principal import Principal, Role
+from remanager.store.filesystem import KEYS_NAME, SERVER_KEY_NAME
 
 
 def key(name: str = "ann", role: Role = Role.USER, **fields: object) -> ClientKey:
