@@ -109,15 +109,21 @@ def _no_systemd(why: str) -> Failure:
     )
 
 
-def _run(place: Installation, tool: str, *args: str, check: bool = True) -> str:
+def _systemctl(place: Installation, *args: str) -> list[str]:
+    """Return a command for the service manager to which the service belongs."""
+    return ["systemctl", *(["--user"] if place.user else []), *args]
+
+
+def _run(place: Installation, command: Sequence[str], check: bool = True) -> str:
     """Run a program of systemd and return what it printed."""
     _check_systemd(place)
-    whose = ["--user"] if place.user else []
-    command = [_tool(tool), *(whose if tool == "systemctl" else []), *args]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    tool, *args = command
+    done = subprocess.run(
+        [_tool(tool), *args], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
     if check and done.returncode:
         said = (done.stderr or done.stdout).strip() or f"exit status {done.returncode}"
-        raise Failure(f"{' '.join([tool, *command[1:]])}: {said}", ExitStatus.FAILED)
+        raise Failure(f"{' '.join(command)}: {said}", ExitStatus.FAILED)
     return done.stdout
 
 
@@ -128,11 +134,11 @@ def _steps(place: Installation, spec: UnitSpec) -> list[list[str]]:
         image = f"--root={place.root}"
         if not place.user:
             steps = [["systemd-sysusers", image], ["systemd-tmpfiles", image, "--create"]]
-        return [*steps, ["systemctl", image, "enable", place.unit]]
+        return [*steps, _systemctl(place, image, "enable", place.unit)]
     if not place.user:
         steps.append(["systemd-sysusers", str(place.sysusers_path(spec.run_as))])
         steps.append(["systemd-tmpfiles", "--create", str(place.tmpfiles_path)])
-    return [*steps, ["systemctl", "daemon-reload"], ["systemctl", "enable", "--now", place.unit]]
+    return [*steps, _systemctl(place, "daemon-reload"), _systemctl(place, "enable", "--now", place.unit)]
 
 
 def _check_install(place: Installation, spec: UnitSpec, now: bool) -> None:
@@ -197,15 +203,14 @@ def install(
     if not user and (hidden := _hidden_from_others(Path(sys.prefix))):
         click.echo(f"note: {hidden} can not be entered by other users: is this Python meant for the service?")
     if now and not dry_run:
-        for tool, *args in steps:
-            _run(place, tool, *args)
+        for step in steps:
+            _run(place, step)
         click.echo(f"{place.unit} is enabled and started")
         return
     start = "To start it with the machine of the image:" if _is_image(place) else "To start it:"
     click.echo("==> commands" if dry_run else start)
-    whose = " --user" if user else ""
     for step in steps:
-        click.echo("  " + " ".join(step).replace("systemctl", f"systemctl{whose}"))
+        click.echo("  " + " ".join(step))
 
 
 def _hidden_from_others(prefix: Path) -> Path | None:
@@ -224,10 +229,11 @@ def uninstall(user: bool, instrument: str, root: Path, now: bool) -> None:
     place = Installation.here(os.environ, instrument, user, root)
     runs = BOOTED.is_dir() and not _is_image(place)
     if runs:
-        state = _run(place, "systemctl", "show", "--property=ActiveState", "--value", place.unit, check=False)
+        show = _systemctl(place, "show", "--property=ActiveState", "--value", place.unit)
+        state = _run(place, show, check=False)
         if state.strip() in ("active", "activating", "reloading") and not now:
             raise Failure(f"{place.unit} runs. Stop it first, or give --now.", ExitStatus.FAILED)
-        _run(place, "systemctl", "disable", *(["--now"] if now else []), place.unit, check=False)
+        _run(place, _systemctl(place, "disable", *(["--now"] if now else []), place.unit), check=False)
     removed = list(place.own_files())
     for path in removed:
         try:
@@ -238,7 +244,7 @@ def uninstall(user: bool, instrument: str, root: Path, now: bool) -> None:
     if not removed:
         click.echo("There was nothing to remove.")
     if runs:
-        _run(place, "systemctl", "daemon-reload")
+        _run(place, _systemctl(place, "daemon-reload"))
     click.echo(f"kept: {place.config_path}, {place.state_directory}")
 
 
@@ -246,7 +252,7 @@ def _service(place: Installation) -> tuple[dict[str, str], Iterator[Finding]]:
     """Ask systemd for the state of the unit; return its properties and what they mean."""
     names = ",".join(_SHOWN)
     try:
-        output = _run(place, "systemctl", "show", f"--property={names}", place.unit)
+        output = _run(place, _systemctl(place, "show", f"--property={names}", place.unit))
     except Failure as exc:
         return {}, iter([Finding(Level.FAULT, "service", exc.message)])
     shown = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
@@ -266,7 +272,7 @@ def _judge(place: Installation, shown: dict[str, str]) -> Iterator[Finding]:
     elif active in ("active", "reloading"):
         yield Finding(Level.OK, "service", text)
     else:
-        remedy = f"systemctl {'--user ' if place.user else ''}start {unit}"
+        remedy = " ".join(_systemctl(place, "start", unit))
         yield Finding(Level.WARNING, "service", text, remedy)
     if shown.get("NRestarts", "0") != "0":
         yield Finding(Level.WARNING, "service", f"systemd has restarted it {shown['NRestarts']} times")

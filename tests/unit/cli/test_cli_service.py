@@ -163,6 +163,16 @@ def test_a_service_of_a_user(systemd: Systemd) -> None:
     assert systemd.files() == {f"{config}/remanager/remanager.yml"}
 
 
+def test_an_instrument_may_have_the_name_of_a_program(
+    systemd: Systemd, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert systemd.run("install", "--user", "--instrument", "systemctl") == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "  systemctl --user daemon-reload",
+        "  systemctl --user enable --now remanager@systemctl.service",
+    ]
+
+
 def test_uninstall_spares_a_service_that_runs(systemd: Systemd, capsys: pytest.CaptureFixture[str]) -> None:
     systemd.run("install")
     systemd.answer.write_text("active\n")
