@@ -11,9 +11,12 @@ from pathlib import Path
 
 from remanager.cli.service_unit import (
     ENVIRONMENT,
+    FIRST_PORT,
     TMPFILES,
+    USER_STATE,
     UnitSpec,
     configuration_text,
+    system_state,
     sysusers_text,
     unit_text,
 )
@@ -21,7 +24,6 @@ from remanager.cli.service_unit import (
 MARK = "# Written by 'remanager service install', removed by 'remanager service uninstall'.\n"
 """First line of files that may be replaced and removed."""
 
-_FIRST_PORT = 60615
 _PORTS_PER_INSTRUMENT = 20
 _PORT = re.compile(r"zmq_control_addr:\s*\S+:(\d+)")
 
@@ -90,8 +92,8 @@ class Installation:
     def state_directory(self) -> Path:
         """State directory that the unit says; for one user's only instrument it is that of the daemon."""
         if self.user:
-            return self.home / ".local/state/remanager" / self.instrument
-        return Path("/var/lib/remanager") / self.instrument
+            return self.home / USER_STATE / self.instrument
+        return Path(system_state(self.instrument))
 
     def sysusers_path(self, run_as: str = "") -> Path:
         """Path of the file that makes the user of the service, or a member of its group."""
@@ -130,7 +132,7 @@ class Installation:
         taken: set[int] = set()
         for path in self.config_path.parent.glob("*.yml"):
             taken |= {int(port) for port in _PORT.findall(path.read_text(errors="replace"))}
-        port = _FIRST_PORT
+        port = FIRST_PORT
         while port in taken:
             port += _PORTS_PER_INSTRUMENT
         return port

@@ -16,6 +16,12 @@ SYSTEM_COMMAND = ("/opt/remanager/bin/remanager",)
 INSTRUMENT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,19}")
 """Names of instruments are parts of names of users."""
 
+FIRST_PORT = 60615
+"""Control port of the first instrument of a machine."""
+
+USER_STATE = ".local/state/remanager"
+"""State directory of a user's service, below the home directory."""
+
 _UNIT = """\
 [Unit]
 Description=Run manager{of}
@@ -138,6 +144,11 @@ class UnitSpec:
         return "remanager@.service" if self.template else "remanager.service"
 
 
+def system_state(instrument: str = "") -> str:
+    """Return the path of the state directory of a system service; ``%i`` stands for each instrument."""
+    return f"/var/lib/remanager/{instrument}" if instrument else "/var/lib/remanager"
+
+
 def quoted(word: str) -> str:
     """Return a word of a command line as it stands in a unit file, where ``%`` and ``$`` have a meaning."""
     word = word.replace("%", "%%").replace("$", "$$")
@@ -149,7 +160,7 @@ def quoted(word: str) -> str:
 def _start(spec: UnitSpec) -> str:
     words = [*(quoted(word) for word in spec.command), "start", "--config", spec.config]
     if spec.user and spec.template:
-        words += ["--state-dir", "%h/.local/state/remanager/%i"]
+        words += ["--state-dir", f"%h/{USER_STATE}/%i"]
     return " ".join([*words, *(quoted(word) for word in spec.options)])
 
 
@@ -160,7 +171,7 @@ def unit_text(spec: UnitSpec) -> str:
         # Its directories, and most of what it can keep from a service, depend on its version.
         parts = {"order": "", "account": "", "state": "", "sandbox": "", "target": "default.target"}
         return _UNIT.format(**common, **parts)
-    state = "remanager/%i" if spec.template else "remanager"
+    state = system_state("%i" if spec.template else "")
     user = spec.run_as or ("remanager-%i" if spec.template else "remanager")
     # The group may read the configuration. A user of the laboratory writes data with the group that it has.
     groups = "SupplementaryGroups=remanager" if spec.run_as else "Group=remanager"
@@ -168,7 +179,7 @@ def unit_text(spec: UnitSpec) -> str:
         **common,
         order=_SYSTEM_ORDER,
         account=_ACCOUNT.format(user=user, groups=groups, name=spec.name),
-        state=_STATE.format(state=state, directory=f"/var/lib/{state}"),
+        state=_STATE.format(state=state.removeprefix("/var/lib/"), directory=state),
         sandbox=SANDBOX,
         target="multi-user.target",
     )
@@ -176,18 +187,16 @@ def unit_text(spec: UnitSpec) -> str:
 
 def sysusers_text(instrument: str = "", run_as: str = "") -> str:
     """Return the file of ``sysusers.d`` for the service, or for one of several instruments."""
-    user, home, of = "remanager", "/var/lib/remanager", ""
-    if instrument:
-        user, home, of = f"{user}-{instrument}", f"{home}/{instrument}", f" of {instrument}"
+    user, of = (f"remanager-{instrument}", f" of {instrument}") if instrument else ("remanager", "")
     lines = ["# The group may read the configuration.", "g remanager -"]
     if not run_as:
-        lines.append(f'u {user} - "Run manager{of}" {home}')
+        lines.append(f'u {user} - "Run manager{of}" {system_state(instrument)}')
     if run_as or instrument:
         lines.append(f"m {run_as or user} remanager")
     return "\n".join(lines) + "\n"
 
 
-def configuration_text(instrument: str = "", *, first_port: int = 60615, state: str = "") -> str:
+def configuration_text(instrument: str = "", *, first_port: int = FIRST_PORT, state: str) -> str:
     """Return a configuration to begin with.
 
     Parameters
@@ -203,7 +212,7 @@ def configuration_text(instrument: str = "", *, first_port: int = 60615, state: 
         of=f" of {instrument}" if instrument else "",
         control=first_port,
         info=first_port + 10,
-        state=state or f"/var/lib/remanager{'/' + instrument if instrument else ''}",
+        state=state,
     )
 
 
@@ -215,7 +224,7 @@ def shipped_files() -> dict[str, str]:
         "sysusers.d/remanager.conf": sysusers_text(),
         "tmpfiles.d/remanager.conf": TMPFILES,
         "remanager.env": ENVIRONMENT,
-        "remanager.yml": configuration_text(),
+        "remanager.yml": configuration_text(state=system_state()),
     }
 
 
