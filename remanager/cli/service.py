@@ -184,13 +184,8 @@ def install(
     --now; the commands that do it are printed.
     """
     place = Installation.here(os.environ, instrument, user, root)
-    spec = UnitSpec(
-        command=(sys.executable, "-P", "-m", "remanager"),
-        options=tuple(options),
-        template=bool(instrument),
-        user=user,
-        run_as=run_as,
-    )
+    command = (sys.executable, "-P", "-m", "remanager")
+    spec = UnitSpec(command=command, options=tuple(options), run_as=run_as)
     _check_install(place, spec, now and not dry_run)
     files = place.files(spec)
     files |= {path: text for path, text in place.first_files().items() if not path.exists()}

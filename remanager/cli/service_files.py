@@ -108,7 +108,7 @@ class Installation:
     # -------------------------------------------------------------------------------- files
 
     def files(self, spec: UnitSpec) -> dict[Path, str]:
-        """Return the files that are written, by path."""
+        """Return the files that are written, by path; ``template`` and ``user`` are those of this place."""
         files = {
             self.unit_path: MARK + unit_text(replace(spec, template=bool(self.instrument), user=self.user))
         }
