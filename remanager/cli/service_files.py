@@ -46,11 +46,11 @@ class Installation:
         Directory of the user's configurations.
     """
 
-    instrument: str = ""
-    user: bool = False
-    root: Path = Path("/")
-    home: Path = Path("/root")
-    config_home: Path = Path("/root/.config")
+    instrument: str
+    user: bool
+    root: Path
+    home: Path
+    config_home: Path
 
     @classmethod
     def here(cls, environ: Mapping[str, str], instrument: str, user: bool, root: Path) -> Installation:

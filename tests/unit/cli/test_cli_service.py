@@ -323,11 +323,12 @@ def test_a_python_for_a_user_may_be_in_the_home_of_that_user(
 
 
 def test_the_options_of_a_unit_are_read_back() -> None:
-    place = Installation("one", home=Path("/home/me"), config_home=Path("/home/me/c"))
+    environ = {"HOME": "/home/me", "XDG_CONFIG_HOME": "/home/me/c"}
+    place = Installation.here(environ, "one", user=False, root=Path("/"))
     spec = UnitSpec(options=("--startup-dir", "/opt/my lab/100%", "--task-modules", "$x"))
     options = place.start_options(place.files(spec)[place.unit_path])
     assert options == ["--config", "/etc/remanager/one.yml", *spec.options]
-    user = Installation("one", user=True, home=Path("/home/me"), config_home=Path("/home/me/c"))
+    user = Installation.here(environ, "one", user=True, root=Path("/"))
     text = user.files(UnitSpec())[user.unit_path]
     assert text.startswith(MARK)
     state = ["--state-dir", "/home/me/.local/state/remanager/one"]
@@ -336,7 +337,7 @@ def test_the_options_of_a_unit_are_read_back() -> None:
 
 
 def test_the_variables_of_a_service(tmp_path: Path) -> None:
-    place = Installation(root=tmp_path)
+    place = Installation.here({}, "", user=False, root=tmp_path)
     path = place.config_path.with_suffix(".env")
     path.parent.mkdir(parents=True)
     path.write_text("# QSERVER_A=1\nQSERVER_B='2'\n\nC = 3\n")
