@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from remanager.cli.completion.table import Place
 
-FILES = "@file"
-Described = list[tuple[str, str]]
-
-
-def _words(place: Place) -> Described:
-    return [*place.words, *([(FILES, "")] if place.files else [])]
+Described = Sequence[tuple[str, str]]
 
 
 def _options(place: Place) -> Described:
@@ -36,7 +31,7 @@ def bash(places: Iterable[Place]) -> str:
     """Return the tables for bash: associative arrays of words between spaces."""
     places = list(places)
     tables: dict[str, Mapping[str, str]] = {
-        "words": {p.path: " ".join(word for word, _ in _words(p)) for p in places},
+        "words": {p.path: " ".join(word for word, _ in p.words) for p in places},
         "options": {p.path: " ".join(flag for flag, _ in _options(p)) for p in places},
         "values": _values(places),
     }
@@ -52,7 +47,7 @@ def zsh(places: Iterable[Place]) -> str:
     """Return the tables for zsh: associative arrays of lines ``word:help``."""
     places = list(places)
     tables: dict[str, Mapping[str, str]] = {
-        "words": {p.path: _lines(_words(p)) for p in places},
+        "words": {p.path: _lines(p.words) for p in places},
         "options": {p.path: _lines(_options(p)) for p in places},
         "values": _values(places),
     }
@@ -75,7 +70,7 @@ def fish(places: Iterable[Place]) -> str:
     return "\n".join(
         (
             f"set -g __remanager_places {paths}",
-            _fish_switch("words", {p.path: _fish_lines(_words(p)) for p in places}),
+            _fish_switch("words", {p.path: _fish_lines(p.words) for p in places}),
             _fish_switch("options", {p.path: _fish_lines(_options(p)) for p in places}),
             _fish_switch("values", {key: f"echo {_fish_quote(v)}" for key, v in _values(places).items()}),
         )

@@ -48,16 +48,13 @@ class Place:
     path : str
         All words up to here, ``remanager`` included.
     words : tuple of (str, str)
-        Words that may follow, with their help.
-    files : bool
-        Whether names of files may follow, too.
+        Words that may follow, with their help; :data:`FILE` for names of files.
     options : tuple of Option
         Its options.
     """
 
     path: str
     words: tuple[tuple[str, str], ...]
-    files: bool
     options: tuple[Option, ...]
 
 
@@ -69,17 +66,17 @@ def places() -> list[Place]:
 def _below(parent: LazyGroup, path: str, context: click.Context) -> Iterator[Place]:
     commands = {name: parent.get_command(context, name) for name in parent.list_commands(context)}
     words = tuple((name, c.get_short_help_str(100)) for name, c in commands.items() if c)
-    yield Place(path, words, files=False, options=tuple(_options(parent)))
+    yield Place(path, words, tuple(_options(parent)))
     for name, command in commands.items():
         below = f"{path} {name}"
         if isinstance(command, LazyGroup):
             yield from _below(command, below, context)
         elif below == "remanager start":
-            yield Place(below, (), files=False, options=tuple(_start_options()))
+            yield Place(below, (), tuple(_start_options()))
         elif command is not None:
             usage = _usage(below, command)
-            words = tuple((word, "") for word in dict.fromkeys(_WORD.findall(usage)))
-            yield Place(below, words, files="FILE" in usage, options=tuple(_options(command)))
+            found = [*dict.fromkeys(_WORD.findall(usage)), *([FILE] if "FILE" in usage else [])]
+            yield Place(below, tuple((word, "") for word in found), tuple(_options(command)))
 
 
 def _usage(path: str, command: click.Command) -> str:
