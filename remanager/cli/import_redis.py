@@ -170,8 +170,8 @@ def _old_manager(source: RedisSource, control: str, ignore_clients: bool) -> Ite
 
 def _state_obstacles(directory: Path) -> Iterator[str]:
     """Yield what keeps the state directory from being used, without making one."""
-    if directory.exists() and directory.stat().st_uid != os.geteuid():
-        yield _of_another_user(directory)
+    if problem := _of_another_user(directory):
+        yield problem
     elif (directory / DATABASE_NAME).exists():
         try:
             with closing(Store.open(directory)) as store:
@@ -180,8 +180,10 @@ def _state_obstacles(directory: Path) -> Iterator[str]:
             yield str(exc)
 
 
-def _of_another_user(directory: Path) -> str:
-    owner = directory.stat().st_uid
+def _of_another_user(directory: Path) -> str | None:
+    """Say whose the directory is, if it is there and not of the user who asks."""
+    if not directory.exists() or (owner := directory.stat().st_uid) == os.geteuid():
+        return None
     try:
         name = pwd.getpwuid(owner).pw_name
     except KeyError:
@@ -217,8 +219,8 @@ def _store(directory: Path, content: Content, now: float, origin: dict[str, Any]
     Failure
         The state directory cannot be used or is not empty. Nothing was changed then.
     """
-    if directory.exists() and directory.stat().st_uid != os.geteuid():
-        raise Failure(_of_another_user(directory), ExitStatus.FAILED)
+    if problem := _of_another_user(directory):
+        raise Failure(problem, ExitStatus.FAILED)
     try:
         with closing(Store.open(directory)) as store:
             for obstacle in _not_empty(store, directory):
