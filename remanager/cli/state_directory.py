@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from remanager.daemon.settings import default_state_dir
+from remanager.daemon.sources import absolute
 
 STATE_DIR_OPTION = click.option(
     "--state-dir",
@@ -27,9 +28,7 @@ def state_directory(given: Path | None, configured: str | None = None) -> Path:
     configured : str or None
         Value of the configuration file.
     """
-    if given is not None:
-        return given.absolute()
-    set_by = os.environ.get("REMANAGER_STATE_DIR") or configured
-    if set_by:
-        return Path(set_by).expanduser().absolute()
+    written = str(given) if given is not None else os.environ.get("REMANAGER_STATE_DIR") or configured
+    if written:
+        return absolute(written)
     return default_state_dir(os.environ, root=os.geteuid() == 0)
