@@ -54,7 +54,7 @@ class HistoryEntry:
             task.task_uid,
             state=exit_status.task_state,
             time_stop=result["time_stop"],
-            success=exit_status in (ExitStatus.COMPLETED, ExitStatus.STOPPED),
+            success=exit_status.is_success,
             msg=column(result["msg"]),
             traceback=column(result["traceback"]),
             result=json.dumps(result),

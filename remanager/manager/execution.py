@@ -439,7 +439,7 @@ class Execution:
                 state=task_state,
                 time_start=result["time_start"],
                 time_stop=result["time_stop"],
-                success=result["exit_status"] in ("completed", "stopped"),
+                success=ExitStatus(result["exit_status"]).is_success,
                 msg=result["msg"],
                 traceback=result["traceback"],
                 result=json.dumps(result),

@@ -140,3 +140,8 @@ class ExitStatus(StrEnum):
     def task_state(self) -> TaskState:
         """The terminal task state that goes with the exit status."""
         return TaskState.LOST if self is ExitStatus.UNKNOWN else TaskState(self.value)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the plan did what was wanted of it: it was completed, or stopped in order."""
+        return self in (ExitStatus.COMPLETED, ExitStatus.STOPPED)
