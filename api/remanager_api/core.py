@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from typing import Any, ClassVar, Self
@@ -18,7 +19,7 @@ from remanager_api.monitors import ConsoleMonitor, SystemInfoMonitor
 from remanager_api.notebook.reply import ShownReply
 from remanager_api.transport import TOPIC_CONSOLE, TOPIC_INFO, InfoMessage, Transport
 
-__all__ = ["DEFAULT_WAIT_TIMEOUT", "AsyncCore", "Item", "Reply", "plain_item", "plain_items"]
+__all__ = ["DEFAULT_WAIT_TIMEOUT", "AsyncCore", "Item", "Reply", "check_loop", "plain_item", "plain_items"]
 
 Item = BItem | Mapping[str, Any]
 
@@ -54,6 +55,12 @@ def _checked_name(name: str, what: str) -> str:
     if not name:
         raise ValueError(f"{what} is an empty string.")
     return name
+
+
+def check_loop(loop: asyncio.AbstractEventLoop | None) -> None:
+    """Raise ``RuntimeError`` if a client is given an event loop that does not run."""
+    if loop is not None and not loop.is_running():
+        raise RuntimeError("Failed to instantiate REManagerAPI class. The provided 'loop' is not running.")
 
 
 class AsyncCore(LockKeys):

@@ -6,6 +6,7 @@ import asyncio
 import os
 
 from remanager_api.client import AsyncClient
+from remanager_api.core import check_loop
 from remanager_api.http.authorization import provider_path
 from remanager_api.http.session import SessionMethods
 from remanager_api.http.transport import HTTPTransport
@@ -76,10 +77,7 @@ class REManagerAPI(SessionMethods, AsyncClient):
         status_polling_period: float = 1.0,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        if loop is not None and not loop.is_running():
-            raise RuntimeError(
-                "Failed to instantiate REManagerAPI class. The provided 'loop' is not running."
-            )
+        check_loop(loop)
         self._provider = provider_path(http_auth_provider)
         self._timeout_login = DEFAULT_LOGIN_TIMEOUT_S if timeout_login is None else timeout_login
         transport = HTTPTransport(

@@ -6,6 +6,7 @@ import asyncio
 import os
 
 from remanager_api.client import AsyncClient
+from remanager_api.core import check_loop
 from remanager_api.monitors import ConsoleMonitor, SystemInfoMonitor
 from remanager_api.zmq.transport import ZMQTransport
 
@@ -71,10 +72,7 @@ class REManagerAPI(AsyncClient):
         status_polling_period: float = 1.0,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        if loop is not None and not loop.is_running():
-            raise RuntimeError(
-                "Failed to instantiate REManagerAPI class. The provided 'loop' is not running."
-            )
+        check_loop(loop)
         environ = os.environ
         transport = ZMQTransport(
             control_addr=zmq_control_addr
