@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -45,3 +46,11 @@ def daemon(make_daemon: MakeDaemon, profile: Path) -> Daemon:
 def gate(tmp_path: Path) -> Gate:
     """Lets plans and functions of the tests' profile go on."""
     return Gate(tmp_path / "gate")
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """A named pipe by which a task and its test wait for one another."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path

@@ -149,7 +149,6 @@ def check_script(script: str) -> None:
     for words in _simple_commands(script):
         if words[0] == "sudo":
             words.pop(0)
-        words[0] = words[0].rpartition("/")[2]
         program = words[0].rpartition("/")[2]
         if program == "remanager":
             _check_remanager(words[1:])

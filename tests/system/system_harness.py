@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import psutil
+import pytest
 import zmq
 
 from remanager.demo import PROFILE_DIR
@@ -424,3 +425,18 @@ class Gate:
     def lines(self) -> list[str]:
         """What was noted."""
         return self.notes.read_text().splitlines() if self.notes.exists() else []
+
+    def wait_lines(self, worker: psutil.Process, number: int) -> None:
+        """Wait for notes of a plan that has nobody to report to; its worker must live."""
+        while len(self.lines()) < number:
+            with pytest.raises(psutil.TimeoutExpired):
+                worker.wait(0.02)
+
+
+def start_held(daemon: Daemon, gate: Gate) -> tuple[str, str]:
+    """Start a queue of two plans and wait until the first one is held; return their uids."""
+    held, note = daemon.add(gate.held_plan()), daemon.add(gate.note_plan("after"))
+    with daemon.listen() as listener:
+        daemon.client.ok("queue_start")
+        listener.wait_text("the plan is held")
+    return held, note

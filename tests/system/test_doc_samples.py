@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from doc_samples import ROOT, Sample, Sandbox, check_script, samples, steps
-from system_harness import Daemon, make_profile
+from system_harness import Daemon, free_port, make_profile
 
 from remanager.daemon.sources import read_configuration
 from remanager.plans.permissions import validate_permissions
@@ -86,9 +86,7 @@ def sandbox(
     found = SAMPLES[request.param]
     env = {}
     if starts_its_own(found):
-        own = Daemon(tmp_path / "unused")
-        own.client.close()
-        control, info = own.control, own.info
+        control, info = (f"tcp://127.0.0.1:{free_port()}" for _ in range(2))
         if "zmq_control_addr:" not in PAGES[request.param]:  # variables come before configuration files
             env = {
                 "QSERVER_ZMQ_CONTROL_ADDRESS_FOR_SERVER": control,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
@@ -42,13 +41,6 @@ def live(make_daemon: Callable[..., Daemon], profile: Path) -> Daemon:
     daemon.start()
     daemon.open_environment()
     return daemon
-
-
-@pytest.fixture
-def pipe(tmp_path: Path) -> Path:
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    return path
 
 
 def client(daemon: Daemon) -> AsyncREManagerAPI:

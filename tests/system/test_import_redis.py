@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from redis_stand_in import RedisStandIn
-from system_harness import Daemon
+from system_harness import Daemon, free_port
 
 from remanager.cli.main import run
 from remanager.store.store import Store
@@ -32,9 +32,7 @@ def redis() -> Iterator[RedisStandIn]:
 
 @pytest.fixture
 def unused_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    return f"tcp://127.0.0.1:{free_port()}"
 
 
 @pytest.fixture

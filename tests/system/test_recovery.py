@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from system_harness import Daemon, Gate, free_port, plan
+from system_harness import Daemon, Gate, free_port, plan, start_held
 
 pytest.importorskip("bluesky")
 
@@ -55,15 +55,6 @@ def fresh(make_daemon: Callable[..., Daemon], options: tuple[str, ...]) -> Itera
     daemon.close()
 
 
-def start_held(daemon: Daemon, gate: Gate) -> tuple[str, str]:
-    """Start a queue of two plans and wait until the first one is held; return their uids."""
-    held, note = daemon.add(gate.held_plan()), daemon.add(gate.note_plan("after"))
-    with daemon.listen() as listener:
-        daemon.client.ok("queue_start")
-        listener.wait_text("the plan is held")
-    return held, note
-
-
 def start_function(daemon: Daemon, gate: Gate, *, background: bool) -> str:
     """Start a function that waits."""
     with daemon.listen() as listener:
@@ -103,19 +94,12 @@ def test_plan_ends_while_the_manager_is_dead(fresh: Daemon, gate: Gate) -> None:
     supervisor.suspend()  # nobody restarts the manager meanwhile
     manager.kill()
     gate.release()
-    wait_lines(gate, worker, 2)
+    gate.wait_lines(worker, 2)
     supervisor.resume()
     fresh.wait_answer()
     fresh.wait(lambda s: s["manager_state"] == "idle" and s["items_in_history"] == 2)
     assert results(fresh) == [(held, "completed"), (note, "completed")]
     assert gate.lines() == ["held", "held done", "after"]
-
-
-def wait_lines(gate: Gate, worker: psutil.Process, number: int) -> None:
-    """Wait for a note of a plan that has nobody to report to."""
-    while len(gate.lines()) < number:
-        with pytest.raises(psutil.TimeoutExpired):
-            worker.wait(0.02)
 
 
 @pytest.mark.parametrize("way_out", ["re_resume", "re_stop", "re_abort", "re_halt"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from system_harness import Daemon, Gate, function
+from system_harness import Daemon, Gate, function, start_held
 
 from remanager.daemon.journal import NATIVE_SOCKET
 
@@ -45,15 +45,6 @@ def make(make_daemon: Callable[..., Daemon], profile: Path) -> Iterator[Callable
                 daemon.stop(signal.SIGINT)  # whatever SIGTERM means to it
         finally:
             daemon.close()
-
-
-def start_held(daemon: Daemon, gate: Gate) -> tuple[str, str]:
-    """Start a queue of two plans and wait until the first one is held; return their uids."""
-    held, note = daemon.add(gate.held_plan()), daemon.add(gate.note_plan("after"))
-    with daemon.listen() as listener:
-        daemon.client.ok("queue_start")
-        listener.wait_text("the plan is held")
-    return held, note
 
 
 def stop_main_process(daemon: Daemon, number: int) -> int:
@@ -103,9 +94,7 @@ def test_a_plan_that_ends_after_the_main_process_was_killed(make: Callable[..., 
     stop_main_process(daemon, signal.SIGKILL)
     psutil.wait_procs([manager], 10)
     gate.release()
-    while len(gate.lines()) < 2:
-        with pytest.raises(psutil.TimeoutExpired):
-            worker.wait(0.02)
+    gate.wait_lines(worker, 2)
     daemon.start()
     check_both_done(daemon, gate, held, note)
 

@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -58,6 +59,25 @@ exec {systemd} --system --unit=default.target --log-target=console --show-status
 """
 
 
+def comes_true(condition: Callable[[], bool]) -> bool:
+    """Look until something is so, since systemd tells nobody; return whether it came in time."""
+    pause = threading.Event()
+    for _ in range(int(BOOT_TIMEOUT_S / 0.1)):
+        if condition():
+            return True
+        pause.wait(0.1)
+    return False
+
+
+def removed(group: Path) -> bool:
+    """Remove a control group, unless a process in it has not ended yet."""
+    try:
+        group.rmdir()
+    except OSError:
+        return False
+    return True
+
+
 class Machine:
     """A systemd that believes to be the first process of a machine."""
 
@@ -96,16 +116,16 @@ class Machine:
         enter = f"echo $$ > {self.group}/cgroup.procs; exec"
         names = "unshare --mount --pid --fork --uts --ipc --cgroup --mount-proc --kill-child"
         with (self.work / "log").open("wb") as log:
-            self.process = subprocess.Popen(
+            process = self.process = subprocess.Popen(
                 ["sh", "-c", f"{enter} {names} sh {script}"], stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
-        pause = threading.Event()
-        for _ in range(int(BOOT_TIMEOUT_S / 0.1)):
-            if self.run("systemctl", "is-active", "systemd-journald.service", check=False) == "active":
-                return
-            assert self.process.poll() is None, (self.work / "log").read_text()
-            pause.wait(0.1)
-        pytest.fail((self.work / "log").read_text())
+
+        def is_up() -> bool:
+            state = self.run("systemctl", "is-active", "systemd-journald.service", check=False)
+            assert state == "active" or process.poll() is None, (self.work / "log").read_text()
+            return state == "active"
+
+        assert comes_true(is_up), (self.work / "log").read_text()
 
     def run(self, *command: str, check: bool = True) -> str:
         """Run a command in it and return what it printed."""
@@ -124,14 +144,8 @@ class Machine:
             self.process.kill()  # and with it all in its process name space
             self.process.wait(10)
         groups = [self.group, *sorted(p for p in self.group.rglob("*") if p.is_dir())]
-        pause = threading.Event()
         for group in reversed(groups):
-            for _ in range(int(BOOT_TIMEOUT_S / 0.1)):
-                try:
-                    group.rmdir()
-                    break
-                except OSError:  # a process in it has not ended yet
-                    pause.wait(0.1)
+            comes_true(partial(removed, group))
 
 
 @pytest.fixture
@@ -184,12 +198,7 @@ class Service:
 
     def wait_main(self, old: str) -> None:
         """Wait until the main process is another one."""
-        pause = threading.Event()
-        for _ in range(int(BOOT_TIMEOUT_S / 0.1)):
-            if self.show("MainPID") not in (old, "0"):
-                return
-            pause.wait(0.1)
-        pytest.fail(f"the main process is {old} still")
+        assert comes_true(lambda: self.show("MainPID") not in (old, "0")), f"the main process is {old} still"
 
 
 @pytest.fixture

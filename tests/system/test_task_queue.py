@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -25,14 +24,6 @@ def tasks(make_daemon: Callable[..., Daemon], profile: Path) -> Daemon:
     )
     daemon.start()
     return daemon
-
-
-@pytest.fixture
-def pipe(tmp_path: Path) -> Path:
-    """A named pipe by which a task and its test wait for one another."""
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    return path
 
 
 def submit(daemon: Daemon, name: str, *args: Any, **options: Any) -> str:

@@ -17,7 +17,7 @@ from remanager_api.http.authorization import (
     make_authorization,
     provider_path,
 )
-from remanager_api.http.endpoints import Method, endpoint_of
+from remanager_api.http.endpoints import Endpoint, Method, endpoint_of
 from remanager_api.http.transport import HTTPTransport
 from remanager_api.transport import AuthorizationMethods
 
@@ -158,6 +158,10 @@ class SessionMethods(AsyncCore):
                 auto_refresh_session=auto_refresh_session,
             )
         )
+        return await self._judge_any(method, params, reply)
+
+    async def _judge_any(self, method: str | Endpoint, params: Mapping[str, Any] | None, reply: Any) -> Any:
+        """Judge a reply of the manager, or one of the HTTP server itself, which may be a list."""
         if isinstance(reply, dict):
             return await self._judge(
                 method if isinstance(method, str) else " ".join(method), params or {}, reply

@@ -8,8 +8,9 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Final, Literal
 
 import httpx
@@ -140,23 +141,23 @@ class HTTPTransport:
         endpoint, request = endpoint_of(method), {"method": method, "params": params}
         limit = self.timeout if timeout is None else timeout
         content = {"data": data} if data else {"json": dict(params or {})}
+        send = partial(self._send, endpoint, request, limit, params=url_params, **content)
+        if headers:
+            return await send(headers=headers)
+        return await self._authorized(send, auto_refresh_session)
+
+    async def _authorized(self, send: Callable[..., Awaitable[Any]], auto_refresh_session: bool) -> Any:
+        """Send a request with the headers of the authorization, once more when the access token is new."""
         used = self.authorization
-
-        async def send() -> Any:
-            sent_headers = headers or self.authorization.headers
-            return await self._send(
-                endpoint, request, limit, headers=sent_headers, params=url_params, **content
-            )
-
         try:
-            return await send()
+            return await send(headers=used.headers)
         except HTTPClientError as exc:
-            if not (auto_refresh_session and used.refresh_token and not headers and _EXPIRED in str(exc)):
+            if not (auto_refresh_session and used.refresh_token and _EXPIRED in str(exc)):
                 raise
             await self._refresh(used)
             if self.authorization == used:
                 raise
-        return await send()
+        return await send(headers=self.authorization.headers)
 
     async def _send(self, endpoint: Endpoint, request: dict[str, Any], limit: float, **sent: Any) -> Any:
         try:

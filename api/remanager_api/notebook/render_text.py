@@ -18,7 +18,7 @@ from remanager_api.notebook.blocks import (
     Table,
     View,
 )
-from remanager_api.notebook.values import clean, cut
+from remanager_api.notebook.values import cut, one_line
 
 _LEVELS = "▁▂▃▄▅▆▇█"
 _BAR_WIDTH = 20
@@ -28,33 +28,29 @@ _MAX_WIDTH = 72
 
 def to_text(view: View) -> str:
     """Return a view as lines of text."""
-    head = _line("  ".join([view.title, *(f"[{mark.text}]" for mark in view.marks)]))
+    head = one_line("  ".join([view.title, *(f"[{mark.text}]" for mark in view.marks)]))
     return "\n".join([head, *(line for part in view.parts for line in _part(part))])
-
-
-def _line(text: str) -> str:
-    return clean(text).replace("\n", " ")
 
 
 def _cell(cell: Cell, width: int = MAX_TEXT) -> str:
     match cell:
         case Badge(text) | Code(text):
-            shown = _line(text)
+            shown = one_line(text)
         case Bar():
             shown = _bar(cell)
         case Spark(values):
             shown = _spark(values)
         case _:
-            shown = _line(cell)
+            shown = one_line(cell)
     return cut(shown, width)
 
 
 def _bar(bar: Bar) -> str:
     if bar.fraction is None:
-        return _line(bar.text)
+        return one_line(bar.text)
     part = min(max(bar.fraction, 0.0), 1.0)
     done = round(part * _BAR_WIDTH)
-    return f"{'█' * done}{'░' * (_BAR_WIDTH - done)} {_line(bar.text) or f'{100 * part:.0f} %'}"
+    return f"{'█' * done}{'░' * (_BAR_WIDTH - done)} {one_line(bar.text) or f'{100 * part:.0f} %'}"
 
 
 def _spark(values: Sequence[float]) -> str:
@@ -72,16 +68,16 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 def _part(part: Part) -> list[str]:
     match part:
         case Pairs(rows):
-            return _columns([(_line(label), _cell(cell)) for label, cell in rows])
+            return _columns([(one_line(label), _cell(cell)) for label, cell in rows])
         case Table():
-            lines = [[_line(name) for name in part.columns]]
+            lines = [[one_line(name) for name in part.columns]]
             lines += [[_cell(cell, _MAX_WIDTH) for cell in row] for row in part.rows]
-            return [*_heading(part.title), *_columns(lines), *([_line(part.note)] if part.note else [])]
+            return [*_heading(part.title), *_columns(lines), *([one_line(part.note)] if part.note else [])]
         case Lines(lines, title):
-            return [*_heading(title), *(f"| {_line(line)}" for line in lines)]
+            return [*_heading(title), *(f"| {one_line(line)}" for line in lines)]
         case Note(text):
-            return [_line(text)]
+            return [one_line(text)]
 
 
 def _heading(title: str) -> list[str]:
-    return ["", _line(title)] if title else []
+    return ["", one_line(title)] if title else []

@@ -10,7 +10,7 @@ from remanager_api.notebook.blocks import View
 from remanager_api.notebook.queue_views import plan_bar
 from remanager_api.notebook.render_html import to_html
 from remanager_api.notebook.render_text import to_text
-from remanager_api.notebook.values import call, clean, mapping, short
+from remanager_api.notebook.values import call, mapping, one_line, short
 from remanager_api.notebook.watching import Picture
 
 _STEP = 0.1
@@ -180,7 +180,7 @@ class PlainLines:
         return True
 
     def _write(self, line: str) -> None:
-        self._stream.write(clean(line).replace("\n", " ") + "\n")
+        self._stream.write(one_line(line) + "\n")
         self._stream.flush()
 
     def close(self) -> None:

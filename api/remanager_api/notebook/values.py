@@ -10,26 +10,17 @@ from reprlib import Repr
 from typing import Any
 
 from remanager_api.notebook.blocks import MAX_TEXT, Badge, Code, Tone
+from remanager_api.states import CANCELLED, FAILURE, SUCCESS, UNDER_WAY
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _DAY_S = 86400.0
 
 _STATES = {
-    Tone.GOOD: ("completed", "stopped", "skipped", "idle", "ok", "success"),
-    Tone.BAD: ("failed", "dead_letter", "timed_out", "lost", "critical", "dependency_failed", "error"),
-    Tone.WARN: (
-        "aborted",
-        "halted",
-        "unknown",
-        "paused",
-        "blocked",
-        "warn",
-        "expired",
-        "cancelled",
-        "degraded",
-    ),
-    Tone.BUSY: ("running", "waiting_children", "executing_queue", "executing_plan", "executing_task"),
+    Tone.GOOD: (*SUCCESS, "idle", "ok", "success"),
+    Tone.BAD: (*FAILURE, "critical", "error"),
+    Tone.WARN: (*CANCELLED, "unknown", "paused", "blocked", "warn", "expired", "degraded"),
+    Tone.BUSY: (*UNDER_WAY, "executing_queue", "executing_plan", "executing_task"),
 }
 _TONES = {state: tone for tone, states in _STATES.items() for state in states}
 
@@ -50,6 +41,11 @@ _SHORT = _Short()
 def clean(text: str) -> str:
     """Return a text without the characters that steer a terminal."""
     return _CONTROLS.sub("", _ESCAPES.sub("", text))
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line, without the characters that steer a terminal."""
+    return clean(text).replace("\n", " ")
 
 
 def cut(text: str, width: int = MAX_TEXT) -> str:

@@ -7,8 +7,6 @@ import gc
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -363,17 +361,6 @@ def test_after_a_fork(manager: Any) -> None:
         for _ in range(2):
             assert _in_child(in_child) == ["ping", "ping"]
             assert api.ping()["success"]
-
-
-def test_a_program_that_forgets_to_close_ends(manager: Any) -> None:
-    program = (
-        "import sys\nfrom remanager_api.zmq import REManagerAPI\n"
-        "api = REManagerAPI(zmq_control_addr=sys.argv[1])\napi.console_monitor.enable()\n"
-        "print(api.ping()['method'])\n"
-    )
-    command = [sys.executable, "-c", program, manager.address]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT_S)
-    assert (done.stdout, done.stderr) == ("ping\n", "")
 
 
 def test_a_manager_that_comes_back(make_manager: Any) -> None:

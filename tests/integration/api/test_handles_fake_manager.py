@@ -165,11 +165,10 @@ async def test_an_answer_that_is_lost_is_asked_for_again(tasks: Tasks, silence: 
 async def test_a_manager_that_stops_is_waited_for(manager: Any, tasks: Tasks, exceptions: bool) -> None:
     """A manager that is restarted in an orderly manner answers everybody that it will not answer."""
     stopping = {"success": False, "msg": "The request was not completed: stopping.", "code": "cancelled"}
-    event = {"seq": 3, "time": 1.0, "type": "plan_started", "task_uid": None, "data": {}}
     replies = {
         "task_wait": tasks.wait,
         "task_result_batch": tasks.results,
-        "event_list": lambda _: ok(events=[event], next_seq=4, oldest_seq=1, gap=False),
+        "event_list": lambda _: ok(events=[event(3)], next_seq=4, oldest_seq=1, gap=False),
         "status_wait": lambda _: ok(status_uid="2"),
     }
 

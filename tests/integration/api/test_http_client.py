@@ -11,7 +11,7 @@ import multiprocessing
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,13 @@ def server() -> Iterator[FakeHTTPServer]:
         yield fake
 
 
+async def result_of(method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call a method of either kind: a blocking one in a thread."""
+    if inspect.iscoroutinefunction(method):
+        return await method(*args, **kwargs)
+    return await asyncio.to_thread(method, *args, **kwargs)
+
+
 class Both:
     """A client of either kind; what it returns is awaited where it can be."""
 
@@ -39,10 +46,7 @@ class Both:
         return getattr(self.client, name)
 
     async def do(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        method = getattr(self.client, name)
-        if isinstance(self.client, AsyncREManagerAPI):
-            return await method(*args, **kwargs)
-        return await asyncio.to_thread(method, *args, **kwargs)
+        return await result_of(getattr(self.client, name), *args, **kwargs)
 
 
 @pytest.fixture(params=["blocking", "asynchronous"])
@@ -271,8 +275,7 @@ async def test_a_handle_of_a_plan(rm: Both, server: FakeHTTPServer) -> None:
     server.answers["GET", "/api/queue/get"] = queue
     server.answers["GET", "/api/history/get"] = lambda _: {"items": ended}
     handle = await rm.do("submit", BPlan("count"))
-    waiting = handle.wait
-    outcome = await (waiting(30) if inspect.iscoroutinefunction(waiting) else asyncio.to_thread(waiting, 30))
+    outcome = await result_of(handle.wait, 30)
     assert (handle.task_uid, outcome.state) == ("u", "completed")
 
 
@@ -284,13 +287,9 @@ async def test_console_output_without_web_sockets(rm: Both, server: FakeHTTPServ
 
     server.answers["GET", "/api/console_output_update"] = update
     rm.console_monitor.enable()
-    next_msg = rm.console_monitor.next_msg
-    message = await (
-        next_msg(20) if inspect.iscoroutinefunction(next_msg) else asyncio.to_thread(next_msg, 20)
-    )
+    message = await result_of(rm.console_monitor.next_msg, 20)
     assert message == {"time": 1.0, "msg": "first\nsecond\n"}
-    text = rm.console_monitor.text()
-    assert (await text if inspect.isawaitable(text) else text) == "first\nsecond"
+    assert await result_of(rm.console_monitor.text) == "first\nsecond"
     rm.console_monitor.disable()
 
 

@@ -179,3 +179,4 @@ def test_a_journal_that_went_away_does_no_harm(pipe: tuple[int, int], tmp_path: 
         writer = JournalWriter(pipe[1], tmp_path / "journal")
     writer.write("nobody reads this\n")
     writer.close()
+    assert not select.select([pipe[0]], [], [], 0)[0]
