@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from common import Client, awake, client, percentile_ms
+from common import Client, client, percentile_ms
 from daemons import OURS, Daemon, end_on_sigterm
 
 from remanager_api import BPlan
@@ -123,7 +123,7 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     end_on_sigterm()
     found: dict[str, list[float]] = {}
-    with awake(1), Daemon(OURS, options=OPTIONS) as daemon, daemon.opened() as other:
+    with Daemon(OURS, options=OPTIONS) as daemon, daemon.opened() as other:
         for name, kind in (("remanager_api", ours), ("bluesky-queueserver-api", stock)):
             with kind(daemon.address) as wait:
                 found[f"{name}, change of the status"] = after_a_change(wait, other, repeats)

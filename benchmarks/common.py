@@ -257,7 +257,7 @@ while os.getppid() == parent:
 
 
 @contextlib.contextmanager
-def awake(spare: int = 0) -> Iterator[None]:
+def awake() -> Iterator[None]:
     """Keep cores from halting.
 
     A halted core of a virtual machine takes 0.1 to 1 ms to wake, at random: a request and its reply would
@@ -266,14 +266,11 @@ def awake(spare: int = 0) -> Iterator[None]:
     systems is the session (``sched_autogroup``): so it has a session of its own, of the least weight.
     Otherwise a daemon that is in another session than the benchmark waits 4 ms for the processor at random.
 
-    Parameters
-    ----------
-    spare : int
-        Number of cores that may halt. What waits for the disk needs one: the disk of a virtual machine is
-        served by a thread of the host, which gets no time (a write takes 3 to 7 ms) while all cores are busy.
+    Not for what waits for the disk: the disk of a virtual machine is served by a thread of the host, which
+    gets little time while the cores are busy (a write takes up to 7 ms).
     """
     command = [sys.executable, "-S", "-c", _SPINNER]
-    cores = sorted(os.sched_getaffinity(0))[spare:]
+    cores = sorted(os.sched_getaffinity(0))
     spinners = [subprocess.Popen([*command, str(core)], start_new_session=True) for core in cores]
     try:
         yield

@@ -97,7 +97,8 @@ def _status(daemon: Daemon, connection: Client, figures: Figures) -> None:
     tasks = connection.ok("task_list", limit=1)["tasks"]
     request = encode("task_status", task_uid=tasks[0]["task_uid"])
     for clients in (1, 8):
-        load = closed_loop(daemon.address, clients, request, SECONDS)
+        with awake():
+            load = closed_loop(daemon.address, clients, request, SECONDS)
         figures.note(_clients(STATUS, clients), load.rate)
 
 
@@ -146,12 +147,10 @@ def main() -> None:
     columns = {"remanager": Figures(), **{LIBRARIES[n].title: Figures() for n in names}}
     for repeat in range(1, options.repeats + 1):
         print(f"{repeat}/{options.repeats}: remanager", file=sys.stderr, flush=True)
-        with awake(1):
-            measure(columns["remanager"], options.tasks)
+        measure(columns["remanager"], options.tasks)
         for name in names:
             print(f"{repeat}/{options.repeats}: {name}", file=sys.stderr, flush=True)
-            with awake(1):
-                bench.measure(name, columns[LIBRARIES[name].title], options.tasks)
+            bench.measure(name, columns[LIBRARIES[name].title], options.tasks)
     print_table(columns)
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common import Client, awake, client, encode, percentile_ms
+from common import Client, client, encode, percentile_ms
 from daemons import Daemon, Target
 from store_selection import fill
 from store_tasks import DOMAINS, NAMES, USERS
@@ -136,7 +136,7 @@ def main() -> None:
         if not (directory / DATABASE_NAME).exists():
             fill(directory, options.ended, options.queued)
         command = (sys.executable, "-m", "remanager", "start", f"--state-dir={directory}")
-        with awake(1), Daemon(Target("remanager", command)) as daemon, client(daemon.address) as connection:
+        with Daemon(Target("remanager", command)) as daemon, client(daemon.address) as connection:
             print(f"start of the daemon to the first answer: {daemon.seconds_to_ping:.1f} s")
             measure_questions(connection, options.repeat)
             memory = daemon.roles()["manager"].memory_full_info()
