@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from remanager.model.errors import InvalidItem
+from remanager.model.json_text import dumps
 
 ITEM_KEYS = frozenset(
     (
@@ -178,7 +178,7 @@ def prepare_item(
     if not isinstance(uid, str):
         raise InvalidItem(f"Item UID must be a string: item_uid={uid!r}")
     try:
-        text = json.dumps(kept)
+        text = dumps(kept)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidItem(f"The item cannot be written as JSON: {error}") from error
     return PreparedItem(uid, kept, text, submission)

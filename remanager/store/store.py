@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +13,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from remanager.model.errors import StorageError
+from remanager.model.json_text import dumps
 from remanager.model.selector import Selector
 from remanager.store import writes as make
 from remanager.store.archive import Archive
 from remanager.store.errors import DatabaseUnusable, StateDirUnusable
 from remanager.store.filesystem import prepare_directory, refuse_network_filesystem
 from remanager.store.lock import InstanceLock
+from remanager.store.log_file import LOG_PAGES, extend_log
 from remanager.store.migrate import check_database, load_migrations, migrate
 from remanager.store.pool import ReadPool
 from remanager.store.prompt import PromptFuture
@@ -39,7 +40,7 @@ OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 _BUSY_TIMEOUT_S = 5.0
 _WRITER_PRAGMAS = (
     "PRAGMA synchronous = FULL",
-    "PRAGMA wal_autocheckpoint = 1000",
+    f"PRAGMA wal_autocheckpoint = {LOG_PAGES}",
     "PRAGMA journal_size_limit = 67108864",
     "PRAGMA cache_size = -8000",
     "PRAGMA temp_store = MEMORY",
@@ -114,7 +115,8 @@ class Store:
                 raise _translate(exc, path) from exc
             pool = ReadPool(lambda: _connect_reader(path))
             stack.callback(pool.close)
-            writer = Writer(connection, last_seq=last_seq, on_failure=on_failure)
+            prepare = partial(extend_log, path)
+            writer = Writer(connection, last_seq=last_seq, prepare=prepare, on_failure=on_failure)
             stack.callback(writer.close)
             return cls(lock, writer, reads, pool, stack.pop_all())
 
@@ -311,10 +313,10 @@ def _event_text(data: Mapping[str, object]) -> str:
         ((key, value),) = data.items()
         if isinstance(value, str):
             return _member_text(key, value)
-    return json.dumps(dict(data))
+    return dumps(dict(data))
 
 
 @lru_cache(maxsize=1000)
 def _member_text(key: str, value: str) -> str:
     """Most events only say who asked."""
-    return json.dumps({key: value})
+    return dumps({key: value})

@@ -81,6 +81,8 @@ class Writer:
         In autocommit mode; used by the writer alone until :meth:`close` returns.
     last_seq : int
         ``seq`` of the last event of the journal.
+    prepare : callable
+        Called first, in the writer thread.
     on_failure : callable or None
         Called once, in the writer thread, with the exception that stopped it.
     """
@@ -90,11 +92,13 @@ class Writer:
         connection: sqlite3.Connection,
         *,
         last_seq: int,
+        prepare: Callable[[], None] = lambda: None,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
         self._last_seq = last_seq
+        self._prepare = prepare
         self._on_failure = on_failure
         self._waiting: SimpleQueue[Submission | None] = SimpleQueue()
         self._gate = threading.Lock()  # nothing enters the queue after the writer refuses
@@ -129,6 +133,7 @@ class Writer:
     def _run(self) -> None:
         group: list[Submission] = []
         try:
+            self._prepare()
             while group := self._take():
                 self._commit(group)
                 _deliver(group)

@@ -11,6 +11,7 @@ from typing import Final, cast
 import msgpack
 
 from remanager.model.errors import InvalidRequest
+from remanager.model.json_text import make_encoder
 from remanager.wire.values import packed_to_json
 
 
@@ -221,13 +222,13 @@ def _nearest(value: int) -> float | str:
 
 
 _ENCODED_PARTS = (Fragment, CachedReply)
-_JSON_ENCODER = json.JSONEncoder(separators=(",", ":"), default=_refuse)
+_json_text = make_encoder(_refuse, (",", ":"))
 
 
 def _plain_bytes(value: object, encoding: Encoding) -> bytes:
     """Encode a value that holds no fragment."""
     if encoding is Encoding.JSON:
-        return _JSON_ENCODER.encode(value).encode()
+        return _json_text(value).encode()
     # Lone surrogates have no UTF-8 form; a strict reader must be able to decode what we send.
     packed = msgpack.packb(value, default=_refuse_msgpack, unicode_errors="backslashreplace")
     return cast(bytes, packed)
