@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import bare_server
 import psutil
 from common import Figures, awake
 from daemons import OURS, PEER_ENVIRONMENT, Target, end_on_sigterm, peer
@@ -35,9 +36,16 @@ def run(suites: list[str], targets: list[Target], repeats: int) -> dict[str, Fig
         for repeat in range(1, repeats + 1):
             for target in targets:
                 print(f"{suite} {repeat}/{repeats}: {target.name}", file=sys.stderr, flush=True)
-                with awake() if suite in WITHOUT_DISK else contextlib.nullcontext():
+                with _machine_for(suite):
                     module.measure(target, columns[target.name])
+            if suite in bare_server.SUITES:
+                with _machine_for(suite):
+                    bare_server.measure(suite, columns.setdefault(bare_server.NAME, Figures()))
     return columns
+
+
+def _machine_for(suite: str) -> contextlib.AbstractContextManager[None]:
+    return awake() if suite in WITHOUT_DISK else contextlib.nullcontext()
 
 
 def print_table(columns: Mapping[str, Figures]) -> None:
