@@ -3,6 +3,10 @@
 It takes all submissions that wait, runs them in one transaction and commits once for all of them (group
 commit). A bad submission fails alone: the group runs again with savepoints. A failure of the transaction
 itself stops the writer for good: what was not acknowledged is refused, and the owner is told.
+
+What an event loop hands over in one turn comes to the writer together at the end of the turn. It is one
+group, and the writer does not begin while the loop is busy: the two would only take turns at the interpreter
+lock.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from remanager.store.statements import STATEMENTS, query
 EventColumns = tuple[float, str, str | None, str]
 
 MAX_GROUP = 1000
-"""Most submissions in one transaction."""
+"""Submissions in one transaction; the last turn of a loop may add more."""
 
 EVENTS_AT_ONCE = 25
 """Most journal events in one statement."""
@@ -100,8 +104,9 @@ class Writer:
         self._last_seq = last_seq
         self._prepare = prepare
         self._on_failure = on_failure
-        self._waiting: SimpleQueue[Submission | None] = SimpleQueue()
-        self._gate = threading.Lock()  # nothing enters the queue after the writer refuses
+        self._waiting: SimpleQueue[list[Submission] | None] = SimpleQueue()
+        self._turn: list[Submission] = []
+        self._gate = threading.Lock()  # nothing enters queue or turn after the writer refuses
         self._refusal: str | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
@@ -118,13 +123,29 @@ class Writer:
         with self._gate:
             if self._refusal is not None:
                 raise StoreFailed(self._refusal)
-            self._waiting.put(submission)
+            if submission.loop is None:
+                self._waiting.put([submission])
+                return
+            if not self._turn:
+                submission.loop.call_soon(self._end_turn)
+            self._turn.append(submission)
+
+    def _end_turn(self) -> None:
+        with self._gate:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Give the writer thread what was handed over in this turn of the loop; the gate is held."""
+        if self._turn:
+            self._waiting.put(self._turn)
+            self._turn = []
 
     def close(self) -> None:
         """Commit what waits, then end the thread."""
         with self._gate:
             if self._refusal is None:
                 self._refusal = "The store is closed"
+                self._pass_on()
                 self._waiting.put(None)
         self._thread.join()
 
@@ -148,11 +169,11 @@ class Writer:
         group: list[Submission] = []
         with contextlib.suppress(Empty):
             while not self._closing and len(group) < MAX_GROUP:
-                submission = self._waiting.get(block=not group)
-                if submission is None:
+                submissions = self._waiting.get(block=not group)
+                if submissions is None:
                     self._closing = True
                 else:
-                    group.append(submission)
+                    group += submissions
         return group
 
     def _commit(self, group: list[Submission]) -> None:
@@ -227,13 +248,13 @@ class Writer:
         refusal = f"The store cannot write any more: {cause}"
         with self._gate:
             self._refusal = refusal
+            self._pass_on()
         with contextlib.suppress(sqlite3.Error):
             self._connection.rollback()
         lost = list(group)
         with contextlib.suppress(Empty):
             while True:
-                if (submission := self._waiting.get_nowait()) is not None:
-                    lost.append(submission)
+                lost += self._waiting.get_nowait() or ()
         for submission in lost:
             submission.error = StoreFailed(refusal)
             submission.error.__cause__ = cause

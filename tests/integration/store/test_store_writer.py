@@ -230,6 +230,43 @@ async def test_failure_reaches_coroutines(state_dir: Path) -> None:
             await store.commit([])
 
 
+async def test_what_a_turn_of_the_loop_hands_over_is_one_group(store: Store) -> None:
+    await store.commit([])
+    commits: list[str] = []
+    store._writer._connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+
+    async def put(number: int) -> int:
+        return await store.commit([writes.setting_set(str(number), number)], [JournalEvent("x", 1.0)])
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(put(number)) for number in range(50)]
+    assert [task.result() for task in tasks] == list(range(1, 51))
+    assert commits == ["COMMIT"]
+    store._writer._connection.set_trace_callback(None)
+
+
+async def test_close_commits_what_was_handed_over_in_the_same_turn(state_dir: Path) -> None:
+    with closing_store(state_dir) as store:
+        future = store.enqueue([writes.setting_set("a", 1)])
+    assert await asyncio.wait_for(future, 20) == 0
+    with closing_store(state_dir) as store:
+        assert store.reads.settings() == {"a": 1}
+
+
+async def test_a_failure_reaches_what_was_handed_over_in_the_same_turn(state_dir: Path) -> None:
+    failures = Failures()
+    with closing_store(state_dir, failures) as store:
+        store._writer._connection.execute("PRAGMA busy_timeout = 1")
+        with held_database(state_dir):
+            store.submit([writes.setting_set("a", 1)])
+            future = store.enqueue([writes.setting_set("b", 1)])
+            assert failures.called.wait(20)  # the loop had no turn meanwhile
+            with pytest.raises(StoreFailed):
+                await asyncio.wait_for(future, 20)
+            with pytest.raises(StoreFailed):
+                store.enqueue([])
+
+
 def test_close_commits_what_waits_then_refuses(state_dir: Path) -> None:
     with closing_store(state_dir) as store, held_database(state_dir):
         futures = [store.submit([writes.setting_set(str(n), n)]) for n in range(20)]
