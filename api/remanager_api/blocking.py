@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+import threading
 from collections.abc import Coroutine
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -16,6 +17,8 @@ from remanager_api.monitors import ConsoleMonitor
 from remanager_api.monitors.monitor import Monitor
 
 T = TypeVar("T")
+
+_leaving = threading.Lock()
 
 
 class BlockingMonitor(Face):
@@ -85,10 +88,17 @@ class BlockingClient(Face):
         return self._thread.run(coroutine)
 
     def close(self) -> None:
-        """Close the client."""
-        if self._thread is not None and not sys.is_finalizing():
+        """Close the client; any thread may do it, and more than once."""
+        if self._thread is None or sys.is_finalizing():
+            return
+        try:
             self._run(self._source.close())
+        except NoAnswerError:
+            if self._thread is not None:  # else another thread has closed it meanwhile
+                raise
+        with _leaving:
             thread, self._thread = self._thread, None
+        if thread is not None:
             thread.leave()
 
     def __enter__(self) -> Self:

@@ -132,7 +132,7 @@ def _configured(path: Path | str | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        return {key: str(value) for key, value in read_configuration(Path(path)).items()}
+        return {key: str(value) for key, value in read_configuration(Path(path).expanduser()).items()}
     except SettingsError as exc:
         raise Failure(str(exc), ExitStatus.PARAMETERS) from exc
 

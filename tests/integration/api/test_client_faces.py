@@ -9,6 +9,7 @@ import pickle
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -270,6 +271,20 @@ async def test_closing_ends_what_is_under_way(manager: Any, silence: object) -> 
     await api.close()
     with pytest.raises(RuntimeError, match="the client is closed"):
         await asking
+
+
+def test_many_threads_close_one_client(manager: Any) -> None:
+    def close(api: REManagerAPI, together: threading.Barrier) -> None:
+        together.wait(TIMEOUT_S)
+        api.close()
+
+    with REManagerAPI(zmq_control_addr=manager.address) as other, ThreadPoolExecutor(8) as pool:
+        for _ in range(10):
+            api, together = REManagerAPI(zmq_control_addr=manager.address), threading.Barrier(8)
+            api.ping()
+            for closing in [pool.submit(close, api, together) for _ in range(8)]:
+                closing.result(TIMEOUT_S)
+        assert other.ping()["success"]  # its thread was not taken away
 
 
 def test_closing_in_one_thread_ends_requests_of_others(manager: Any, silence: object, in_thread: Any) -> None:
