@@ -52,15 +52,17 @@ class Write:
     ----------
     statement : str
         Name of a statement in the ``.sql`` files.
-    params : mapping or sequence of mappings
-        With a sequence the statement runs once for each element.
+    params : mapping or sequence
+        With a sequence the statement runs once for each element, a mapping or the values in their order.
     expect : int or None
         Number of rows that each SQL statement of it must change; otherwise the submission is refused with
         :class:`~remanager.store.errors.StaleWrite`. None: any number.
     """
 
     statement: str
-    params: Mapping[str, object] | Sequence[Mapping[str, object]] = field(default_factory=dict)
+    params: Mapping[str, object] | Sequence[Mapping[str, object] | Sequence[object]] = field(
+        default_factory=dict
+    )
     expect: int | None = None
 
 

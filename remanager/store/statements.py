@@ -7,12 +7,14 @@ semicolon at the end of a line; all of them run with the same parameters, in ord
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 _DIRECTORY = Path(__file__).with_name("statements")
 _HEADER = re.compile(r"^-- name: *(\w+) *$", re.MULTILINE)
 _COMMENT = re.compile(r"^--.*$", re.MULTILINE)
 _END = re.compile(r";[ \t]*$", re.MULTILINE)
+_PARAMETER = re.compile(r":(\w+)")
 
 
 def parse(text: str) -> dict[str, tuple[str, ...]]:
@@ -51,3 +53,27 @@ def query(name: str) -> str:
     """Return the SQL of a statement that consists of a single one."""
     (sql,) = STATEMENTS[name]
     return sql
+
+
+def parameters(name: str) -> tuple[str, ...]:
+    """Return the names of the parameters of a statement that consists of a single one, in order."""
+    return tuple(_PARAMETER.findall(query(name)))
+
+
+@cache
+def of_rows(name: str, number: int) -> str:
+    """Return the name of the statement that inserts so many rows in one go; it is made when it is needed first.
+
+    Its parameters are a sequence: those of the first row in the order of :func:`parameters`, then the next row.
+    A statement has a cost of its own, most of all where triggers run: SQLite keeps a copy of each page that the
+    statement changes until it is over.
+
+    Parameters
+    ----------
+    name : str
+        A statement ``INSERT INTO ... VALUES (...)``.
+    """
+    insert, values = _PARAMETER.sub("?", query(name)).split("VALUES")
+    made = f"{name}*{number}"
+    STATEMENTS[made] = (f"{insert}VALUES{', '.join([values] * number)}",)
+    return made

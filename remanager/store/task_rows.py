@@ -1,14 +1,13 @@
 """Rows of the task queue: what is written of a task, and what is read.
 
-What is written comes as dictionaries with the names of the columns, so that thousands of rows a second go
-into the database as they are. What is read comes as named tuples. Times are epoch seconds.
+What is written comes as dictionaries with the names of the columns. What is read comes as named tuples. Times are epoch seconds.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 from remanager.model.states import TaskState
 
@@ -19,6 +18,7 @@ _LONGEST_TEXT = 500
 class TaskInsert(TypedDict):
     """A new task. ``state`` is an active one: a task that ended at once is inserted and then ended.
 
+    What may be left out is as the table has it by default: the fewer columns, the faster.
     ``pause_reasons`` is a JSON list or None, ``options`` and ``properties`` are JSON texts or None, ``body``
     is the item as JSON text, ``log`` comes from :func:`log_line`.
     """
@@ -28,38 +28,38 @@ class TaskInsert(TypedDict):
     item_type: str
     name: str
     state: str
-    stage: str | None
     user: str
     user_group: str
-    domain: str
-    task_group: str
-    label: str
-    key: str
     priority: int
     attempt: int
-    lease_epoch: int
-    worker_uid: str | None
-    origin_uid: str | None
     job_uid: str | None
-    parent_uid: str | None
-    schedule_uid: str | None
     time_created: float
     time_ready: float | None
-    time_first_start: float | None
-    time_start: float | None
     time_updated: float
     run_after: float | None
-    expires_at: float | None
-    paused_since: float | None
-    pause_reasons: str | None
-    failed_child: str | None
-    state_reason: str
-    tags: Sequence[tuple[str, str]]
-    depends_on: Sequence[str]
-    options: str | None
-    properties: str | None
     log: str
     body: str
+    stage: NotRequired[str | None]
+    domain: NotRequired[str]
+    task_group: NotRequired[str]
+    label: NotRequired[str]
+    key: NotRequired[str]
+    lease_epoch: NotRequired[int]
+    worker_uid: NotRequired[str | None]
+    origin_uid: NotRequired[str | None]
+    parent_uid: NotRequired[str | None]
+    schedule_uid: NotRequired[str | None]
+    time_first_start: NotRequired[float | None]
+    time_start: NotRequired[float | None]
+    expires_at: NotRequired[float | None]
+    paused_since: NotRequired[float | None]
+    pause_reasons: NotRequired[str | None]
+    failed_child: NotRequired[str | None]
+    state_reason: NotRequired[str]
+    tags: NotRequired[Sequence[tuple[str, str]]]
+    depends_on: NotRequired[Sequence[str]]
+    options: NotRequired[str | None]
+    properties: NotRequired[str | None]
 
 
 class TaskUpdate(TypedDict):

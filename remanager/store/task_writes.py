@@ -8,36 +8,102 @@ stored then.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from typing import cast
 
 from remanager.model.states import TaskState, is_terminal
 from remanager.store.records import Write
+from remanager.store.statements import of_rows, parameters
 from remanager.store.task_rows import ProgressPut, SamplePut, TaskEdit, TaskEnd, TaskInsert, TaskUpdate
 
 _Params = Sequence[dict[str, object]]
 _TERMINAL = frozenset(state.value for state in TaskState if is_terminal(state))
+
+_AT_ONCE = (25, 5, 1)
+"""How many new tasks one statement stores."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A statement for new tasks that have some of the columns.
+
+    Attributes
+    ----------
+    keys : frozenset of str
+        What the rows may have.
+    values : callable
+        Returns the values of a row in the order of the statement.
+    """
+
+    statement: str
+    keys: frozenset[str]
+    values: Callable[[Mapping[str, object]], tuple[object, ...]]
+
+
+def _shape(statement: str, *stored_apart: str) -> _Shape:
+    names = parameters(statement)
+    return _Shape(statement, frozenset((*names, *stored_apart)), itemgetter(*names))
+
+
+# A column costs half a microsecond, and most tasks have few.
+_PLAIN = _shape("tasks_insert_plain")
+_USUAL = _shape("tasks_insert_usual", "tags")
+_FULL = _shape("tasks_insert", "tags", "depends_on")
+_DEFAULTS: dict[str, object] = {
+    **dict.fromkeys(_FULL.keys),
+    **dict.fromkeys(("domain", "task_group", "label", "key", "state_reason"), ""),
+    "lease_epoch": 0,
+}
 
 
 def tasks_insert(rows: Sequence[TaskInsert]) -> list[Write]:
     """Insert tasks, their tags and their dependencies."""
     if not rows:
         return []
-    made = [
-        {**row, "depends": json.dumps(list(row["depends_on"])) if row["depends_on"] else None} for row in rows
-    ]
     last = max(row["task_number"] for row in rows)
-    found = [
-        Write("tasks_insert", cast(_Params, made)),
-        Write("task_number_reached", {"task_number": last}, expect=1),
+    found = [*_inserts(rows), Write("task_number_reached", {"task_number": last}, expect=1)]
+    tags = [_tag(row["task_uid"], key, value) for row in rows for key, value in row.get("tags", ())]
+    needs = [
+        {"task_uid": row["task_uid"], "needs_uid": uid} for row in rows for uid in row.get("depends_on", ())
     ]
-    tags = [_tag(row["task_uid"], key, value) for row in rows for key, value in row["tags"]]
-    needs = [{"task_uid": row["task_uid"], "needs_uid": uid} for row in rows for uid in row["depends_on"]]
     if tags:
         found.append(Write("tags_insert", tags, expect=len(tags)))
     if needs:
         found.append(Write("dependencies_insert", needs))
     return found
+
+
+def _inserts(rows: Sequence[TaskInsert]) -> list[Write]:
+    """Return the writes of the rows of tasks, many with one statement."""
+    found: list[tuple[str, list[list[object]]]] = []
+    for some in _portions(rows):
+        shape, made = _PLAIN, cast(_Params, some)
+        if any(len(row) > len(_PLAIN.keys) for row in some):
+            keys = frozenset().union(*some)
+            shape = _USUAL if keys <= _USUAL.keys else _FULL
+            made = [_with_defaults(row) for row in some]
+        statement = of_rows(shape.statement, len(some))
+        if not found or found[-1][0] != statement:
+            found.append((statement, []))
+        found[-1][1].append(list(chain.from_iterable(map(shape.values, made))))
+    return [Write(statement, params) for statement, params in found]
+
+
+def _portions(rows: Sequence[TaskInsert]) -> Iterator[Sequence[TaskInsert]]:
+    """Cut rows into portions of few sizes: there is a statement for each."""
+    start = 0
+    for size in _AT_ONCE:
+        while start + size <= len(rows):
+            yield rows[start : start + size]
+            start += size
+
+
+def _with_defaults(row: TaskInsert) -> dict[str, object]:
+    needs = row.get("depends_on")
+    return {**_DEFAULTS, **row, "depends": json.dumps(list(needs)) if needs else None}
 
 
 def tasks_update(rows: Sequence[TaskUpdate]) -> Write:

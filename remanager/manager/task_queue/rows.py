@@ -111,47 +111,60 @@ def _reasons(card: Card) -> str | None:
 
 
 def _insert(card: Card, logs: Mapping[str, str], reasons: Mapping[str, str]) -> TaskInsert:
-    spec, uid = card.spec, card.uid
-    ended = STATE_CLASS[card.state] is not StateClass.ACTIVE
-    return {
+    spec, uid, state = card.spec, card.uid, card.state
+    row: TaskInsert = {
         "task_uid": uid,
         "task_number": card.number,
         "item_type": spec.item_type,
         "name": spec.name,
         # What ended within the same command gets its terminal record next.
-        "state": TaskState.PENDING.value if ended else card.state.value,
-        "stage": card.stage.value if card.stage else None,
+        "state": TaskState.PENDING.value if is_terminal(state) else state.value,
         "user": spec.user,
         "user_group": spec.user_group,
-        "domain": spec.domain,
-        "task_group": spec.group,
-        "label": spec.label,
-        "key": spec.key,
         "priority": card.priority,
         "attempt": card.attempt,
+        "job_uid": spec.job_uid,
+        "time_created": spec.time_created,
+        "time_ready": card.time_ready,
+        "time_updated": card.time_updated,
+        "run_after": card.run_after,
+        "log": logs.get(uid, ""),
+        "body": spec.body,
+    }
+    # Most tasks have little of this, and what a row has not costs nothing.
+    if spec.options is not DEFAULT_OPTIONS:
+        row["options"] = _options(spec)
+    if spec.domain:
+        row["domain"] = spec.domain
+    if spec.group:
+        row["task_group"] = spec.group
+    if spec.label:
+        row["label"] = spec.label
+    if spec.key:
+        row["key"] = spec.key
+    if spec.tags:
+        row["tags"] = spec.tags
+    if spec.depends_on:
+        row["depends_on"] = spec.depends_on
+    waits = state is TaskState.PENDING and not card.lease_epoch
+    family = spec.origin_uid or spec.parent_uid or spec.schedule_uid or card.failed_child
+    if waits and not (family or card.pause_reasons or card.expires_at is not None or reasons.get(uid)):
+        return row
+    return {
+        **row,
+        "stage": card.stage.value if card.stage else None,
         "lease_epoch": card.lease_epoch,
         "worker_uid": card.worker_uid,
         "origin_uid": spec.origin_uid,
-        "job_uid": spec.job_uid,
         "parent_uid": spec.parent_uid,
         "schedule_uid": spec.schedule_uid,
-        "time_created": spec.time_created,
-        "time_ready": card.time_ready,
         "time_first_start": card.time_first_start,
         "time_start": card.time_start,
-        "time_updated": card.time_updated,
-        "run_after": card.run_after,
         "expires_at": card.expires_at,
         "paused_since": card.paused_since,
         "pause_reasons": _reasons(card),
         "failed_child": card.failed_child,
         "state_reason": reasons.get(uid, ""),
-        "tags": spec.tags,
-        "depends_on": spec.depends_on,
-        "options": _options(spec),
-        "properties": None,
-        "log": logs.get(uid, ""),
-        "body": spec.body,
     }
 
 

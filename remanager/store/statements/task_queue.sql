@@ -1,12 +1,28 @@
 -- Statements that change many rows in one transaction. The log is bounded: when it is long, its older half goes.
 
+-- What most new tasks have.
+-- name: tasks_insert_plain
+INSERT INTO task (background, task_uid, task_number, item_type, name, state, user, user_group, priority, attempt,
+                  job_uid, time_created, time_ready, time_updated, run_after, log, body)
+VALUES (1, :task_uid, :task_number, :item_type, :name, :state, :user, :user_group, :priority, :attempt,
+        :job_uid, :time_created, :time_ready, :time_updated, :run_after, :log, :body);
+
+-- And what many have.
+-- name: tasks_insert_usual
+INSERT INTO task (background, task_uid, task_number, item_type, name, state, user, user_group, domain, task_group,
+                  label, key, priority, attempt, job_uid, time_created, time_ready, time_updated, run_after, options,
+                  log, body)
+VALUES (1, :task_uid, :task_number, :item_type, :name, :state, :user, :user_group, :domain, :task_group,
+        :label, :key, :priority, :attempt, :job_uid, :time_created, :time_ready, :time_updated, :run_after, :options,
+        :log, :body);
+
 -- name: tasks_insert
-INSERT INTO task (task_uid, task_number, item_type, name, state, stage, user, user_group, background, domain,
+INSERT INTO task (background, task_uid, task_number, item_type, name, state, stage, user, user_group, domain,
                   task_group, label, key, priority, attempt, lease_epoch, worker_uid, origin_uid, job_uid,
                   parent_uid, schedule_uid, time_created, time_ready, time_first_start, time_start, time_updated,
                   run_after, expires_at, paused_since, pause_reasons, failed_child, state_reason, depends, options,
                   properties, log, body)
-VALUES (:task_uid, :task_number, :item_type, :name, :state, :stage, :user, :user_group, 1, :domain,
+VALUES (1, :task_uid, :task_number, :item_type, :name, :state, :stage, :user, :user_group, :domain,
         :task_group, :label, :key, :priority, :attempt, :lease_epoch, :worker_uid, :origin_uid, :job_uid,
         :parent_uid, :schedule_uid, :time_created, :time_ready, :time_first_start, :time_start, :time_updated,
         :run_after, :expires_at, :paused_since, :pause_reasons, :failed_child, :state_reason, :depends, :options,
