@@ -106,6 +106,8 @@ def prepare(
 
 def _check_labels(item: dict[str, Any]) -> None:
     """Check what people write on an item to find it again: ``label`` and ``tags``."""
+    if "label" not in item and "tags" not in item:
+        return
     label, tags = item.get("label", ""), item.get("tags", {})
     if not isinstance(label, str) or len(label) > MAX_LABEL_CHARS:
         raise InvalidItem(
@@ -128,9 +130,9 @@ def _check_function(catalogue: Catalogue, item: dict[str, Any], user_group: str)
     name = item["name"]
     if not isinstance(name, str):
         raise InvalidItem(f"Function name is not a string: {type(name)}")
-    if not isinstance(item.get("args", []), (list, tuple)):
+    if "args" in item and not isinstance(item["args"], (list, tuple)):
         raise InvalidItem(f"Parameter 'args' is not a tuple or a list: {type(item['args'])}")
-    if not isinstance(item.get("kwargs", {}), dict):
+    if "kwargs" in item and not isinstance(item["kwargs"], dict):
         raise InvalidItem(f"Parameter 'kwargs' is not a dictionary: {type(item['kwargs'])}")
     if not catalogue.function_allowed(name, user_group):
         raise NotPermitted(f"Function {name!r} is not allowed for users from {user_group!r} group.")

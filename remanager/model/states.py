@@ -64,6 +64,9 @@ class TaskState(StrEnum):
     EXPIRED = "expired"
     SUPERSEDED = "superseded"
 
+    # States are looked up for each task: the hash of the text is as good as that of the name, and faster.
+    __hash__ = str.__hash__
+
 
 class StateClass(StrEnum):
     """Class of a state; all but ``ACTIVE`` are terminal."""

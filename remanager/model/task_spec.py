@@ -49,6 +49,9 @@ class Where(StrEnum):
     POOL = "pool"
     ENVIRONMENT = "environment"
 
+    # Looked up for each task: the hash of the text is as good as that of the name, and faster.
+    __hash__ = str.__hash__
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
@@ -134,9 +137,10 @@ class TaskOptions:
 DEFAULT_OPTIONS = TaskOptions()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen, as are other dataclasses: each field of those takes a call, and there are thousands a second.
+@dataclass(slots=True, kw_only=True)
 class TaskSpec:
-    """A task of the task queue as it was submitted.
+    """A task of the task queue as it was submitted; a change of it makes another one.
 
     Attributes
     ----------

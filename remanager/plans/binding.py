@@ -1,16 +1,19 @@
-"""Binding of arguments to the parameters of a plan, as its description gives them."""
+"""Binding of arguments to the parameters of a plan or a function, as its description gives them."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
 _POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
 _VAR_POSITIONAL = inspect.Parameter.VAR_POSITIONAL
 _VAR_KEYWORD = inspect.Parameter.VAR_KEYWORD
+_ANY_NUMBER = (_VAR_POSITIONAL, _VAR_KEYWORD)
 
 
 def decode_default(text: str) -> Any:
@@ -57,7 +60,7 @@ def _parameter(description: Mapping[str, Any]) -> inspect.Parameter:
 
 
 class Binder:
-    """Binds the arguments of plan items as :meth:`inspect.Signature.bind` does.
+    """Binds the arguments of items as :meth:`inspect.Signature.bind` does.
 
     What fits a signature without ``**kwargs`` and positional-only parameters is bound here, three times as
     fast; the rest, and every refusal, is left to the signature.
@@ -65,10 +68,19 @@ class Binder:
     Parameters
     ----------
     signature : inspect.Signature
-        Parameters of the plan.
+        Parameters of the plan or function.
     """
 
-    __slots__ = ("_by_keyword", "_is_plain", "_positional", "_required", "_rest", "_signature")
+    __slots__ = (
+        "_by_keyword",
+        "_fewest",
+        "_is_plain",
+        "_most",
+        "_positional",
+        "_required",
+        "_rest",
+        "_signature",
+    )
 
     def __init__(self, signature: inspect.Signature) -> None:
         parameters = signature.parameters.values()
@@ -78,9 +90,12 @@ class Binder:
         self._positional = tuple(p.name for p in parameters if p.kind is _POSITIONAL_OR_KEYWORD)
         self._rest = next((p.name for p in parameters if p.kind is _VAR_POSITIONAL), None)
         self._by_keyword = tuple(p.name for p in parameters if p.kind is not _VAR_POSITIONAL)
-        self._required = frozenset(
-            p.name for p in parameters if p.default is p.empty and p.kind is not _VAR_POSITIONAL
-        )
+        required = [p for p in parameters if p.default is p.empty and p.kind not in _ANY_NUMBER]
+        self._required = frozenset(p.name for p in required)
+        # Without keywords, the number of arguments says whether they fit.
+        by_position = [p for p in parameters if p.kind in (_POSITIONAL_ONLY, _POSITIONAL_OR_KEYWORD)]
+        self._fewest = math.inf if any(p.kind is _KEYWORD_ONLY for p in required) else len(required)
+        self._most = math.inf if self._rest is not None else len(by_position)
 
     def arguments(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the arguments by name, in the order of the signature.
@@ -104,6 +119,19 @@ class Binder:
             raise TypeError(f"Parameter 'kwargs' is not a dictionary: {type(kwargs)}")
         bound = self._bind_plain(args, kwargs) if self._is_plain else None
         return self._signature.bind(*args, **kwargs).arguments if bound is None else bound
+
+    def check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Refuse arguments that do not fit the signature.
+
+        Raises
+        ------
+        TypeError
+            They do not, with the text of :meth:`inspect.Signature.bind`.
+        """
+        if not kwargs and self._fewest <= len(args) <= self._most:
+            return
+        if not self._is_plain or self._bind_plain(args, kwargs) is None:
+            self._signature.bind(*args, **kwargs)
 
     def _bind_plain(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
         """Bind arguments that fit; None if they do not."""

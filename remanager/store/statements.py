@@ -62,11 +62,11 @@ def parameters(name: str) -> tuple[str, ...]:
 
 @cache
 def of_rows(name: str, number: int) -> str:
-    """Return the name of the statement that inserts so many rows in one go; it is made when it is needed first.
+    """Return the name of the statement that inserts so many rows in one go.
 
-    Its parameters are a sequence: those of the first row in the order of :func:`parameters`, then the next row.
-    A statement has a cost of its own, most of all where triggers run: SQLite keeps a copy of each page that the
-    statement changes until it is over.
+    It is made when it is needed first. Its parameters are a sequence: those of the first row in the order of
+    :func:`parameters`, then those of the next one. A statement has a cost of its own, most of all where
+    triggers run: SQLite keeps a copy of each page that it changes until it is over.
 
     Parameters
     ----------

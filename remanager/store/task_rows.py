@@ -1,6 +1,7 @@
 """Rows of the task queue: what is written of a task, and what is read.
 
-What is written comes as dictionaries with the names of the columns. What is read comes as named tuples. Times are epoch seconds.
+What is written comes as dictionaries with the names of the columns. What is read comes as named tuples.
+Times are epoch seconds.
 """
 
 from __future__ import annotations

@@ -103,8 +103,7 @@ async def task_submit_batch(manager: Manager, params: SubmitBatchParams) -> Repl
 
 
 def _entry(entry: Mapping[str, Any], defaults: Options) -> tuple[object, Options]:
-    unknown = entry.keys() - {"item", "options"}
-    if unknown or "item" not in entry:
+    if "item" not in entry or len(entry) > 1 + ("options" in entry):
         raise InvalidParams(f"Each of 'items' must be {{item, options}}: it has {sorted(entry)}")
     options = entry.get("options")
     if not options:

@@ -34,6 +34,9 @@ class Alarm(StrEnum):
     KILL = "kill"
     RESUME = "resume"
 
+    # Part of the keys of timers: the hash of the text is as good as that of the name, and faster.
+    __hash__ = str.__hash__
+
 
 _ALARMS = tuple(Alarm)
 
@@ -223,16 +226,16 @@ class Board:
 
     def enter(self, card: Card, now: float) -> None:
         """Do what a state brings with it (also after a restart)."""
-        match card.state:
-            case TaskState.PENDING:
-                if card.time_ready is None:
-                    card.time_ready = max(now, card.run_after or now)
-                self.dispatcher.add(card, now)
-            case TaskState.PAUSED:
-                if card.paused_since is None:
-                    card.paused_since = now
-            case TaskState.RUNNING:
-                self.running[card.uid] = card
+        state = card.state
+        if state is TaskState.PENDING:
+            if card.time_ready is None:
+                card.time_ready = max(now, card.run_after or now)
+            self.dispatcher.add(card, now)
+        elif state is TaskState.PAUSED:
+            if card.paused_since is None:
+                card.paused_since = now
+        elif state is TaskState.RUNNING:
+            self.running[card.uid] = card
         if card.expires_at is not None and card.state in QUEUED:
             self.timers.set((card.uid, Alarm.EXPIRY), card.expires_at)
 
@@ -258,17 +261,10 @@ class Board:
     def _record(
         self, card: Card, old: TaskState | None, now: float, reason: str, error: TaskError | None
     ) -> None:
-        at_work = TaskState.RUNNING in (old, card.state)
+        new = card.state
+        runs = new is TaskState.RUNNING
+        worker = card.worker_uid if runs or old is TaskState.RUNNING else None
+        stage = card.stage if runs else None
         self.changes.transitions.append(
-            Transition(
-                card.uid,
-                now,
-                old,
-                card.state,
-                card.attempt,
-                reason,
-                card.worker_uid if at_work else None,
-                error,
-                card.stage if card.state is TaskState.RUNNING else None,
-            )
+            Transition(card.spec.task_uid, now, old, new, card.attempt, reason, worker, error, stage)
         )

@@ -108,10 +108,11 @@ class Dispatcher:
         ValueError
             It is there already.
         """
-        if card in self:
-            raise ValueError(f"Task '{card.uid}' is pending already")
+        uid = card.spec.task_uid
+        if uid in self._tickets:
+            raise ValueError(f"Task '{uid}' is pending already")
         self._now = now
-        ticket = self._tickets[card.uid] = Ticket(card)
+        ticket = self._tickets[uid] = Ticket(card)
         if card.run_after is not None and card.run_after > now:
             heappush(self._delayed, (card.run_after, next(_order), ticket))
             self.delayed[card.spec.name] += 1

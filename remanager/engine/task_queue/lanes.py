@@ -166,8 +166,10 @@ class Lane(Node):
         """Add a task."""
         ticket.lane = self
         self.size += 1
-        heappush(self._heap, (ticket.card.number, next(_order), ticket))
-        self.sooner()
+        number = ticket.card.number
+        heappush(self._heap, (number, next(_order), ticket))
+        if number < self.listed:
+            self.sooner()
 
     def discard(self, ticket: Ticket) -> None:
         """Take a task out."""

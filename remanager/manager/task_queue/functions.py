@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from remanager.model.errors import InvalidItem
+from remanager.plans.binding import Binder
 
 SETTING = "task_functions"
 
@@ -21,8 +22,8 @@ class Function:
 
     Attributes
     ----------
-    signature : inspect.Signature
-        Its parameters without the context.
+    binder : Binder
+        Knows its parameters without the context.
     options : dict
         Default options of its tasks, as ``task_submit`` takes them.
     description : dict
@@ -30,7 +31,7 @@ class Function:
     """
 
     name: str
-    signature: inspect.Signature
+    binder: Binder
     options: Mapping[str, Any]
     description: Mapping[str, Any]
 
@@ -43,7 +44,7 @@ class Function:
             Too many, missing or unknown arguments.
         """
         try:
-            self.signature.bind(*args, **kwargs)
+            self.binder.check(args, kwargs)
         except TypeError as exc:
             raise InvalidItem(f"The arguments do not fit the function '{self.name}': {exc}") from exc
 
@@ -95,7 +96,7 @@ class Functions:
 
 def _function(data: Mapping[str, Any]) -> Function:
     parameters = [_parameter(p) for p in data["parameters"]]
-    return Function(data["name"], inspect.Signature(parameters), data["options"], data)
+    return Function(data["name"], Binder(inspect.Signature(parameters)), data["options"], data)
 
 
 def _parameter(data: Mapping[str, Any]) -> inspect.Parameter:

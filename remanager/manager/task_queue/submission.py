@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from sys import intern
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -141,6 +141,24 @@ def _default_options() -> OptionsModel:
     return OptionsModel.model_validate({})
 
 
+class _Chosen(NamedTuple):
+    """Options of a task with the defaults of its function, in the form that tasks have them."""
+
+    function: Function | None
+    model: OptionsModel
+    own: TaskOptions
+    domain: str
+    group: str
+    tags: tuple[tuple[str, str], ...]
+    depends_on: tuple[str, ...]
+
+    @classmethod
+    def of(cls, function: Function | None, model: OptionsModel) -> _Chosen:
+        """Return the chosen options of a model."""
+        tags, needs = tuple(sorted(model.tags.items())), tuple(dict.fromkeys(model.depends_on))
+        return cls(function, model, model.own(), intern(model.domain), intern(model.group), tags, needs)
+
+
 class SpecMaker:
     """Makes tasks of items and options.
 
@@ -152,7 +170,10 @@ class SpecMaker:
 
     def __init__(self, functions: Functions) -> None:
         self._functions = functions
-        self._defaults: dict[tuple[str, int], tuple[OptionsModel, TaskOptions]] = {}
+        # What was made of no options, and of the last ones, by function.
+        self._without: dict[str, _Chosen] = {}
+        self._options: Mapping[str, Any] = {}
+        self._with: dict[str, _Chosen] = {}
 
     def make(
         self,
@@ -171,7 +192,8 @@ class SpecMaker:
         item : mapping
             A checked item with ``item_uid``, ``user`` and ``user_group``.
         options : mapping
-            As ``task_submit`` takes them.
+            As ``task_submit`` takes them. It must not be changed afterwards: what is made of it is used again
+            if it comes again, as it does in a batch.
         now : float
             Epoch seconds.
 
@@ -181,11 +203,8 @@ class SpecMaker:
             The item or an option is not valid.
         """
         name = intern(str(item["name"]))
-        given = _options(options)
-        function = None if given.where is Where.ENVIRONMENT else self._functions.get(name)
-        if function is not None:
-            function.check(item.get("args", ()), item.get("kwargs", {}))
-        model, own = self._complete(function, given, options)
+        chosen = self._choose(name, item, options)
+        model = chosen.model
         run_after = model.run_after
         if model.delay_s is not None:
             run_after = max(run_after or 0.0, now + model.delay_s)
@@ -196,35 +215,38 @@ class SpecMaker:
             user_group=item["user_group"],
             body=_body(item),
             time_created=now,
-            domain=intern(model.domain),
-            group=intern(model.group),
+            domain=chosen.domain,
+            group=chosen.group,
             label=model.label,
             key=model.key,
             priority=model.priority,
-            tags=tuple(sorted(model.tags.items())),
+            tags=chosen.tags,
             job_uid=model.job_uid or job_uid,
             parent_uid=parent_uid or model.parent_uid,
             schedule_uid=schedule_uid,
-            depends_on=tuple(dict.fromkeys(model.depends_on)),
+            depends_on=chosen.depends_on,
             run_after=run_after,
-            options=own,
+            options=chosen.own,
         )
 
-    def _complete(
-        self, function: Function | None, given: OptionsModel, options: Mapping[str, Any]
-    ) -> tuple[OptionsModel, TaskOptions]:
-        """Return options with the defaults of the function; those without any of their own are kept."""
-        if function is None or not function.options:
-            return given, given.own()
-        if options:
-            model = _options({**function.options, **options})
-            return model, model.own()
-        key = (function.name, id(function))
-        found = self._defaults.get(key)
-        if found is None:
-            model = _options(function.options)
-            found = self._defaults[key] = (model, model.own())
-        return found
+    def _choose(self, name: str, item: Mapping[str, Any], options: Mapping[str, Any]) -> _Chosen:
+        """Check the arguments of an item; return its options with the defaults of the function."""
+        if options is not self._options and options:
+            self._options, self._with = options, {}
+        known = self._with if options else self._without
+        args, kwargs = item.get("args", ()), item.get("kwargs", {})
+        found = known.get(name)
+        if found is not None and found.function is self._functions.get(name):
+            found.function.check(args, kwargs)
+            return found
+        given = _options(options)
+        if given.where is Where.ENVIRONMENT:
+            return _Chosen.of(None, given)
+        function = self._functions.get(name)
+        function.check(args, kwargs)
+        model = _options({**function.options, **options}) if function.options else given
+        known[name] = _Chosen.of(function, model)
+        return known[name]
 
 
 def _options(options: Mapping[str, Any]) -> OptionsModel:
