@@ -131,9 +131,11 @@ class Board:
 
     def index(self, card: Card) -> None:
         """Put an active task into the indexes that do not depend on its state."""
-        uid, spec = card.uid, card.spec
+        spec = card.spec
+        uid = spec.task_uid
         self.cards[uid] = card
-        self.index_needs(card)
+        if card.unmet:
+            self.index_needs(card)
         parent = self.cards.get(spec.parent_uid) if spec.parent_uid else None
         if parent is not None:
             self.children.setdefault(parent.uid, {})[uid] = None
@@ -155,7 +157,7 @@ class Board:
         check(None, state)
         card.state = state
         card.time_updated = now
-        self._new.add(card.uid)
+        self._new.add(card.spec.task_uid)
         self.changes.inserted.append(card)
         self._record(card, None, now, reason, None)
         self.enter(card, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 
 from remanager.engine.task_queue.board import Board
 from remanager.engine.task_queue.queueing import is_stopping_for_good
@@ -29,24 +30,34 @@ class BatchCheck:
         self.errors: dict[int, RemanagerError] = {}
         self.order: Sequence[int] = range(len(specs))
         self._positions: dict[str, int] = {}
-        for position, spec in enumerate(specs):
-            if spec.task_uid in self._positions or spec.task_uid in board.cards:
-                self.errors[position] = Conflict(f"A task with the UID '{spec.task_uid}' exists already")
-            else:
-                self._positions[spec.task_uid] = position
-        for position, spec in enumerate(specs):
+        self._check_uids()
+        related = [(i, s) for i, s in enumerate(specs) if s.depends_on or s.parent_uid is not None]
+        for position, spec in related:
             problem = self._problem(spec)
             if problem is not None:
                 self.errors.setdefault(position, problem)
-        linked = any(s.depends_on or s.parent_uid in self._positions for s in specs)
+        linked = any(s.depends_on or s.parent_uid in self._positions for _, s in related)
         if linked:
             self._check_graph()
         # Keys are given in the order of insertion, which the graph decides.
-        self._check_keys_and_size()
+        if len(board.cards) + len(specs) > board.max_active or any(map(attrgetter("key"), specs)):
+            self._check_keys_and_size()
         if linked:
             self._refuse_what_needs_refused()
 
     # --------------------------------------------------------------------------------------------- one by one
+
+    def _check_uids(self) -> None:
+        cards = self._board.cards
+        self._positions = {spec.task_uid: position for position, spec in enumerate(self._specs)}
+        if len(self._positions) == len(self._specs) and cards.keys().isdisjoint(self._positions):
+            return
+        self._positions = {}
+        for position, spec in enumerate(self._specs):
+            if spec.task_uid in self._positions or spec.task_uid in cards:
+                self.errors[position] = Conflict(f"A task with the UID '{spec.task_uid}' exists already")
+            else:
+                self._positions[spec.task_uid] = position
 
     def _check_keys_and_size(self) -> None:
         size = len(self._board.cards)

@@ -13,7 +13,9 @@ OWN_REASONS = frozenset((PauseReason.OPERATOR, PauseReason.PREEMPTED))
 
 def destination(board: Board, card: Card) -> TaskState:
     """Return the state in which a task waits now; its pause reasons are brought up to date."""
-    reasons = (card.pause_reasons & OWN_REASONS) | board.dispatcher.switches.covering(card)
+    reasons = board.dispatcher.switches.covering(card)
+    if card.pause_reasons:
+        reasons |= card.pause_reasons & OWN_REASONS
     card.pause_reasons = reasons or NO_REASONS
     if card.unmet:
         return TaskState.BLOCKED

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from operator import attrgetter
 
 from remanager.engine.task_queue.board import Board
-from remanager.engine.task_queue.card import Card, PauseReason
+from remanager.engine.task_queue.card import NOTHING_UNMET, Card, PauseReason
 from remanager.engine.task_queue.checks import BatchCheck
 from remanager.engine.task_queue.consequences import follow_up, is_met
 from remanager.engine.task_queue.queueing import destination, is_stopping_for_good, set_expiry
@@ -73,9 +74,10 @@ def submit(
         if result.task_uid is not None and result.task_uid != spec.task_uid:
             stand_ins[spec.task_uid] = result.task_uid
         results[position] = result
-        follow_up(board, now)
+        if board.ended:
+            follow_up(board, now)
     inserted = board.changes.inserted
-    inserted[begin:] = sorted(inserted[begin:], key=lambda card: card.number)
+    inserted[begin:] = sorted(inserted[begin:], key=attrgetter("number"))
     return [results[i] for i in range(len(specs))]
 
 
@@ -96,7 +98,7 @@ def _accept(
                 follow_up(board, now)
     card = _insert(board, spec, number, now, known)
     outcome = SubmitOutcome.INSERTED if existing is None else SubmitOutcome.SUPERSEDED
-    held = tuple(sorted(card.pause_reasons))
+    held = tuple(sorted(card.pause_reasons)) if card.pause_reasons else ()
     return Submitted(outcome, card.uid, existing.uid if existing is not None else None, held)
 
 
@@ -116,21 +118,14 @@ def _merge(board: Board, card: Card, spec: TaskSpec, now: float) -> SubmitOutcom
 
 
 def _insert(board: Board, spec: TaskSpec, number: int, now: float, known: Mapping[str, TaskState]) -> Card:
-    card = Card(spec, number, TaskState.PENDING, spec.priority, run_after=spec.run_after)
-    set_expiry(card)
-    unmet: set[str] = set()
-    failed: tuple[str, TaskState] | None = None
-    for uid in spec.depends_on:
-        state = TaskState.PENDING if uid in board.cards else board.recent_state(uid) or known[uid]
-        if not is_terminal(state):
-            unmet.add(uid)
-        elif not is_met(card, state):
-            failed = failed or (uid, state)
+    card = Card(spec, number, TaskState.PENDING, spec.priority, spec.run_after)
+    if spec.options.ttl_s is not None:
+        set_expiry(card)
+    failed = _find_unmet(board, card, known) if spec.depends_on else None
     # An execution that is being stopped and this one must not overlap: they have the same key.
-    earlier = board.leaving.get((spec.name, spec.key), set()) if spec.key else set()
-    unmet |= earlier
-    if unmet:
-        card.unmet = frozenset(unmet)
+    earlier = board.leaving.get((spec.name, spec.key)) if spec.key else None
+    if earlier:
+        card.unmet |= earlier
     board.index(card)
     reason = "waits for the end of the earlier task with its key" if earlier else ""
     begin_as = TaskState.BLOCKED if failed else destination(board, card)
@@ -138,13 +133,27 @@ def _insert(board: Board, spec: TaskSpec, number: int, now: float, known: Mappin
     if failed:
         text = f"prerequisite {failed[0]} ended as {failed[1]}"
         board.end(card, TaskState.DEPENDENCY_FAILED, now, text)
-        return card
-    # Its parent was superseded by another task of the batch, or is being stopped because of that.
-    parent = board.cards.get(spec.parent_uid) if spec.parent_uid is not None else None
-    ended = board.recent_state(spec.parent_uid) if spec.parent_uid is not None else None
-    if ended is not None or (parent is not None and is_stopping_for_good(parent)):
-        stop(board, card, TaskState.CANCELLED, "its parent was stopped", now)
+    elif spec.parent_uid is not None:
+        # Its parent was superseded by another task of the batch, or is being stopped because of that.
+        parent = board.cards.get(spec.parent_uid)
+        ended = board.recent_state(spec.parent_uid)
+        if ended is not None or (parent is not None and is_stopping_for_good(parent)):
+            stop(board, card, TaskState.CANCELLED, "its parent was stopped", now)
     return card
+
+
+def _find_unmet(board: Board, card: Card, known: Mapping[str, TaskState]) -> tuple[str, TaskState] | None:
+    """Note which prerequisites of a new task have not ended; return the first one that has failed."""
+    unmet: list[str] = []
+    failed: tuple[str, TaskState] | None = None
+    for uid in card.spec.depends_on:
+        state = TaskState.PENDING if uid in board.cards else board.recent_state(uid) or known[uid]
+        if not is_terminal(state):
+            unmet.append(uid)
+        elif not is_met(card, state):
+            failed = failed or (uid, state)
+    card.unmet = frozenset(unmet) or NOTHING_UNMET
+    return failed
 
 
 def _with_stand_ins(spec: TaskSpec, stand_ins: Mapping[str, str]) -> TaskSpec:

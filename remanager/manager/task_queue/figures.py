@@ -56,22 +56,25 @@ class QueueFigures:
 
     def observe(self, changes: Changes, now: float) -> None:
         """Count what has changed."""
-        for card in changes.inserted:
-            self.figures.count("submitted", card.spec.name, now)
+        for name, number in Counter(card.spec.name for card in changes.inserted).items():
+            self.figures.count("submitted", name, now, number)
         for card in changes.starts:
             first = card.lease_epoch == 1 and card.time_ready is not None
             waited = max(now - (card.time_ready or now), 0.0) if first else None
             self.figures.started(card.spec.name, now, waited)
         for ended in changes.ended:
             self._ended(ended, now)
-        cards: dict[str, Card] | None = None
-        for change in changes.transitions:
-            if change.old is not None:
-                self.live[change.old] -= 1
-            if not is_terminal(change.new):
-                self.live[change.new] += 1
-            if change.old is TaskState.RUNNING and change.new is not TaskState.COMPLETED:
-                cards = _cards(changes) if cards is None else cards
+        for (old, new), number in Counter((t.old, t.new) for t in changes.transitions).items():
+            if old is not None:
+                self.live[old] -= number
+            if not is_terminal(new):
+                self.live[new] += number
+        stopped = [
+            t for t in changes.transitions if t.old is TaskState.RUNNING and t.new is not TaskState.COMPLETED
+        ]
+        if stopped:
+            cards = _cards(changes)
+            for change in stopped:
                 self._stopped(cards[change.task_uid], change, now)
 
     def report(self, card: Card, report: Mapping[str, Any], now: float) -> None:

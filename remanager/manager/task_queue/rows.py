@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 
 from remanager.engine.task_queue.card import Card
 from remanager.engine.task_queue.changes import Changes, Ended, Transition
 from remanager.manager.ledger import Batch
 from remanager.manager.task_queue.progress_board import ProgressBoard
+from remanager.model.principal import asked_by
 from remanager.model.states import STATE_CLASS, StateClass, TaskState, is_terminal
 from remanager.model.task_spec import DEFAULT_OPTIONS, TaskSpec
+from remanager.store.records import JournalEvent
 from remanager.store.task_rows import TaskEdit, TaskEnd, TaskInsert, TaskUpdate, log_line
 from remanager.store.task_writes import tasks_end, tasks_insert, tasks_update
 
 _SELECTED_BY = ("domain", "group", "key", "job_uid", "parent_uid", "schedule_uid")
 """What an event tells of its task, where the task has it, beside type, user, label and tags."""
+
+_about = attrgetter("name", "user", "label", "tags", *_SELECTED_BY)
 
 
 def write(batch: Batch, changes: Changes, retention_s: float, progress: ProgressBoard) -> None:
@@ -45,8 +50,7 @@ def write(batch: Batch, changes: Changes, retention_s: float, progress: Progress
                 ]
             )
         )
-    for change in changes.transitions:
-        _event(batch, change, cards.get(change.task_uid))
+    batch.events += _events(changes.transitions, cards)
 
 
 def edit(card: Card) -> TaskEdit:
@@ -70,24 +74,47 @@ def _logs(transitions: Iterable[Transition]) -> tuple[dict[str, str], dict[str, 
     logs: dict[str, str] = {}
     reasons: dict[str, str] = {}
     for t in transitions:
+        uid = t.task_uid
         error = (t.error.type, t.error.msg) if t.error else None
-        line = log_line(
-            t.time, t.old.value if t.old else None, t.new.value, t.attempt, t.reason, t.worker_uid, error
-        )
-        logs[t.task_uid] = logs.get(t.task_uid, "") + line
-        reasons[t.task_uid] = t.reason
+        line = log_line(t.time, t.old, t.new, t.attempt, t.reason, t.worker_uid, error)
+        logs[uid] = logs[uid] + line if uid in logs else line
+        reasons[uid] = t.reason
     return logs, reasons
 
 
-def _event(batch: Batch, change: Transition, card: Card | None) -> None:
-    old, new = change.old, change.new
-    if old is None:
-        kind = "task_submitted"
-    elif is_terminal(new):
-        kind = "task_finished"
-    else:
-        kind = "task_started" if new is TaskState.RUNNING and old is not new else "task_changed"
-    data: dict[str, object] = {"from": old, "to": new, "attempt": change.attempt}
+def _events(transitions: Iterable[Transition], cards: Mapping[str, Card]) -> list[JournalEvent]:
+    """Return the journal events of changes; those that say the same share their data.
+
+    They are made here and not by the transaction, which asks for time and principal with each.
+    """
+    principal = asked_by.get()
+    made: dict[tuple[object, ...], tuple[str, dict[str, object]]] = {}
+    events: list[JournalEvent] = []
+    for t in transitions:
+        card = cards.get(t.task_uid)
+        about = None if card is None else _about(card.spec)
+        same = (t.old, t.new, t.attempt, t.reason, t.worker_uid, t.stage, about)
+        found = made.get(same)
+        if found is None:
+            found = made[same] = (_kind(t), _data(t, card, principal))
+        kind, data = found
+        events.append(JournalEvent(kind, t.time, t.task_uid, data))
+    return events
+
+
+def _kind(change: Transition) -> str:
+    """Return the type of the event of a change."""
+    if change.old is None:
+        return "task_submitted"
+    if is_terminal(change.new):
+        return "task_finished"
+    begins = change.new is TaskState.RUNNING and change.old is not change.new
+    return "task_started" if begins else "task_changed"
+
+
+def _data(change: Transition, card: Card | None, principal: str | None) -> dict[str, object]:
+    """Return what the event of a change says."""
+    data: dict[str, object] = {"from": change.old, "to": change.new, "attempt": change.attempt}
     if card is not None:
         data |= {"task_type": card.spec.name, "user": card.spec.user}
         if card.spec.label:
@@ -101,9 +128,11 @@ def _event(batch: Batch, change: Transition, card: Card | None) -> None:
         data["reason"] = change.reason[:500]
     if change.worker_uid:
         data["worker_uid"] = change.worker_uid
-    if change.stage is not None and old is new:
+    if change.stage is not None and change.old is change.new:
         data["stage"] = change.stage.value
-    batch.event(kind, change.task_uid, **data)
+    if principal is not None:
+        data["principal"] = principal
+    return data
 
 
 def _reasons(card: Card) -> str | None:
