@@ -335,9 +335,19 @@ class Dispatcher:
 
     def _next(self, now: float, where: Where) -> Lane | None:
         """Return the lane whose first task starts next; whatever holds back a better one is set aside."""
-        groups = self.limits.starving()
+        if len(self._lanes) == 1 and (only := self._only_lane(where)) is not None:
+            return only
+        groups = self.limits.starving() if self.limits.min_slots else None
         lane = self._admitted(now, where, groups) if groups else None
         return lane or self._admitted(now, where, None)
+
+    def _only_lane(self, where: Where) -> Lane | None:
+        """Return the lane of all tasks that wait, as those of a batch do, if nothing can hold it back."""
+        (lane,) = self._lanes.values()
+        share = lane.holder
+        if lane.key.where is not where or not isinstance(share, Share) or share.gate.closed:
+            return None
+        return None if lane.key.lock is not None or self.limits.over(lane.scopes) else lane
 
     def _admitted(self, now: float, where: Where, groups: frozenset[str] | None) -> Lane | None:
         while True:
