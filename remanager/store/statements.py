@@ -15,6 +15,7 @@ _HEADER = re.compile(r"^-- name: *(\w+) *$", re.MULTILINE)
 _COMMENT = re.compile(r"^--.*$", re.MULTILINE)
 _END = re.compile(r";[ \t]*$", re.MULTILINE)
 _PARAMETER = re.compile(r":(\w+)")
+_VALUES = re.compile(r"VALUES (\([^()]+\))")
 
 
 def parse(text: str) -> dict[str, tuple[str, ...]]:
@@ -56,13 +57,13 @@ def query(name: str) -> str:
 
 
 def parameters(name: str) -> tuple[str, ...]:
-    """Return the names of the parameters of a statement that consists of a single one, in order."""
+    """Return the names of the parameters of a statement with ``VALUES (...)``, in order."""
     return tuple(_PARAMETER.findall(query(name)))
 
 
 @cache
 def of_rows(name: str, number: int) -> str:
-    """Return the name of the statement that inserts so many rows in one go.
+    """Return the name of the statement that does with so many rows what ``name`` does with one.
 
     It is made when it is needed first. Its parameters are a sequence: those of the first row in the order of
     :func:`parameters`, then those of the next one. A statement has a cost of its own, most of all where
@@ -71,9 +72,9 @@ def of_rows(name: str, number: int) -> str:
     Parameters
     ----------
     name : str
-        A statement ``INSERT INTO ... VALUES (...)``.
+        A statement whose only parameters are those of ``VALUES (...)``.
     """
-    insert, values = _PARAMETER.sub("?", query(name)).split("VALUES")
+    before, values, after = _VALUES.split(_PARAMETER.sub("?", query(name)))
     made = f"{name}*{number}"
-    STATEMENTS[made] = (f"{insert}VALUES{', '.join([values] * number)}",)
+    STATEMENTS[made] = (before + "VALUES " + ", ".join([values] * number) + after,)
     return made

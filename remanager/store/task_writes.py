@@ -1,8 +1,7 @@
 """Typed factories of the writes of the task queue.
 
-Writes of many rows run one statement for each row in one transaction. A write that refers to an active task
-fails with :class:`~remanager.store.errors.StaleWrite` if the task has ended: nothing of its submission is
-stored then.
+A write that refers to an active task fails with :class:`~remanager.store.errors.StaleWrite` if the task has
+ended: nothing of its submission is stored then.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _Params = Sequence[dict[str, object]]
 _TERMINAL = frozenset(state.value for state in TaskState if is_terminal(state))
 
 _AT_ONCE = (25, 5, 1)
-"""How many new tasks one statement stores."""
+"""How many tasks one statement stores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ def _with_defaults(row: TaskInsert) -> dict[str, object]:
 
 def tasks_update(rows: Sequence[TaskUpdate]) -> Write:
     """Store the present state of active tasks; append to their logs."""
-    return Write("tasks_update", cast(_Params, rows), expect=len(rows))
+    return _changes("tasks_update", cast(_Params, rows))
 
 
 def tasks_edit(rows: Sequence[TaskEdit]) -> Write:
@@ -127,7 +126,18 @@ def tasks_end(rows: Sequence[TaskEnd]) -> Write:
     for row in rows:
         if row["state"] not in _TERMINAL:
             raise ValueError(f"{row['state']!r} is not a terminal state")
-    return Write("tasks_end", cast(_Params, rows), expect=len(rows))
+    return _changes("tasks_end", cast(_Params, rows))
+
+
+def _changes(statement: str, rows: _Params) -> Write:
+    """Return the write of rows each of which must be found, many with one statement."""
+    names = parameters(statement)
+    size = min((n for n in _AT_ONCE if n >= len(rows)), default=max(_AT_ONCE))
+    values: list[object] = [value for row in rows for value in map(row.__getitem__, names)]
+    step = size * len(names)
+    values += [None] * (-len(values) % step)
+    params = [values[start : start + step] for start in range(0, len(values), step)]
+    return Write(of_rows(statement, size), params, expect=len(rows))
 
 
 def tasks_delete(uids: Sequence[str]) -> Write:

@@ -31,18 +31,31 @@ VALUES (1, :task_uid, :task_number, :item_type, :name, :state, :stage, :user, :u
 -- name: task_number_reached
 UPDATE counter SET value = MAX(value, :task_number) WHERE name = 'task_number';
 
+-- A row without UID changes nothing: the last of several rows at once may be empty.
 -- name: tasks_update
 UPDATE task
-SET state = :state, stage = :stage, priority = :priority, attempt = :attempt, lease_epoch = :lease_epoch,
-    worker_uid = :worker_uid, run_after = :run_after, expires_at = :expires_at, time_ready = :time_ready,
-    time_first_start = :time_first_start, time_start = :time_start, time_updated = :time_updated,
-    paused_since = :paused_since, paused_s = :paused_s, pause_reasons = :pause_reasons,
-    cancel_reason = :cancel_reason, cancel_state = :cancel_state, rerun = :rerun,
-    failed_child = :failed_child, state_reason = :state_reason, error_type = :error_type, msg = :msg,
-    traceback = :traceback,
-    log = CASE WHEN LENGTH(log) < 65536 THEN log
-               ELSE SUBSTR(log, 32768 + INSTR(SUBSTR(log, 32768), CHAR(10))) END || :log
-WHERE task_uid = :task_uid AND time_stop IS NULL;
+SET state = given.state, stage = given.stage, priority = given.priority, attempt = given.attempt,
+    lease_epoch = given.lease_epoch, worker_uid = given.worker_uid, run_after = given.run_after,
+    expires_at = given.expires_at, time_ready = given.time_ready, time_first_start = given.time_first_start,
+    time_start = given.time_start, time_updated = given.time_updated, paused_since = given.paused_since,
+    paused_s = given.paused_s, pause_reasons = given.pause_reasons, cancel_reason = given.cancel_reason,
+    cancel_state = given.cancel_state, rerun = given.rerun, failed_child = given.failed_child,
+    state_reason = given.state_reason, error_type = given.error_type, msg = given.msg,
+    traceback = given.traceback,
+    log = CASE WHEN LENGTH(task.log) < 65536 THEN task.log
+               ELSE SUBSTR(task.log, 32768 + INSTR(SUBSTR(task.log, 32768), CHAR(10))) END || given.log
+FROM (
+    WITH given (state, stage, priority, attempt, lease_epoch, worker_uid, run_after, expires_at, time_ready,
+                time_first_start, time_start, time_updated, paused_since, paused_s, pause_reasons,
+                cancel_reason, cancel_state, rerun, failed_child, state_reason, error_type, msg, traceback,
+                log, task_uid)
+    AS (VALUES (:state, :stage, :priority, :attempt, :lease_epoch, :worker_uid, :run_after, :expires_at,
+                :time_ready, :time_first_start, :time_start, :time_updated, :paused_since, :paused_s,
+                :pause_reasons, :cancel_reason, :cancel_state, :rerun, :failed_child, :state_reason,
+                :error_type, :msg, :traceback, :log, :task_uid))
+    SELECT * FROM given
+) AS given
+WHERE task.task_uid = given.task_uid AND task.time_stop IS NULL;
 
 -- name: tasks_edit
 UPDATE task
@@ -52,16 +65,26 @@ WHERE task_uid = :task_uid AND time_stop IS NULL;
 -- A report of an older hand-over finds no row.
 -- name: tasks_end
 UPDATE task
-SET state = :state, stage = NULL, attempt = :attempt, lease_epoch = :lease_epoch,
-    time_start = COALESCE(:time_start, time_start), time_stop = :time_stop, time_updated = :time_stop,
-    paused_since = NULL, paused_s = :paused_s, pause_reasons = NULL, cancel_reason = :cancel_reason,
-    cancel_state = NULL, rerun = 0, success = :success, state_reason = :state_reason, error_type = :error_type,
-    msg = :msg, traceback = :traceback, return_codec = :return_codec, result_expires = :result_expires,
-    progress = COALESCE(:progress, progress), actual_io = COALESCE(:actual_io, actual_io),
-    log = CASE WHEN LENGTH(log) < 65536 THEN log
-               ELSE SUBSTR(log, 32768 + INSTR(SUBSTR(log, 32768), CHAR(10))) END || :log,
-    checkpoint = NULL, return_value = :return_value
-WHERE task_uid = :task_uid AND time_stop IS NULL AND lease_epoch <= :lease_epoch;
+SET state = given.state, stage = NULL, attempt = given.attempt, lease_epoch = given.lease_epoch,
+    time_start = COALESCE(given.time_start, task.time_start), time_stop = given.time_stop,
+    time_updated = given.time_stop, paused_since = NULL, paused_s = given.paused_s, pause_reasons = NULL,
+    cancel_reason = given.cancel_reason, cancel_state = NULL, rerun = 0, success = given.success,
+    state_reason = given.state_reason, error_type = given.error_type, msg = given.msg,
+    traceback = given.traceback, return_codec = given.return_codec, result_expires = given.result_expires,
+    progress = COALESCE(given.progress, task.progress), actual_io = COALESCE(given.actual_io, task.actual_io),
+    log = CASE WHEN LENGTH(task.log) < 65536 THEN task.log
+               ELSE SUBSTR(task.log, 32768 + INSTR(SUBSTR(task.log, 32768), CHAR(10))) END || given.log,
+    checkpoint = NULL, return_value = given.return_value
+FROM (
+    WITH given (state, attempt, lease_epoch, time_start, time_stop, paused_s, cancel_reason, success,
+                state_reason, error_type, msg, traceback, return_codec, result_expires, progress, actual_io,
+                log, return_value, task_uid)
+    AS (VALUES (:state, :attempt, :lease_epoch, :time_start, :time_stop, :paused_s, :cancel_reason,
+                :success, :state_reason, :error_type, :msg, :traceback, :return_codec, :result_expires,
+                :progress, :actual_io, :log, :return_value, :task_uid))
+    SELECT * FROM given
+) AS given
+WHERE task.task_uid = given.task_uid AND task.time_stop IS NULL AND task.lease_epoch <= given.lease_epoch;
 
 -- name: tasks_progress
 UPDATE task SET progress = :progress, actual_io = COALESCE(:actual_io, actual_io)
