@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from remanager.manager.task_queue.functions import Function, Functions
 from remanager.model.errors import InvalidItem, InvalidParams, TooLarge
+from remanager.model.json_text import dumps
 from remanager.model.task_spec import (
     DEFAULT_OPTIONS,
     DEFAULT_PRIORITY,
@@ -261,7 +261,7 @@ def _options(options: Mapping[str, Any]) -> OptionsModel:
 
 def _body(item: Mapping[str, Any]) -> str:
     try:
-        text = json.dumps(item)
+        text = dumps(item)
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidItem(f"The item cannot be written as JSON: {exc}") from exc
     if len(text) > MAX_BODY_BYTES:
