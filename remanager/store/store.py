@@ -304,8 +304,15 @@ def _translate(exc: sqlite3.Error | OSError, path: Path) -> StorageError:
 
 
 def _event_columns(events: Sequence[JournalEvent]) -> list[EventColumns]:
-    # Encoded here, not in the writer: the caller may change its data afterwards.
-    return [(e.time, e.type, e.task_uid, _event_text(e.data)) for e in events]
+    # Encoded here, not in the writer: the caller may change its data afterwards. Many may share theirs.
+    texts: dict[int, str] = {}
+    columns: list[EventColumns] = []
+    for event in events:
+        text = texts.get(id(event.data))
+        if text is None:
+            text = texts[id(event.data)] = _event_text(event.data)
+        columns.append((event.time, event.type, event.task_uid, text))
+    return columns
 
 
 def _event_text(data: Mapping[str, object]) -> str:
