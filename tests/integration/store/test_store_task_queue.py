@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import settings
@@ -21,7 +21,7 @@ from remanager.store import NewTask, QueueEntryRow, StaleWrite, Store, writes
 from remanager.store import task_writes as make
 from remanager.store.migrate import load_migrations, migrate
 from remanager.store.store import DATABASE_NAME
-from remanager.store.task_rows import log_line
+from remanager.store.task_rows import TaskInsert, log_line
 
 
 def tally(connection: sqlite3.Connection) -> dict[tuple[Any, ...], int]:
@@ -85,6 +85,58 @@ def test_a_task_from_submission_to_end(store: Store) -> None:
     assert tasks.checkpoints(["a"]) == {}
     assert [line["to"] for line in tasks.log("a")] == ["pending", "running", "completed"]
     assert list(tasks.active()) == []
+
+
+def test_what_a_new_task_leaves_out_is_as_the_table_has_it(store: Store) -> None:
+    optional = TaskInsert.__optional_keys__
+    some: list[dict[str, Any]] = [
+        {},
+        {"label": "one"},
+        {"tags": (("a", "1"),), "options": '{"timeout_s": 5}'},
+        {"depends_on": ("p", "q"), "parent_uid": "p"},
+        {"stage": "preparing", "state": "running", "worker_uid": "w", "lease_epoch": 2},
+        {"paused_since": 2.0, "pause_reasons": '["group"]', "state": "paused", "state_reason": "held"},
+    ]
+    # Portions of each size, alike and mixed.
+    given = [some[0]] * 60 + [some[n % 6] for n in range(60)] + some * 2
+    full = [new(f"full{n}", n + 1, **changes) for n, changes in enumerate(given)]
+    short = [
+        {k: v for k, v in new(f"short{n}", n + 1, **changes).items() if k not in optional or k in changes}
+        for n, changes in enumerate(given)
+    ]
+    do(store, *make.tasks_insert(full))
+    do(store, *make.tasks_insert(cast(list[TaskInsert], short)))
+    tasks = store.reads.tasks
+    last = 0
+    for n, changes in enumerate(given):
+        one, other = tasks.record(f"full{n}"), tasks.record(f"short{n}")
+        assert one is not None
+        assert other is not None
+        assert one.id > last  # inserted in their order
+        last = one.id
+        assert tasks.tags([one.id]).get(one.id) == tasks.tags([other.id]).get(other.id)
+        assert one._replace(id=0, task_uid="", body="") == other._replace(id=0, task_uid="", body="")
+        for name, value in changes.items():
+            if name not in ("tags", "depends_on"):
+                assert getattr(other, name) == value, name
+    assert len(tasks.dependents("q", 100)) == 2 * sum("depends_on" in changes for changes in given)
+
+
+@pytest.mark.parametrize("number", [1, 4, 5, 6, 25, 57])
+def test_many_tasks_change_in_one_write(store: Store, number: int) -> None:
+    uids = [f"t{n}" for n in range(number)]
+    do(store, *make.tasks_insert([new(uid, n + 1) for n, uid in enumerate(uids)]))
+    do(store, make.tasks_update([update(uid, attempt=n + 1) for n, uid in enumerate(uids)]))
+    late = [end(uid, lease_epoch=0 if uid == uids[-1] else 1) for uid in uids]
+    with pytest.raises(StaleWrite):
+        do(store, make.tasks_end(late))
+    records = [store.reads.tasks.record(uid) for uid in uids]
+    assert [(r.state, r.attempt) for r in records if r] == [(TaskState.RUNNING, n + 1) for n in range(number)]
+    do(store, make.tasks_end([end(uid, msg=uid, return_value=uid.encode()) for uid in uids]))
+    records = [store.reads.tasks.record(uid) for uid in uids]
+    assert [(r.state, r.msg) for r in records if r] == [(TaskState.COMPLETED, uid) for uid in uids]
+    results = [store.reads.tasks.result(uid) for uid in uids]
+    assert [r.return_value for r in results if r] == [uid.encode() for uid in uids]
 
 
 def test_a_task_ends_once_and_only_by_its_last_hand_over(store: Store) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 import uuid
 
 from hypothesis import given
@@ -23,18 +24,17 @@ def test_new_uids_differ() -> None:
     assert all(str(uuid.UUID(uid)) == uid for uid in uids)
 
 
+FORKING = """
+import os
+from remanager.manager.state import new_uid
+new_uid()
+child = os.fork()
+print("\\n".join(new_uid() for _ in range(300)), flush=True)
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
 def test_new_uids_of_a_fork_differ() -> None:
-    new_uid()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.write(writing, "\n".join(new_uid() for _ in range(300)).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as told:
-        theirs = told.read().splitlines()
-    os.waitpid(child, 0)
-    assert len(theirs) == 300
-    assert len({*theirs, *(new_uid() for _ in range(300))}) == 600
+    told = subprocess.run([sys.executable, "-c", FORKING], check=True, capture_output=True, text=True)
+    assert len(set(told.stdout.split())) == 600

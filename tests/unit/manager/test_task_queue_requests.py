@@ -10,6 +10,7 @@ import pytest
 from manager_rig import TASK_QUEUE, FakePoolWorker, Rig, function, user
 
 from remanager.manager.task_queue import service, submission
+from remanager.model.errors import InvalidItem
 
 
 @pytest.fixture
@@ -192,6 +193,89 @@ async def test_a_batch_is_atomic_unless_told_otherwise(pool_rig: Rig, worker: Fa
     assert (await rig.ok("task_submit_batch", **user(), items=[]))["results"] == []
     for entry in ({"item": function("work"), "more": 1}, {}, {"item": function("work"), "options": 3}):
         assert (await rig.call("task_submit_batch", **user(), items=[entry]))["success"] is False
+
+
+async def test_a_batch_whose_options_differ(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    await busy(rig, worker)
+    worker.ready({"work": {}, "other": {"group": "others", "timeout_s": 7.0}})
+    await rig.settle()
+    own: dict[str, dict[str, Any]] = {
+        "default": {},
+        "urgent": {"priority": 1, "label": "now"},
+        "tagged": {"tags": {"b": "2", "a": "1"}, "group": "mine"},
+        "bad": {"priority": True},
+        "timed": {"timeout_s": 3.0},
+    }
+    entries = [
+        {"item": function(name), **({"options": options} if options else {})}
+        for options in own.values()
+        for name in ("work", "other", "nix", "work")
+    ]
+    defaults = {"delay_s": 5.0, "max_retries": 2}
+    items = {"items": entries, "defaults": defaults, "atomic": False, "job_uid": "J"}
+    reply = await rig.ok("task_submit_batch", **user(), **items)
+    told: dict[tuple[str, int], Any] = {}
+    for place, result in enumerate(reply["results"]):
+        told[list(own)[place // 4], place % 4] = result
+    assert {key for key, result in told.items() if not result["success"]} == {
+        *((name, 2) for name in own),
+        *(("bad", n) for n in range(4)),
+    }
+    for (name, place), result in told.items():
+        if not result["success"]:
+            assert result["code"] == ("invalid_params" if name == "bad" else "invalid_item")
+            continue
+        task = await rig.task(result["task_uid"])
+        usual = {"group": "", "timeout_s": None, "priority": 128, "label": "", "tags": {}}
+        of_function = {"group": "others", "timeout_s": 7.0} if place == 1 else {}
+        assert {**usual, **of_function, **own[name]}.items() <= task.items()
+        assert (task["run_after"], task["max_retries"], task["job_uid"]) == (rig.now + 5, 2, "J")
+    said = {e.task_uid: json.loads(e.data) for e in rig.events("task_submitted")}
+    urgent, tagged = (said[told[name, 0]["task_uid"]] for name in ("urgent", "tagged"))
+    assert (urgent["label"], urgent["task_type"], urgent["job_uid"]) == ("now", "work", "J")
+    assert (tagged["tags"], tagged["group"], "label" in tagged) == ({"a": "1", "b": "2"}, "mine", False)
+
+
+async def test_functions_that_change_between_submissions(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    options = {"delay_s": 5.0}
+    item = {"item_uid": "u", "user": "Jo", "user_group": "primary", **function("work", args=[1, 2])}
+    make = rig.manager.task_queue.specs.make
+    assert make(item, options, rig.now).group == make(item, {}, rig.now).group == ""
+    worker.ready({"work": {"group": "g"}})
+    await rig.settle()
+    assert make(item, options, rig.now).group == make(item, {}, rig.now).group == "g"
+    worker.ready({"other": {}})
+    await rig.settle()
+    for given in (options, {}):
+        with pytest.raises(InvalidItem, match="no function 'work'"):
+            make(item, given, rig.now)
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("-inf"), 2**70, True, 1, 1.0, "\u00e9\U0001f600", None]
+)
+async def test_arguments_are_kept_as_they_are(pool_rig: Rig, worker: FakePoolWorker, value: Any) -> None:
+    rig = pool_rig
+    await busy(rig, worker)
+    # Equal values of different types follow one another.
+    items = [{"item": function("work", args=[other], kwargs={"x": value})} for other in (1, 1.0, True, value)]
+    reply = await rig.ok("task_submit_batch", **user(), items=items)
+    uids = [result["task_uid"] for result in reply["results"]]
+    stored = rig.gate.reads.tasks.bodies(uids)
+    for uid, entry in zip(uids, items, strict=True):
+        rest = {"user": "Jo", "user_group": "primary", "item_uid": uid}
+        assert stored[uid] == json.dumps({**entry["item"], **rest})
+
+
+async def test_labels_of_items_are_checked_in_batches(pool_rig: Rig) -> None:
+    items = [function("work"), function("work", tags={"a": 1}), function("work", label=1), function("work")]
+    reply = await pool_rig.ok(
+        "task_submit_batch", **user(), items=[{"item": item} for item in items], atomic=False
+    )
+    assert [r["success"] for r in reply["results"]] == [True, False, False, True]
+    assert ["'tags'" in reply["results"][1]["msg"], "'label'" in reply["results"][2]["msg"]] == [True, True]
 
 
 async def test_duplicates(pool_rig: Rig, worker: FakePoolWorker) -> None:

@@ -52,6 +52,19 @@ def test_binds_as_signature_does(
     assert outcome(lambda: Binder(signature).arguments({"args": args, "kwargs": kwargs})) == expected
 
 
+@given(
+    signature=signatures(),
+    args=st.lists(st.integers(), max_size=5),
+    kwargs=st.dictionaries(st.sampled_from((*NAMES, "other")), st.integers(), max_size=2),
+)
+def test_checks_as_signature_does(
+    signature: inspect.Signature, args: list[int], kwargs: dict[str, int]
+) -> None:
+    bound = outcome(lambda: signature.bind(*args, **kwargs).arguments)
+    checked = outcome(lambda: Binder(signature).check(args, kwargs) or {})
+    assert checked == (bound if isinstance(bound, str) else [])
+
+
 @pytest.mark.parametrize("item", [{}, {"args": {}}, {"args": [], "kwargs": {}}])
 def test_no_arguments_in_each_form(item: dict[str, Any]) -> None:
     assert Binder(inspect.Signature()).arguments(item) == {}

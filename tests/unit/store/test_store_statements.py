@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from remanager.store.statements import STATEMENTS, load, parse, query
+from remanager.store.statements import STATEMENTS, load, of_rows, parameters, parse, query
 
 
 def test_parse_splits_at_headers_and_semicolons() -> None:
@@ -34,3 +34,14 @@ def test_query_is_for_single_statements() -> None:
     assert len(STATEMENTS["queue_rank_permute"]) == 2
     with pytest.raises(ValueError, match="too many values"):
         query("queue_rank_permute")
+
+
+@pytest.mark.parametrize("name", ["tasks_insert_plain", "tasks_insert_usual", "tasks_insert", "tasks_update"])
+def test_a_statement_for_many_rows(name: str) -> None:
+    names = parameters(name)
+    assert len(set(names)) == len(names)
+    sql = query(of_rows(name, 3))
+    assert of_rows(name, 3) == of_rows(name, 3) != name
+    assert sql.count("?") == 3 * len(names)
+    assert ":" not in sql
+    assert sql.split("VALUES")[0] == query(name).split("VALUES")[0]
