@@ -90,7 +90,7 @@ def bind(socket: ZmqSocket, address: str, *, what: str, remedy: str) -> str:
             f"The {what} address {address} can not be used: its port must be 1 to 65535. {remedy}"
         )
     # libzmq silently takes an ipc:// address away from its present owner.
-    if address.startswith("ipc://") and _answers(address.removeprefix("ipc://")):
+    if address.startswith("ipc://") and answers(address.removeprefix("ipc://")):
         raise AddressError(f"The {what} address {address} is in use by another process. {remedy}")
     try:
         socket.bind(address)
@@ -110,7 +110,7 @@ def _has_valid_port(address: str) -> bool:
     return port == "*" or (port.isascii() and port.isdigit() and int(port) <= _MAX_PORT)
 
 
-def _answers(path: str) -> bool:
+def answers(path: str) -> bool:
     """Tell whether a process listens on a Unix socket."""
     with stdlib_socket.socket(stdlib_socket.AF_UNIX, stdlib_socket.SOCK_STREAM) as probe:
         probe.setblocking(False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import hashlib
 import logging
 import os
@@ -15,11 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgpack
-import zmq
 
-from remanager.daemon.sockets import NOBLOCK, NOBLOCK_SNDMORE, SocketReader, ZmqContext, ZmqSocket, bind
+from remanager.daemon.frame_server import Disconnected, FrameConnection, FrameServer
 from remanager.manager.ports import NotConnected
 from remanager.model.errors import RemanagerError
+from remanager.model.frames import MAX_FRAME_BYTES
 from remanager.model.link import Message, pack, unpack
 
 logger = logging.getLogger(__name__)
@@ -27,6 +25,8 @@ logger = logging.getLogger(__name__)
 # Addresses of Unix sockets have 108 bytes; the names of the sockets follow.
 _MAX_DIRECTORY_BYTES = 90
 _OTHERS_BITS = stat.S_IRWXG | stat.S_IRWXO
+_MAX_UID_BYTES = 255
+_MAX_CONSOLE_BYTES = 128 << 20
 
 OnMessage = Callable[[str, Message], None]
 OnConsole = Callable[[str, float, str | None], None]
@@ -78,7 +78,7 @@ class WorkerHostCounters:
     received, sent, console : int
         Messages from workers, to workers, and pieces of console output.
     malformed : int
-        Frames that are no message.
+        Frames that are no message, or too large for one.
     unreachable : int
         Messages for workers that are not connected or do not read.
     """
@@ -97,6 +97,9 @@ class WorkerHostCounters:
 class WorkerHost:
     """Exchanges messages with workers and takes their console output.
 
+    A worker has a connection to each of two Unix sockets. The first frame on that for messages is its UID; a
+    worker that connects again under it replaces its former connection.
+
     Parameters
     ----------
     directory : Path
@@ -107,76 +110,47 @@ class WorkerHost:
     on_console : callable
         Called with text, time (epoch seconds) and tag of each piece of console output. The tag is the UID of
         a worker of the pool; the environment worker gives none.
-    context : zmq.Context, optional
-        Context to use; without it the host makes and ends its own.
+
+    Attributes
+    ----------
+    link_address, console_address : str
+        Paths of the sockets.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        on_message: OnMessage,
-        on_console: OnConsole,
-        *,
-        context: ZmqContext | None = None,
-    ) -> None:
-        self.link_address = f"ipc://{directory}/link"
-        self.console_address = f"ipc://{directory}/console"
+    def __init__(self, directory: Path, on_message: OnMessage, on_console: OnConsole) -> None:
+        self.link_address = str(directory / "link")
+        self.console_address = str(directory / "console")
         self.counters = WorkerHostCounters()
         self._on_message = on_message
         self._on_console = on_console
-        self._context = context
-        self._own_context: ZmqContext | None = None
-        self._link: ZmqSocket | None = None
-        self._sockets: list[ZmqSocket] = []
-        self._readers: list[SocketReader] = []
+        self._workers: dict[str, FrameConnection] = {}
+        self._link = FrameServer(
+            self.link_address, self._take_message, self._refuse, self._forget, _MAX_UID_BYTES
+        )
+        self._console = FrameServer(
+            self.console_address, self._take_console, self._refuse, max_bytes=_MAX_CONSOLE_BYTES
+        )
 
     def start(self) -> None:
-        """Bind the sockets and begin to read, in the running loop.
+        """Listen and begin to read, in the running loop.
 
         Raises
         ------
         AddressError
             An address can not be used.
         """
-        if self._context is None:
-            self._context = self._own_context = zmq.Context()
+        self._link.start()
         try:
-            link = self._bind(zmq.ROUTER, self.link_address)
-            console = self._bind(zmq.PULL, self.console_address)
+            self._console.start()
         except BaseException:
-            self._close_sockets(linger_ms=0)
+            self._link.stop()
             raise
-        self._link = link
-        self._readers = [SocketReader(link, self._take_message), SocketReader(console, self._take_console)]
-        for reader in self._readers:
-            reader.start()
-
-    def _bind(self, kind: int, address: str) -> ZmqSocket:
-        assert self._context is not None
-        socket = self._context.socket(kind)
-        self._sockets.append(socket)
-        if kind == zmq.ROUTER:
-            socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-            # A worker that lost its connection comes back under the same name.
-            socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-            socket.setsockopt(zmq.SNDHWM, 10_000)
-        bind(socket, address, what="worker", remedy="Is another manager using this state directory?")
-        return socket
 
     async def close(self, linger_ms: int = 200) -> None:
         """Close the sockets; messages may take ``linger_ms`` (ms) to leave."""
-        for reader in self._readers:
-            reader.stop()
-        self._readers.clear()
-        await asyncio.to_thread(self._close_sockets, linger_ms)
-
-    def _close_sockets(self, linger_ms: int) -> None:
-        self._link = None
-        while self._sockets:
-            self._sockets.pop().close(linger=linger_ms)
-        if self._own_context is not None:
-            self._own_context.term()
-            self._context = self._own_context = None
+        self._link.stop()
+        await self._console.close(0)
+        await self._link.close(linger_ms / 1000)
 
     # -------------------------------------------------------------------------------------- messages
 
@@ -188,34 +162,54 @@ class WorkerHost:
         NotConnected
             The worker is not connected.
         """
-        if self._link is None:
-            raise NotConnected(worker_uid)
-        data = pack(message)
+        connection = self._workers.get(worker_uid)
         try:
-            self._link.send(worker_uid.encode(), NOBLOCK_SNDMORE)
-            self._link.send(data, NOBLOCK)
-        except zmq.ZMQError as exc:
-            if exc.errno not in (errno.EHOSTUNREACH, errno.EAGAIN):
-                raise
+            if connection is None:
+                raise Disconnected
+            connection.send(pack(message))
+        except Disconnected as exc:
             self.counters.unreachable += 1
             raise NotConnected(worker_uid) from exc
         self.counters.sent += 1
-        self._readers[0].kick()
 
-    def _take_message(self, frames: list[bytes]) -> None:
+    def _take_message(self, connection: FrameConnection, frame: bytearray) -> None:
+        if not connection.name:
+            self._greet(connection, frame)
+            return
         try:
-            identity, data = frames
-            worker_uid, message = identity.decode(), unpack(data)
+            message = unpack(frame)
         except ValueError as exc:
-            self.counters.malformed += 1
-            logger.warning("A worker sent something that is no message: %s", exc)
+            self._refuse(connection, exc)
             return
         self.counters.received += 1
-        self._on_message(worker_uid, message)
+        self._on_message(connection.name, message)
 
-    def _take_console(self, frames: list[bytes]) -> None:
+    def _greet(self, connection: FrameConnection, frame: bytearray) -> None:
         try:
-            (frame,) = frames
+            uid = frame.decode()
+            if not uid:
+                raise ValueError("an empty UID")
+        except ValueError as exc:
+            self._refuse(connection, exc)
+            connection.close()
+            return
+        connection.name = uid
+        connection.allow(MAX_FRAME_BYTES)
+        former = self._workers.get(uid)
+        self._workers[uid] = connection
+        if former is not None:
+            former.close()
+
+    def _forget(self, connection: FrameConnection) -> None:
+        if self._workers.get(connection.name) is connection:
+            del self._workers[connection.name]
+
+    def _refuse(self, connection: FrameConnection, exc: ValueError) -> None:
+        self.counters.malformed += 1
+        logger.warning("A worker sent something that is no message: %s", exc)
+
+    def _take_console(self, _connection: FrameConnection, frame: bytearray) -> None:
+        try:
             when, text, *rest = msgpack.unpackb(frame)
             (tag,) = rest or (None,)
         except (ValueError, TypeError, msgpack.UnpackException):

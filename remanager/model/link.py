@@ -1,9 +1,10 @@
 """Messages between the manager and the environment worker.
 
-The manager binds a ``ROUTER`` socket on ``ipc://``; a worker connects a ``DEALER`` whose identity is its
-``worker_uid``. Each message is one frame (:func:`pack`, :func:`unpack`). Events carry a ``seq`` that counts
-from 1 in each worker; the worker keeps an event until an :class:`Ack` (or a :class:`Welcome`) covers it, so
-nothing is lost while the manager is away. Items travel as JSON text, the form in which the store keeps them.
+The manager listens on a Unix socket; a worker connects and gives its ``worker_uid`` in the first frame
+(:mod:`remanager.model.frames`). Each message is one frame (:func:`pack`, :func:`unpack`). Events carry a
+``seq`` that counts from 1 in each worker; the worker keeps an event until an :class:`Ack` (or a
+:class:`Welcome`) covers it, so nothing is lost while the manager is away. Items travel as JSON text, the form
+in which the store keeps them.
 """
 
 from __future__ import annotations
@@ -355,7 +356,7 @@ def pack(message: Message) -> bytes:
     return cast(bytes, msgpack.packb([kind.__name__, *values], unicode_errors="backslashreplace"))
 
 
-def unpack(frame: bytes) -> Message:
+def unpack(frame: bytes | bytearray) -> Message:
     """Decode a frame.
 
     Raises

@@ -13,9 +13,9 @@ class PoolWorkerConfig:
     Attributes
     ----------
     worker_uid : str
-        Identity of the worker; also its ZeroMQ identity on both sockets.
+        Identity of the worker.
     link_address, console_address : str
-        ``ipc://`` addresses of the manager's ``ROUTER`` (messages) and ``PULL`` (console output) sockets.
+        Paths of the manager's sockets for messages and for console output.
     task_modules : list of str
         Modules whose functions are tasks.
     module_paths : list of str

@@ -14,9 +14,9 @@ class WorkerConfig:
     Attributes
     ----------
     worker_uid : str
-        Identity of the worker; also its ZeroMQ identity on both sockets.
+        Identity of the worker.
     link_address, console_address : str
-        ``ipc://`` addresses of the manager's ``ROUTER`` (messages) and ``PULL`` (console output) sockets.
+        Paths of the manager's sockets for messages and for console output.
     startup_dir, startup_profile, startup_module, startup_script, ipython_dir : str or None
         Where the start-up code is; at most one of directory/profile, module, script.
     encoding : str

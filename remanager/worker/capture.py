@@ -7,45 +7,46 @@ import contextlib
 import ctypes
 import fcntl
 import io
+import math
 import os
+import select
 import sys
 import threading
 from typing import Any
 
 import msgpack
-import zmq
 
 from remanager.worker.console import ConsoleBuffer, ConsoleStream
+from remanager.worker.stream import Lost, ManagerStream
 from remanager.worker.wakeup import WakeUp
 
 PIPE_SIZE = 1024 * 1024
 READ_SIZE = 65536
-RECONNECT_MS = 20
-RECONNECT_MAX_MS = 200
-LINGER_MS = 500
 GATHER_S = 0.01
 
 
 class ConsoleCapture:
-    """Redirects the console of this process to the manager's ``PULL`` socket.
+    """Redirects the console of this process to the manager's socket for it.
 
     ``sys.stdout`` and ``sys.stderr`` become :class:`~remanager.worker.console.ConsoleStream` objects. File
     descriptors 1 and 2 become the write end of a pipe, so that output of C code and of subprocesses takes
     the same way. A thread owns the socket; it sends each message as one msgpack frame ``[time, text]``, or
-    ``[time, text, tag]`` where a tag is given.
+    ``[time, text, tag]`` where a tag is given. While there is no connection, or the manager does not read,
+    the messages stay in a bounded buffer.
 
     Code that holds the interpreter's lock while it prints more than the pipe takes (1 MiB) would block.
 
     Parameters
     ----------
     address : str
-        Address of the manager's socket.
+        Path of the manager's socket.
     tag : str, optional
         Goes with each message and tells which process it comes from.
     """
 
     def __init__(self, address: str, tag: str | None = None) -> None:
-        self._address = address
+        self._stream = ManagerStream(address)
+        self._begun: tuple[float, str] | None = None
         self._tag = () if tag is None else (tag,)
         self._wake = WakeUp()
         self._buffer = ConsoleBuffer(self._wake.set)
@@ -84,41 +85,43 @@ class ConsoleCapture:
     # -------------------------------------------------------------------------- only the console's thread
 
     def _run(self) -> None:
-        context = zmq.Context()
-        socket = context.socket(zmq.PUSH)
-        # Without a connection the messages stay in the bounded buffer.
-        socket.setsockopt(zmq.IMMEDIATE, 1)
-        socket.setsockopt(zmq.LINGER, LINGER_MS)
-        socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-        socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
-        socket.connect(self._address)
         try:
-            self._loop(socket)
+            self._loop()
         finally:
-            socket.close()
-            context.term()
+            self._stream.close()
 
-    def _loop(self, socket: zmq.Socket[bytes]) -> None:
+    def _loop(self) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        poller = zmq.Poller()
-        poller.register(self._wake.fd, zmq.POLLIN)
-        poller.register(self._pipe, zmq.POLLIN)
+        stream = self._stream
         while True:
-            ready = dict(poller.poll())
+            ready = self._wait()
             if self._wake.fd in ready:
                 self._wake.clear()
             closing = self._closing.is_set()
             if self._pipe in ready or closing:
                 self._read_pipe(decoder)
-            if self._send_buffer(socket):
-                poller.register(socket, zmq.POLLOUT)
-            else:
-                if socket in poller:
-                    poller.unregister(socket)
-                if closing:
-                    return
+            try:
+                if stream.fd in ready:
+                    stream.receive()
+                stream.connect()
+                sent = stream.fd >= 0 and self._send_buffer()
+            except Lost:
+                self._disconnect()
+                continue
+            if closing and sent:
+                return
             # Code that prints a lot should not have to hand over to this thread at each line.
             self._closing.wait(GATHER_S)
+
+    def _wait(self) -> set[int]:
+        """Wait until there is something to do; return the descriptors that are ready."""
+        stream, poller = self._stream, select.poll()
+        poller.register(self._wake.fd, select.POLLIN)
+        poller.register(self._pipe, select.POLLIN)
+        if stream.fd < 0:
+            return {fd for fd, _ in poller.poll(math.ceil(stream.connect_in_s * 1000))}
+        poller.register(stream.fd, select.POLLIN | (select.POLLOUT if stream.is_blocked else 0))
+        return {fd for fd, _ in poller.poll()}
 
     def _read_pipe(self, decoder: codecs.IncrementalDecoder) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -127,15 +130,20 @@ class ConsoleCapture:
                 if len(data) < READ_SIZE:
                     return
 
-    def _send_buffer(self, socket: zmq.Socket[bytes]) -> bool:
-        """Send what is buffered; return True if the socket takes no more for now."""
-        while (message := self._buffer.pop()) is not None:
-            try:
-                socket.send(msgpack.packb((*message, *self._tag), unicode_errors="replace"), zmq.NOBLOCK)
-            except zmq.Again:
-                self._buffer.push_back(message)
+    def _send_buffer(self) -> bool:
+        """Send what is buffered; return False if the socket takes no more for now."""
+        while self._stream.send_rest():
+            self._begun = message = self._buffer.pop()
+            if message is None:
                 return True
+            self._stream.send(msgpack.packb((*message, *self._tag), unicode_errors="replace"))
         return False
+
+    def _disconnect(self) -> None:
+        self._stream.close()
+        if self._begun is not None:  # of which the manager has not got all
+            self._buffer.push_back(self._begun)
+            self._begun = None
 
 
 def _use_descriptors() -> None:

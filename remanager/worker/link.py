@@ -1,19 +1,19 @@
-"""The worker's end of the link to the manager: one thread that owns the socket."""
+"""The worker's end of the link to the manager."""
 
 from __future__ import annotations
 
 import logging
 import math
+import os
+import select
 import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-import zmq
-from zmq.utils.monitor import recv_monitor_message
-
 from remanager.model.link import Ack, Heartbeat, StateChanged, Welcome, pack, unpack
 from remanager.worker.outbox import Outbox
+from remanager.worker.stream import Lost, ManagerStream
 from remanager.worker.wakeup import WakeUp
 
 if TYPE_CHECKING:
@@ -26,37 +26,39 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 2.0
 PROGRESS_INTERVAL_S = 0.5
-RECONNECT_MS = 20
-RECONNECT_MAX_MS = 200
-LINGER_MS = 500
+LINGER_S = 0.5
+PORTION_BYTES = 1 << 16
 
 
 class Link:
     """Sends messages to the manager and hands its commands on.
 
-    A thread owns the ``DEALER`` socket; the other threads enqueue messages and wake it. The connection is
-    watched: as soon as it is up (again), :class:`~remanager.model.link.Hello` and all events without an
-    acknowledgement are sent. Events are kept while there is no connection; anything else is dropped then,
-    because ``Hello`` repeats the state.
+    A thread makes the connection, receives, and sends what is due. Events and replies are sent by the thread
+    that has them, as far as the socket takes them; the rest is left to the link's thread. As soon as there is
+    a connection (again), :class:`~remanager.model.link.Hello` and all events without an acknowledgement are
+    sent. Events are kept while there is no connection; anything else is dropped then, because ``Hello``
+    repeats the state.
 
     Parameters
     ----------
     address : str
-        Address of the manager's ``ROUTER`` socket.
+        Path of the manager's socket.
     worker_uid : str
         Identity of this worker.
     on_message : callable
         Called in the link's thread with each message except ``Ack``; it must not block.
     hello : callable
-        Called in the link's thread as ``hello(last_seq)``; returns the message that begins a connection.
+        Called in the link's thread as ``hello(last_seq)``, with the lock held; returns the message that
+        begins a connection.
     on_tick : callable
-        Called in the link's thread after each round as ``on_tick(contact_age_s)``, at least every
-        heartbeat; the age of the last contact with a manager is in seconds.
+        Called in the link's thread in each round as ``on_tick(contact_age_s)``, at least every heartbeat; the
+        age of the last contact with a manager is in seconds.
     on_fault : callable
         Called in the link's thread when it ends by a fault of its own.
     on_round : callable
-        Called in the link's thread in each round before messages are sent: it may publish what has gathered.
-        It returns after how long (s) it wants to be called again at the latest, or None.
+        Called before messages are sent, with the lock held, in each round of the link's thread and by whoever
+        calls :meth:`wake`: it may publish what has gathered. It returns after how long (s) it wants to be
+        called again at the latest, or None.
     """
 
     def __init__(
@@ -71,8 +73,6 @@ class Link:
         on_round: Callable[[], float | None] = lambda: None,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
-        self._address = address
-        self._identity = worker_uid.encode()
         self._on_message = on_message
         self._hello = hello
         self._on_tick = on_tick
@@ -80,16 +80,20 @@ class Link:
         self._on_round = on_round
         self._heartbeat_s = heartbeat_s
         self._condition = threading.Condition()  # guards everything down to the blank line
+        self._stream = ManagerStream(address, greeting=worker_uid.encode())
         self._outbox = Outbox()
         self._queue: deque[ToManager | PoolToManager] = deque()
         self._connected = False
+        self._is_sending = False
         self._progress: Progress | TaskProgress | None = None
+        self._progress_due = 0.0
+        self._round_due = math.inf
+        self._sleeps_until = 0.0
         self._closing = False
 
-        self._progress_due = 0.0
         self._heartbeat_due = 0.0
-        self._round_due = math.inf
         self._last_contact = time.monotonic()
+        self._pid = os.getpid()
         self._wake = WakeUp()
         self._thread = threading.Thread(target=self._run, name="remanager-link", daemon=True)
 
@@ -101,7 +105,8 @@ class Link:
         """Enqueue events and then the state that goes with them. Never blocks.
 
         Progress that is still held back is sent before the events. A state that follows directly on another
-        unsent one replaces it.
+        unsent one replaces it; it is left to the link's thread if no event goes with it, so that states that
+        follow each other closely become one message.
         """
         with self._condition:
             if events:
@@ -112,17 +117,25 @@ class Link:
                 if self._queue and isinstance(self._queue[-1], StateChanged):
                     self._queue.pop()
                 self._enqueue(StateChanged(state))
-        self._wake_up()
+            must_wake = self._send_now() if events else not self._in_link_thread()
+        if must_wake:
+            self._wake.set()
 
     def send(self, message: ToManager | PoolToManager) -> None:
-        """Enqueue a message that need not survive a loss of the connection."""
+        """Send a message that need not survive a loss of the connection. Never blocks."""
         with self._condition:
             self._enqueue(message)
-        self._wake_up()
+            must_wake = self._send_now()
+        if must_wake:
+            self._wake.set()
 
     def wake(self) -> None:
-        """Let the link's thread make a round soon."""
-        self._wake.set()
+        """Publish what has gathered, and send it."""
+        with self._condition:
+            self._gather()
+            must_wake = self._send_now() or self._round_due < self._sleeps_until
+        if must_wake:
+            self._wake.set()
 
     def progress(self, progress: Progress | TaskProgress) -> None:
         """Tell how far the plan or task is; at most two messages per second are sent, the newest always."""
@@ -151,95 +164,128 @@ class Link:
             done = self._condition.wait_for(lambda: not self._outbox.unacknowledged(), timeout)
             self._closing = True
         self._wake.set()
-        self._thread.join(LINGER_MS / 1000 + 1.0)
+        self._thread.join(LINGER_S + 1.0)
         return done
 
-    def _wake_up(self) -> None:
-        # The link's thread itself looks at the queue before it waits again.
-        if threading.get_ident() != self._thread.ident:
-            self._wake.set()
-
-    # -------------------------------------------------------------------------- only the link's thread
+    # -------------------------------------------------------------------------- with the lock held
 
     def _enqueue(self, message: ToManager | PoolToManager) -> None:
         if self._connected:
             self._queue.append(message)
 
-    def _run(self) -> None:
-        context = zmq.Context()
-        socket = context.socket(zmq.DEALER)
-        socket.setsockopt(zmq.IDENTITY, self._identity)
-        # Nothing is handed to ZeroMQ without a connection: it would come out before the next Hello.
-        socket.setsockopt(zmq.IMMEDIATE, 1)
-        socket.setsockopt(zmq.LINGER, LINGER_MS)
-        socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-        socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
-        monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-        socket.connect(self._address)
+    def _gather(self) -> None:
+        wait_s = self._on_round()
+        self._round_due = math.inf if wait_s is None else time.monotonic() + wait_s
+
+    def _in_link_thread(self) -> bool:
+        return threading.get_ident() == self._thread.ident
+
+    def _send_now(self) -> bool:
+        """Send what is queued; return True if the link's thread has to be woken for the rest.
+
+        The link's thread itself sends at the end of its round, all in one go. A forked child shares the
+        connection and must not use it.
+        """
+        if self._in_link_thread() or os.getpid() != self._pid:
+            return False
+        return not self._send_queue()
+
+    def _send_queue(self) -> bool:
+        """Send what is queued, as far as the socket takes it; return False if something is left to do."""
+        if not self._connected:
+            return True
+        if self._is_sending:  # this is the handler of a signal, or one has broken it off
+            return False
+        self._is_sending = True  # and so it remains if this does not come to its end
+        stream, queue = self._stream, self._queue
         try:
-            self._loop(socket, monitor)
+            sent = stream.send_rest()
+            while sent and queue:
+                portion = [pack(queue.popleft())]
+                size = len(portion[0])
+                while queue and size < PORTION_BYTES:
+                    portion.append(pack(queue.popleft()))
+                    size += len(portion[-1])
+                sent = stream.send(*portion)
+        except Lost:
+            return False
+        self._is_sending = False
+        return sent
+
+    # -------------------------------------------------------------------------- only the link's thread
+
+    def _run(self) -> None:
+        try:
+            self._loop()
         except Exception:
             # Deaf and mute, the worker would be of no use and nobody would know.
             logger.critical("The connection to the manager failed; the worker ends", exc_info=True)
             self._on_fault()
             raise
         finally:
-            socket.disable_monitor()
-            monitor.close(linger=0)
-            socket.close()
-            context.term()
+            self._disconnect()
             self._wake.close()
 
-    def _loop(self, socket: zmq.Socket[bytes], monitor: zmq.Socket[bytes]) -> None:
-        poller = zmq.Poller()
-        poller.register(monitor, zmq.POLLIN)
-        poller.register(self._wake.fd, zmq.POLLIN)
-        poller.register(socket, zmq.POLLIN)
+    def _loop(self) -> None:
         while True:
-            ready = dict(poller.poll(self._wait_ms()))
-            if self._wake.fd in ready:
-                self._wake.clear()
-            if monitor in ready:
-                self._take_connection_events(monitor)
-            if socket in ready:
-                self._receive(socket)
-            self._add_timed_messages()
-            wait_s = self._on_round()
-            self._round_due = math.inf if wait_s is None else time.monotonic() + wait_s
-            blocked = self._send_queue(socket)
-            poller.register(socket, zmq.POLLIN | zmq.POLLOUT if blocked else zmq.POLLIN)
+            if self._wait():
+                self._receive()
+            if self._stream.connect():
+                self._greet()
             self._on_tick(time.monotonic() - self._last_contact)
             with self._condition:
-                if self._closing and not (self._queue and self._connected):
+                self._add_timed_messages()
+                self._gather()
+                if not self._send_queue() and self._is_sending:
+                    self._disconnect()
+                if self._closing and not (self._connected and (self._queue or self._stream.is_blocked)):
                     return
 
-    def _wait_ms(self) -> int:
-        now = time.monotonic()
-        wait = min(self._heartbeat_due, self._round_due) - now
-        if self._progress is not None:
-            wait = min(wait, self._progress_due - now)
+    def _wait(self) -> bool:
+        """Wait until there is something to do; return True if there is something to receive."""
+        stream, poller = self._stream, select.poll()
+        poller.register(self._wake.fd, select.POLLIN)
+        with self._condition:
+            now = time.monotonic()
+            due = min(self._heartbeat_due, self._round_due, now + stream.connect_in_s)
+            if self._progress is not None:
+                due = min(due, self._progress_due)
+            self._sleeps_until = due
+            if self._connected:
+                poller.register(stream.fd, select.POLLIN | (select.POLLOUT if stream.is_blocked else 0))
         # Rounded up: waking too early would only make the loop turn once more.
-        return max(0, math.ceil(wait * 1000))
+        ready = poller.poll(max(0, math.ceil((due - now) * 1000)))
+        self._sleeps_until = 0.0  # it will look how long it may sleep next
+        received = False
+        for fd, events in ready:
+            if fd == self._wake.fd:
+                self._wake.clear()
+            else:
+                received = events != select.POLLOUT
+        return received
 
-    def _take_connection_events(self, monitor: zmq.Socket[bytes]) -> None:
-        while monitor.poll(0):
-            event = recv_monitor_message(monitor)["event"]
-            with self._condition:
-                self._connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-                self._queue.clear()
-                if self._connected:
-                    self._queue.append(self._hello(self._outbox.last_seq))
-                    self._queue.extend(self._outbox.unacknowledged())
+    def _greet(self) -> None:
+        with self._condition:
+            self._connected = True
+            self._queue.append(self._hello(self._outbox.last_seq))
+            self._queue.extend(self._outbox.unacknowledged())
 
-    def _receive(self, socket: zmq.Socket[bytes]) -> None:
-        while True:
-            try:
-                frames = socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
+    def _disconnect(self) -> None:
+        with self._condition:
+            self._connected = self._is_sending = False
+            self._queue.clear()
+            self._stream.close()
+
+    def _receive(self) -> None:
+        try:
+            frames = self._stream.receive()
+        except Lost:
+            self._disconnect()
+            return
+        for frame in frames:
             self._last_contact = time.monotonic()
             try:
-                message = unpack(frames[-1])
+                message = unpack(frame)
             except ValueError as exc:
                 logger.warning("A message of the manager was dropped: %s", exc)
                 continue
@@ -257,27 +303,10 @@ class Link:
 
     def _add_timed_messages(self) -> None:
         now = time.monotonic()
-        with self._condition:
-            if self._progress is not None and now >= self._progress_due:
-                self._enqueue(self._progress)
-                self._progress = None
-                self._progress_due = now + PROGRESS_INTERVAL_S
-            if now >= self._heartbeat_due:
-                self._enqueue(Heartbeat(time.time()))
-                self._heartbeat_due = now + self._heartbeat_s
-
-    def _send_queue(self, socket: zmq.Socket[bytes]) -> bool:
-        """Send what is queued; return True if the socket takes no more for now."""
-        while True:
-            with self._condition:
-                if not self._queue:
-                    return False
-                message = self._queue.popleft()
-            try:
-                socket.send(pack(message), zmq.NOBLOCK)
-            except zmq.Again:
-                with self._condition:
-                    # Without a connection the queue is made anew at the next Hello.
-                    if self._connected:
-                        self._queue.appendleft(message)
-                return True
+        if self._progress is not None and now >= self._progress_due:
+            self._enqueue(self._progress)
+            self._progress = None
+            self._progress_due = now + PROGRESS_INTERVAL_S
+        if now >= self._heartbeat_due:
+            self._enqueue(Heartbeat(time.time()))
+            self._heartbeat_due = now + self._heartbeat_s

@@ -15,7 +15,7 @@ ANNOUNCE_AFTER_S = 0.01
 """A task that takes longer is announced when it runs; of others only the end is told."""
 
 GATHER_S = 0.002
-"""While short tasks wait, ends gather for so long before the link's thread is woken."""
+"""While short tasks wait, ends gather for so long before they are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +89,15 @@ class Assignments:
     """Queue of the tasks that were handed over, and what became of them.
 
     A task is held until its end was collected. The methods may be called from any thread, except that
-    :meth:`collect` and :meth:`held` belong to one thread: a greeting that no longer names a task must come
-    after the message of its end.
+    :meth:`collect` and :meth:`held` are called with the lock of the link held: a greeting that no longer
+    names a task must come after the message of its end.
 
     Parameters
     ----------
     give_back_after_s : float
         When a task takes longer than this (s), those behind it are given back.
     wake : callable
-        Called without arguments when there is something to collect; it must not block.
+        Called without arguments when there is something to collect, without the lock; it must not block.
     note_begin : callable
         Called with UID and lease epoch of each task before it begins.
     """
@@ -198,7 +198,7 @@ class Assignments:
         with self._condition:
             return self._condition.wait_for(lambda: not self._held, timeout)
 
-    # ---------------------------------------------------------------------------------- link's thread
+    # ---------------------------------------------------------------------------------- with the link's lock
 
     def collect(self) -> Collected:
         """Return what has begun and ended since the last call."""

@@ -136,7 +136,7 @@ class PoolWorkerProcess:
             case RunTasks():
                 self._assignments.accept(message.tasks)
                 # Told at once: a worker that leaves waits for what it has told, not for what it will tell.
-                self._tell()
+                self._link.wake()
             case CancelTask():
                 self._assignments.cancel(message.task_uid, message.lease_epoch, message.reason)
             case ChildAnswer():

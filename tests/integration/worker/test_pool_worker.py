@@ -313,7 +313,7 @@ def test_context(shared: PoolWorker) -> None:
 
 def test_cancel_of_a_running_function(shared: PoolWorker) -> None:
     uid = shared.start("wait")
-    shared.manager.expect(TasksStarted)
+    shared.manager.until(lambda: uid in {row[0] for m in shared.manager.of(TasksStarted) for row in m.tasks})
     shared.cancel(uid, "an older one", epoch=7)
     shared.cancel("unknown")
     shared.cancel(uid, "too slow")

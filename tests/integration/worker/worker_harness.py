@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import selectors
+import socket
 import subprocess
 import sys
 import textwrap
@@ -12,12 +14,13 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgpack
-import zmq
 
+from remanager.model.frames import FrameReader, frame
 from remanager.model.link import (
     Ack,
     CloseEnvironment,
@@ -55,13 +58,21 @@ PERMISSIONS = {
 }
 
 
+class Peer:
+    """A connection that the fake manager has accepted."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.reader = FrameReader()
+        self.uid = ""
+
+
 class FakeManager:
     """Plays the manager on real sockets; everything happens in the calling thread."""
 
     def __init__(self, directory: Path) -> None:
-        self.link_address = f"ipc://{directory}/link"
-        self.console_address = f"ipc://{directory}/console"
-        self.context = zmq.Context()
+        self.link_address = str(directory / "link")
+        self.console_address = str(directory / "console")
         self.messages: list[Message] = []
         self.replies: dict[int, Reply] = {}
         self.console: list[str] = []
@@ -71,36 +82,61 @@ class FakeManager:
         self.permissions: dict[str, Any] = PERMISSIONS
         self._ids = itertools.count(1)
         self._taken = 0
-        self._identity = b""
+        self._worker: Peer | None = None
         self.bind()
 
     def bind(self) -> None:
-        self.router = self.context.socket(zmq.ROUTER)
-        self.router.bind(self.link_address)
-        self.pull = self.context.socket(zmq.PULL)
-        self.pull.bind(self.console_address)
-        self.poller = zmq.Poller()
-        self.poller.register(self.router, zmq.POLLIN)
-        self.poller.register(self.pull, zmq.POLLIN)
+        self.selector = selectors.DefaultSelector()
+        for address, take in (
+            (self.link_address, self._take_frame),
+            (self.console_address, self._take_output),
+        ):
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(address)
+            listener.listen()
+            self.selector.register(listener, selectors.EVENT_READ, partial(self._accept, take))
 
     def unbind(self) -> None:
-        self.router.close(linger=0)
-        self.pull.close(linger=0)
+        for key in list(self.selector.get_map().values()):
+            key.fileobj.close()  # type: ignore[union-attr]
+        self.selector.close()
+        os.unlink(self.link_address)
+        os.unlink(self.console_address)
 
     def close(self) -> None:
         self.unbind()
-        self.context.term()
 
     # ---------------------------------------------------------------------------------- receiving
 
     def receive(self, timeout_s: float) -> bool:
-        ready = dict(self.poller.poll(timeout_s * 1000))
-        if self.pull in ready:
-            self.console.append(msgpack.unpackb(self.pull.recv())[1])
-        if self.router in ready:
-            self._identity, frame = self.router.recv_multipart()
-            self._take(unpack(frame))
+        ready = self.selector.select(timeout_s)
+        for key, _ in ready:
+            key.data(key.fileobj)
         return bool(ready)
+
+    def _accept(self, take: Callable[[Peer, bytearray], None], listener: socket.socket) -> None:
+        peer = Peer(listener.accept()[0])
+        self.selector.register(peer.connection, selectors.EVENT_READ, partial(self._read, peer, take))
+
+    def _read(self, peer: Peer, take: Callable[[Peer, bytearray], None], connection: socket.socket) -> None:
+        data = connection.recv(65536)
+        if not data:
+            self.selector.unregister(connection)
+            connection.close()
+            return
+        peer.reader.feed(data)
+        while (content := peer.reader.next()) is not None:
+            take(peer, content)
+
+    def _take_output(self, _peer: Peer, content: bytearray) -> None:
+        self.console.append(msgpack.unpackb(content)[1])
+
+    def _take_frame(self, peer: Peer, content: bytearray) -> None:
+        if not peer.uid:
+            peer.uid = content.decode()
+            self._worker = peer
+        else:
+            self._take(unpack(content))
 
     def _take(self, message: Message) -> None:
         self.messages.append(message)
@@ -162,7 +198,8 @@ class FakeManager:
     # ---------------------------------------------------------------------------------- sending
 
     def send(self, message: Message) -> None:
-        self.router.send_multipart([self._identity, pack(message)])
+        assert self._worker is not None
+        self._worker.connection.sendall(frame(pack(message)))
 
     def command(self, make: Callable[[int], Command]) -> Reply:
         """Send a command and wait for its reply; messages that come before it can still be expected."""

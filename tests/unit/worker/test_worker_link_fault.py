@@ -21,7 +21,7 @@ def test_fault_in_the_thread_is_reported() -> None:
 
     with tempfile.TemporaryDirectory(prefix="rm") as directory:
         link = Link(
-            f"ipc://{Path(directory) / 'link'}",
+            str(Path(directory) / "link"),
             "worker",
             on_message=lambda _message: None,
             hello=lambda last: Hello("worker", 1, last, [], WorkerState()),
