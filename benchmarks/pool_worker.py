@@ -2,15 +2,17 @@
 
 usage: python benchmarks/pool_worker.py [--tasks N]
 
-The manager's end is a ``ROUTER`` socket in this process that keeps a number of tasks with the worker and
-acknowledges what the worker tells.
+The manager's end is a socket in this process that keeps a number of tasks with the worker and acknowledges
+what the worker tells.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import zmq
 from common import awake, percentile_ms
 
+from remanager.model.frames import RECEIVE_BYTES, FrameReader, frame
 from remanager.model.link import Ack, Heartbeat, Message, Welcome, pack, unpack
 from remanager.model.pool_messages import Drain, PoolHello, PoolReady, RunTasks, TasksEnded
 from remanager.model.pool_worker_config import PoolWorkerConfig
@@ -48,13 +50,13 @@ class Manager:
 
     def __init__(self, directory: Path) -> None:
         (directory / "bench_tasks.py").write_text(MODULE)
-        context = zmq.Context.instance()
-        self.router = context.socket(zmq.ROUTER)
-        self.router.bind(f"ipc://{directory}/link")
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(directory / "link"))
+        listener.listen()
         config = PoolWorkerConfig(
             worker_uid="worker",
-            link_address=f"ipc://{directory}/link",
-            console_address=f"ipc://{directory}/console",
+            link_address=str(directory / "link"),
+            console_address=str(directory / "console"),
             task_modules=["bench_tasks"],
             module_paths=[str(directory)],
         )
@@ -64,16 +66,34 @@ class Manager:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "remanager.worker.pool", "--config", str(path)]
         )
+        self.connection, _ = listener.accept()
+        self.reader = FrameReader()
+        self.next_frame()  # the name of the worker
         while not isinstance(self.receive(), PoolReady):
             pass
         print(f"start of the process to ready: {time.perf_counter() - start:.3f} s")
 
     def send(self, message: Message) -> None:
-        self.router.send_multipart([b"worker", pack(message)])
+        self.connection.sendall(frame(pack(message)))
+
+    def next_frame(self) -> bytearray:
+        """Return the next frame.
+
+        Raises
+        ------
+        EOFError
+            The worker has ended.
+        """
+        while (content := self.reader.next()) is None:
+            data = self.connection.recv(RECEIVE_BYTES)
+            if not data:
+                raise EOFError
+            self.reader.feed(data)
+        return content
 
     def receive(self) -> Message:
-        _, frame = self.router.recv_multipart()
-        message = unpack(frame)
+        """Return the next message, answered."""
+        message = unpack(self.next_frame())
         if isinstance(message, PoolHello):
             self.send(Welcome("bench", 0, {}))
         elif isinstance(message, Heartbeat):
@@ -84,10 +104,10 @@ class Manager:
 
     def drain(self) -> None:
         self.send(Drain())
-        while self.process.poll() is None:
-            if self.router.poll(50):
+        with contextlib.suppress(EOFError, ConnectionError):
+            while True:
                 self.receive()
-        self.router.close(linger=0)
+        self.process.wait()
 
 
 def make_row(name: str, args: list[Any]) -> list[Any]:

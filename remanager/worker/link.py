@@ -140,9 +140,9 @@ class Link:
     def progress(self, progress: Progress | TaskProgress) -> None:
         """Tell how far the plan or task is; at most two messages per second are sent, the newest always."""
         with self._condition:
-            first = self._progress is None
             self._progress = progress
-        if first:
+            must_wake = self._progress_due < self._sleeps_until
+        if must_wake:
             self._wake.set()
 
     def flush_progress(self) -> None:

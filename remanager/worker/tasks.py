@@ -27,12 +27,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+MAX_RESULT_BYTES = 512 << 20
+"""Larger return values would not go through the connection to the manager, or into the store."""
+
+
 def encode_value(value: object, encoding: str) -> bytes:
-    """Encode a return value for clients; raises the encoder's own error if that is impossible."""
-    if encoding == "msgpack":
-        packed: bytes = msgpack.packb(value)
-        return packed
-    return json.dumps(value).encode()
+    """Encode a return value for clients; raises the encoder's own error if that is impossible.
+
+    Raises
+    ------
+    ValueError
+        It is too large.
+    """
+    encoded: bytes = msgpack.packb(value) if encoding == "msgpack" else json.dumps(value).encode()
+    if len(encoded) > MAX_RESULT_BYTES:
+        raise ValueError(f"the return value has {len(encoded)} bytes; at most {MAX_RESULT_BYTES} are kept")
+    return encoded
 
 
 class TaskRunner:
