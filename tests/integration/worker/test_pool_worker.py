@@ -115,6 +115,16 @@ async def cancel_itself():
     raise asyncio.CancelledError()
 
 @task
+def fork_and_tell(ctx):
+    """Have a forked child tell what only the worker itself may tell."""
+    pid = os.fork()
+    if pid == 0:
+        ctx.checkpoint("of the child")
+        ctx.progress(message="of the child")
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+@task
 def hold(path):
     """Run until the file exists."""
     while not os.path.exists(path):
@@ -306,6 +316,13 @@ def test_context(shared: PoolWorker) -> None:
     assert end.value[:4] == [uid, 3, True, {"n": 1}]
     assert abs(deadline - end.time_start - 60) < 5
     assert shared.run("describe").value[3:] == [None, None, None]
+
+
+def test_forked_children_leave_the_connection_alone(shared: PoolWorker) -> None:
+    assert shared.run("fork_and_tell").value == 0
+    assert shared.run("add", 1, 2).value == 3
+    assert b"of the child" not in b"".join(m.payload for m in shared.manager.of(TaskCheckpoint))
+    assert len(shared.manager.of(PoolHello)) == 1
 
 
 # ------------------------------------------------------------------------------------------ cancelling

@@ -74,6 +74,10 @@ PROFILE = """
             os._exit(0)
         os.waitpid(pid, 0)
 
+    def say_much(lines):
+        for n in range(lines):
+            print(f"line {n:05d} " + "x" * 1000 + "\\n", end="")
+
     def log(text):
         logging.getLogger("profile").warning(text)
 
@@ -215,6 +219,38 @@ def test_console_output(worker: Worker, function: str) -> None:
     assert worker.call(function, text).success
     wanted = 2 if function == "say_bytes" else 1
     worker.manager.until(lambda: worker.manager.text().count(text) == wanted)
+
+
+LINES = 3000
+
+
+def lines_of(text: str) -> list[int]:
+    return [int(n) for n in re.findall(r"^line (\d{5}) x{1000}$", text, re.MULTILINE)]
+
+
+def test_a_manager_that_does_not_read_the_console_holds_no_code_up(worker: Worker) -> None:
+    manager = worker.manager
+    manager.console.clear()
+    manager.mute_console()
+    assert worker.call("say_much", LINES).success
+    manager.hear_console()
+    manager.until(lambda: f"line {LINES - 1:05d}" in manager.text())
+    assert lines_of(manager.text()) == list(range(LINES))
+
+
+def test_console_output_goes_on_with_the_next_manager(worker: Worker) -> None:
+    manager = worker.manager
+    manager.mute_console()
+    assert worker.call("say_much", LINES).success
+    manager.console.clear()
+    manager.unbind()
+    manager.bind()
+    manager.until(lambda: f"line {LINES - 1:05d}" in manager.text())
+    # What the former one had not read is gone; each message that came is whole.
+    numbers = lines_of(manager.text())
+    assert numbers == list(range(numbers[0], LINES))
+    assert numbers[0] > 0
+    assert manager.text().count("line ") == len(numbers)
 
 
 def test_the_end_of_a_script_is_shown(worker: Worker) -> None:

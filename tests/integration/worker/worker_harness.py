@@ -83,6 +83,7 @@ class FakeManager:
         self._ids = itertools.count(1)
         self._taken = 0
         self._worker: Peer | None = None
+        self._muted: list[selectors.SelectorKey] = []
         self.bind()
 
     def bind(self) -> None:
@@ -97,6 +98,7 @@ class FakeManager:
             self.selector.register(listener, selectors.EVENT_READ, partial(self._accept, take))
 
     def unbind(self) -> None:
+        self.hear_console()
         for key in list(self.selector.get_map().values()):
             key.fileobj.close()  # type: ignore[union-attr]
         self.selector.close()
@@ -127,6 +129,19 @@ class FakeManager:
         peer.reader.feed(data)
         while (content := peer.reader.next()) is not None:
             take(peer, content)
+
+    def mute_console(self) -> None:
+        """Read no console output for now."""
+        keys = self.selector.get_map().values()
+        self._muted = [k for k in keys if k.data.func == self._read and k.data.args[1] == self._take_output]
+        for key in self._muted:
+            self.selector.unregister(key.fileobj)
+
+    def hear_console(self) -> None:
+        """Read console output again."""
+        for key in self._muted:
+            self.selector.register(key.fileobj, key.events, key.data)
+        self._muted.clear()
 
     def _take_output(self, _peer: Peer, content: bytearray) -> None:
         self.console.append(msgpack.unpackb(content)[1])
