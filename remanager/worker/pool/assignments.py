@@ -14,7 +14,7 @@ from remanager.engine.task_queue.changes import OutcomeKind
 ANNOUNCE_AFTER_S = 0.01
 """A task that takes longer is announced when it runs; of others only the end is told."""
 
-GATHER_S = 0.002
+GATHER_S = 0.005
 """While short tasks wait, ends gather for so long before they are told."""
 
 

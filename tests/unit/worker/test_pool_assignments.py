@@ -76,7 +76,7 @@ def test_ends_gather_while_short_tasks_wait(desk: Desk) -> None:
     desk.all.collect()
     desk.all.end(desk.next(), DONE)
     assert desk.wakes == 0
-    desk.now += 0.003
+    desk.now += 1.5 * module.GATHER_S
     desk.all.end(desk.next(), DONE)
     assert desk.wakes == 1
     assert kinds(desk.all.collect()) == [("a", "completed"), ("b", "completed")]
