@@ -255,7 +255,10 @@ def _options(options: Mapping[str, Any]) -> OptionsModel:
     try:
         return OptionsModel.model_validate(options)
     except ValidationError as exc:
-        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors()[:5]]
+        errors = exc.errors()
+        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors[:5]]
+        if any(e["type"] == "extra_forbidden" and len(e["loc"]) == 1 for e in errors):
+            faults.append("arguments of the function belong in 'args' and 'kwargs' of the item")
         raise InvalidParams(f"The options of the task are not valid: {'; '.join(faults)}") from exc
 
 
