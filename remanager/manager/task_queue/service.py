@@ -209,12 +209,18 @@ class TaskQueue:
 
     def listen(self, events: Sequence[JournalEvent]) -> None:
         """Take notice of what happened elsewhere: plans and other tasks that ended."""
-        ended = [e.task_uid for e in events if e.task_uid and e.type in _ENDS and "state" in e.data]
-        for uid in ended:
-            self.waiters.ended(uid)
-        if any(e.type in _REMOVALS for e in events):
+        concerned = removed = False
+        for event in events:
+            if event.type in _ENDS:
+                if event.task_uid and "state" in event.data:
+                    self.waiters.ended(event.task_uid)
+                    concerned = True
+            elif event.type.startswith("queue_"):
+                concerned = True
+                removed = removed or event.type in _REMOVALS
+        if removed:
             self.waiters.look_again()
-        if ended or any(e.type.startswith("queue_") for e in events):
+        if concerned:
             self.follow_others()
 
     def follow_others(self) -> None:
