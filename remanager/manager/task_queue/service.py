@@ -209,18 +209,16 @@ class TaskQueue:
 
     def listen(self, events: Sequence[JournalEvent]) -> None:
         """Take notice of what happened elsewhere: plans and other tasks that ended."""
-        concerned = removed = False
+        ended = removed = False
         for event in events:
-            if event.type in _ENDS:
-                if event.task_uid and "state" in event.data:
-                    self.waiters.ended(event.task_uid)
-                    concerned = True
-            elif event.type.startswith("queue_"):
-                concerned = True
-                removed = removed or event.type in _REMOVALS
+            if event.type in _REMOVALS:
+                removed = True
+            elif event.type in _ENDS and event.task_uid and "state" in event.data:
+                self.waiters.ended(event.task_uid)
+                ended = True
         if removed:
             self.waiters.look_again()
-        if concerned:
+        if ended or removed:
             self.follow_others()
 
     def follow_others(self) -> None:
