@@ -80,12 +80,14 @@ class BlockingClient(Face):
         self._system_info_monitor = BlockingMonitor(self._source.system_info_monitor, self._run)
 
     def _run_in_thread(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        if self._thread is None:
+        thread = self._thread  # another thread may close the client at any time
+        if thread is None:
             coroutine.close()
             raise NoAnswerError("the client is closed")
         if self._pid != os.getpid():
-            self._thread, self._pid = LoopThread.join(), os.getpid()
-        return self._thread.run(coroutine)
+            thread = self._thread = LoopThread.join()
+            self._pid = os.getpid()
+        return thread.run(coroutine)
 
     def close(self) -> None:
         """Close the client; any thread may do it, and more than once."""

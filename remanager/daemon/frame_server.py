@@ -28,7 +28,8 @@ _CREDENTIALS: Final = struct.Struct("3i")  # process, user, group
 _REMEDY = "Is another manager using this state directory?"
 
 MAX_WAITING_BYTES = 64 << 20
-"""When more than this waits to be read by a peer, its connection is closed."""
+STALLED_S = 5.0
+"""When more than this waits for a peer that has read nothing for so long, its connection is closed."""
 
 
 class Disconnected(ConnectionError):
@@ -44,7 +45,18 @@ class FrameConnection:
         For the owner of the server.
     """
 
-    __slots__ = ("_backlog", "_closed", "_fd", "_loop", "_reader", "_server", "_socket", "_waiting", "name")
+    __slots__ = (
+        "_backlog",
+        "_closed",
+        "_fd",
+        "_loop",
+        "_reader",
+        "_server",
+        "_socket",
+        "_taken",
+        "_waiting",
+        "name",
+    )
 
     def __init__(self, server: FrameServer, connection: socket.socket, max_bytes: int) -> None:
         self.name = ""
@@ -53,6 +65,7 @@ class FrameConnection:
         self._fd = connection.fileno()
         self._reader = FrameReader(max_bytes)
         self._waiting = bytearray()
+        self._taken = 0.0  # when the peer's buffer took something last, while something waits
         self._backlog: asyncio.Handle | None = None
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -71,7 +84,7 @@ class FrameConnection:
             The peer is gone or does not read.
         """
         if self._waiting:
-            if len(self._waiting) > MAX_WAITING_BYTES:
+            if len(self._waiting) > MAX_WAITING_BYTES and self._loop.time() - self._taken > STALLED_S:
                 logger.warning("A worker does not read what it is sent; its connection is closed")
                 self.close()
                 raise Disconnected
@@ -87,6 +100,7 @@ class FrameConnection:
             raise Disconnected from exc
         if sent < len(data):
             self._waiting += memoryview(data)[sent:]
+            self._taken = self._loop.time()
             self._loop.add_writer(self._fd, self._send_waiting)
 
     def _send_waiting(self) -> None:
@@ -97,6 +111,7 @@ class FrameConnection:
             return
         except OSError:
             sent = len(self._waiting)
+        self._taken = self._loop.time()
         del self._waiting[:sent]
         if not self._waiting:
             self._loop.remove_writer(self._fd)

@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 _MAX_DIRECTORY_BYTES = 90
 _OTHERS_BITS = stat.S_IRWXG | stat.S_IRWXO
 _MAX_UID_BYTES = 255
+_WARN_EVERY_S = 60.0
 _MAX_CONSOLE_BYTES = 128 << 20
 
 OnMessage = Callable[[str, Message], None]
@@ -124,6 +126,7 @@ class WorkerHost:
         self._on_message = on_message
         self._on_console = on_console
         self._workers: dict[str, FrameConnection] = {}
+        self._warn_at = 0.0
         self._link = FrameServer(
             self.link_address, self._take_message, self._refuse, self._forget, _MAX_UID_BYTES
         )
@@ -206,7 +209,11 @@ class WorkerHost:
 
     def _refuse(self, connection: FrameConnection, exc: ValueError) -> None:
         self.counters.malformed += 1
-        logger.warning("A worker sent something that is no message: %s", exc)
+        # A worker of another version tries again and again.
+        now = time.monotonic()
+        if now >= self._warn_at:
+            self._warn_at = now + _WARN_EVERY_S
+            logger.warning("A worker sent something that is no message: %s", exc)
 
     def _take_console(self, _connection: FrameConnection, frame: bytearray) -> None:
         try:

@@ -79,12 +79,16 @@ class Link:
         self._on_fault = on_fault
         self._on_round = on_round
         self._heartbeat_s = heartbeat_s
-        self._condition = threading.Condition()  # guards everything down to the blank line
+        # Taken and given back without Python code in between: no handler that raises can leave it taken.
+        self._lock = threading.RLock()  # guards everything down to the blank line
+        self._condition = threading.Condition(self._lock)
         self._stream = ManagerStream(address, greeting=worker_uid.encode())
         self._outbox = Outbox()
         self._queue: deque[ToManager | PoolToManager] = deque()
         self._connected = False
         self._is_sending = False
+        self._is_publishing = False
+        self._later: deque[tuple[Sequence[Event | PoolEvent], WorkerState | None]] = deque()
         self._progress: Progress | TaskProgress | None = None
         self._progress_due = 0.0
         self._round_due = math.inf
@@ -108,22 +112,15 @@ class Link:
         unsent one replaces it; it is left to the link's thread if no event goes with it, so that states that
         follow each other closely become one message.
         """
-        with self._condition:
-            if events:
-                self.flush_progress()
-            for event in events:
-                self._enqueue(self._outbox.add(event))
-            if state is not None:
-                if self._queue and isinstance(self._queue[-1], StateChanged):
-                    self._queue.pop()
-                self._enqueue(StateChanged(state))
-            must_wake = self._send_now() if events else not self._in_link_thread()
+        with self._lock:
+            self._later.append((events, state))
+            must_wake = self._publish_all()
         if must_wake:
             self._wake.set()
 
     def send(self, message: ToManager | PoolToManager) -> None:
         """Send a message that need not survive a loss of the connection. Never blocks."""
-        with self._condition:
+        with self._lock:
             self._enqueue(message)
             must_wake = self._send_now()
         if must_wake:
@@ -131,7 +128,7 @@ class Link:
 
     def wake(self) -> None:
         """Publish what has gathered, and send it."""
-        with self._condition:
+        with self._lock:
             self._gather()
             must_wake = self._send_now() or self._round_due < self._sleeps_until
         if must_wake:
@@ -139,7 +136,7 @@ class Link:
 
     def progress(self, progress: Progress | TaskProgress) -> None:
         """Tell how far the plan or task is; at most two messages per second are sent, the newest always."""
-        with self._condition:
+        with self._lock:
             self._progress = progress
             must_wake = self._progress_due < self._sleeps_until
         if must_wake:
@@ -147,7 +144,7 @@ class Link:
 
     def flush_progress(self) -> None:
         """Send progress that is held back with the next messages."""
-        with self._condition:
+        with self._lock:
             if self._progress is not None:
                 self._enqueue(self._progress)
                 self._progress = None
@@ -160,7 +157,7 @@ class Link:
         bool
             False if events were left without an acknowledgement after ``timeout`` (s).
         """
-        with self._condition:
+        with self._lock:
             done = self._condition.wait_for(lambda: not self._outbox.unacknowledged(), timeout)
             self._closing = True
         self._wake.set()
@@ -168,6 +165,37 @@ class Link:
         return done
 
     # -------------------------------------------------------------------------- with the lock held
+
+    def _publish_all(self) -> bool:
+        """Publish what is to be published; return True if the link's thread has to be woken to send it.
+
+        The handler of a signal may publish while its thread does: it leaves that to what it has interrupted,
+        so that events are sent in the order of their numbers.
+        """
+        must_wake = False
+        while self._later and not self._is_publishing:
+            self._is_publishing = True
+            try:
+                must_wake |= self._publish(*self._later.popleft())
+            except BaseException:
+                self._is_sending = True  # a numbered event may be left out: a new connection tells all again
+                self._wake.set()
+                raise
+            finally:
+                self._is_publishing = False
+        return must_wake
+
+    def _publish(self, events: Sequence[Event | PoolEvent], state: WorkerState | None) -> bool:
+        """Enqueue events and a state; return True if the link's thread has to be woken to send them."""
+        if events:
+            self.flush_progress()
+        for event in events:
+            self._enqueue(self._outbox.add(event))
+        if state is not None:
+            if self._queue and isinstance(self._queue[-1], StateChanged):
+                self._queue.pop()
+            self._enqueue(StateChanged(state))
+        return self._send_now() if events else not self._in_link_thread()
 
     def _enqueue(self, message: ToManager | PoolToManager) -> None:
         if self._connected:
@@ -233,7 +261,7 @@ class Link:
             if self._stream.connect():
                 self._greet()
             self._on_tick(time.monotonic() - self._last_contact)
-            with self._condition:
+            with self._lock:
                 self._add_timed_messages()
                 self._gather()
                 if not self._send_queue() and self._is_sending:
@@ -245,7 +273,7 @@ class Link:
         """Wait until there is something to do; return True if there is something to receive."""
         stream, poller = self._stream, select.poll()
         poller.register(self._wake.fd, select.POLLIN)
-        with self._condition:
+        with self._lock:
             now = time.monotonic()
             due = min(self._heartbeat_due, self._round_due, now + stream.connect_in_s)
             if self._progress is not None:
@@ -265,13 +293,13 @@ class Link:
         return received
 
     def _greet(self) -> None:
-        with self._condition:
+        with self._lock:
             self._connected = True
             self._queue.append(self._hello(self._outbox.last_seq))
             self._queue.extend(self._outbox.unacknowledged())
 
     def _disconnect(self) -> None:
-        with self._condition:
+        with self._lock:
             self._connected = self._is_sending = False
             self._queue.clear()
             self._stream.close()
@@ -297,7 +325,7 @@ class Link:
             self._on_message(message)
 
     def _acknowledge(self, seq: int) -> None:
-        with self._condition:
+        with self._lock:
             self._outbox.ack(seq)
             self._condition.notify_all()
 

@@ -108,7 +108,8 @@ class Assignments:
         self._give_back_after_s = give_back_after_s
         self._wake = wake
         self._note_begin = note_begin
-        self._condition = threading.Condition()  # guards everything
+        self._lock = threading.RLock()  # guards everything
+        self._condition = threading.Condition(self._lock)
         self._queue: deque[Assignment] = deque()
         self._held: dict[tuple[str, int], Assignment] = {}
         self._running: Assignment | None = None
@@ -125,7 +126,7 @@ class Assignments:
 
     def accept(self, rows: Iterable[Sequence[Any]]) -> None:
         """Take tasks: rows of :class:`remanager.model.pool_messages.RunTasks`."""
-        with self._condition:
+        with self._lock:
             for row in rows:
                 assignment = Assignment(*row)
                 key = (assignment.task_uid, assignment.lease_epoch)
@@ -140,7 +141,7 @@ class Assignments:
 
     def cancel(self, task_uid: str, lease_epoch: int, reason: str) -> None:
         """Give a task back that has not begun; tell a running one to stop. Others are passed over."""
-        with self._condition:
+        with self._lock:
             assignment = self._held.get((task_uid, lease_epoch))
             if assignment is None:
                 return
@@ -154,7 +155,7 @@ class Assignments:
 
     def stop(self) -> None:
         """Give back what has not begun, and take no more."""
-        with self._condition:
+        with self._lock:
             self._stopped = True
             self._return_queue("the worker leaves")
             self._condition.notify_all()
@@ -164,7 +165,7 @@ class Assignments:
 
     def next(self) -> Assignment | None:
         """Wait for a task and begin it; return None when there will be none any more."""
-        with self._condition:
+        with self._lock:
             while not self._queue:
                 if self._stopped:
                     return None
@@ -177,14 +178,14 @@ class Assignments:
 
     def attach(self, assignment: Assignment, on_cancel: Callable[[str], None]) -> None:
         """Let the execution of a task hear when it is told to stop."""
-        with self._condition:
+        with self._lock:
             assignment.on_cancel = on_cancel
             if assignment.cancel_reason is not None:
                 on_cancel(assignment.cancel_reason)
 
     def end(self, assignment: Assignment, outcome: Outcome) -> None:
         """Take the end of a task that has begun."""
-        with self._condition:
+        with self._lock:
             now = time.monotonic()
             self._running = None
             self._add_end(assignment, outcome, now - assignment.began)
@@ -195,14 +196,14 @@ class Assignments:
 
     def wait_collected(self, timeout: float) -> bool:
         """Wait until every end was collected; return False if ``timeout`` (s) passes before."""
-        with self._condition:
+        with self._lock:
             return self._condition.wait_for(lambda: not self._held, timeout)
 
     # ---------------------------------------------------------------------------------- with the link's lock
 
     def collect(self) -> Collected:
         """Return what has begun and ended since the last call."""
-        with self._condition:
+        with self._lock:
             found = Collected()
             self._collected = time.monotonic()
             running = self._running
@@ -219,7 +220,7 @@ class Assignments:
 
     def held(self) -> list[list[Any]]:
         """Return UID, lease epoch and time of the begin (or None) of each task that is held."""
-        with self._condition:
+        with self._lock:
             return [[a.task_uid, a.lease_epoch, a.time_start] for a in self._held.values()]
 
     def _look_at(self, running: Assignment, found: Collected) -> None:

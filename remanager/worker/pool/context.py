@@ -51,17 +51,18 @@ class Children:
     def __init__(self, send: Callable[[SubmitChild], None]) -> None:
         self._send = send
         self._numbers = itertools.count(1)
-        self._condition = threading.Condition()
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
         self._open: dict[int, SubmitChild] = {}
         self._answers: dict[int, ChildAnswer] = {}
 
     def submit(self, context: Context, lease_epoch: int, item: str, options: str) -> str:
         """Submit a child and wait for its UID; raises what :meth:`Context.submit_child` raises."""
         request = SubmitChild(next(self._numbers), context.task_uid, lease_epoch, item, options)
-        with self._condition:
+        with self._lock:
             self._open[request.id] = request
         self._send(request)
-        with self._condition:
+        with self._lock:
             self._condition.wait_for(lambda: request.id in self._answers or context.cancelled)
             del self._open[request.id]
             answer = self._answers.pop(request.id, None)
@@ -74,21 +75,21 @@ class Children:
 
     def take(self, answer: ChildAnswer) -> None:
         """Take an answer of the manager."""
-        with self._condition:
+        with self._lock:
             if answer.id in self._open:
                 self._answers[answer.id] = answer
                 self._condition.notify_all()
 
     def repeat(self) -> None:
         """Send again what has not been answered: the connection was lost in between."""
-        with self._condition:
+        with self._lock:
             requests = list(self._open.values())
         for request in requests:
             self._send(request)
 
     def wake(self) -> None:
         """Let those who wait look whether they were told to stop."""
-        with self._condition:
+        with self._lock:
             self._condition.notify_all()
 
 

@@ -228,6 +228,7 @@ async def test_a_worker_that_never_reads_is_disconnected(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(frame_server, "MAX_WAITING_BYTES", 1 << 20)
+    monkeypatch.setattr(frame_server, "STALLED_S", 0.0)
     worker, other = await desk.greeted("w"), await desk.greeted("other")
     sent = 0
     with pytest.raises(NotConnected):  # noqa: PT012
@@ -245,6 +246,26 @@ async def test_a_worker_that_never_reads_is_disconnected(
     again = await desk.greeted("w")
     desk.host.send("w", Ack(3))
     assert await again.receive() == Ack(3)
+
+
+async def test_a_worker_that_reads_may_be_sent_much(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame_server, "MAX_WAITING_BYTES", 1 << 20)
+    worker = await desk.greeted("w")
+    large = Reply(1, True, "x" * (4 << 20))
+    desk.host.send("w", large)
+    desk.host.send("w", Ack(1))  # while most of the large one waits
+    assert await worker.receive() == large
+    assert await worker.receive() == Ack(1)
+
+
+async def test_what_comes_again_and_again_is_not_logged_each_time(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(1, 4):
+        worker = desk.worker("")
+        assert await worker.is_closed()
+        assert desk.host.counters.malformed == number
+    assert caplog.text.count("no message") == 1
 
 
 async def test_malformed_frames_are_counted(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Condition
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -29,6 +33,7 @@ from remanager.model.link import (
     pack,
 )
 from remanager.worker.link import Link
+from remanager.worker.outbox import Outbox
 
 WAIT_S = 10.0
 LARGE = b"x" * (8 << 20)
@@ -251,6 +256,54 @@ def test_handlers_of_signals_may_publish(
         signal.signal(signal.SIGUSR1, former)
     manager.until_ends("a", "of the handler")
     assert len(manager.of(Hello)) == 1
+
+
+@pytest.mark.parametrize("moment", [Outbox.add, Link._enqueue, Link._send_queue])
+@pytest.mark.parametrize("event", ["call", "return"])
+def test_handlers_publish_at_any_moment(
+    manager: Manager, make_link: MakeLink, moment: Callable[..., Any], event: str
+) -> None:
+    """What a handler publishes follows what it has interrupted, under the next number."""
+    link = make_link()
+    former = signal.signal(signal.SIGUSR1, lambda *_: link.publish([finished("of the handler")]))
+
+    def at(frame: FrameType, what: str, _arg: object) -> None:
+        if what == event and frame.f_code is moment.__code__:
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGUSR1)
+
+    try:
+        sys.setprofile(at)
+        link.publish([finished("a")])
+    finally:
+        sys.setprofile(None)
+        signal.signal(signal.SIGUSR1, former)
+    link.publish([finished("b")])
+    manager.until_ends("a", "of the handler", "b")
+    assert [m.seq for m in manager.of(TaskFinished)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("moment", [Outbox.add, Link._enqueue, Condition.__enter__, Condition.__exit__])
+def test_a_handler_that_raises_loses_nothing(
+    manager: Manager, make_link: MakeLink, moment: Callable[..., Any]
+) -> None:
+    """It leaves no lock behind, and what had its number already is told."""
+    link = make_link()
+
+    def at(frame: FrameType, what: str, _arg: object) -> None:
+        if what == "return" and frame.f_code is moment.__code__:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    sys.setprofile(at)
+    with suppress(KeyboardInterrupt):
+        link.publish([finished("a")])
+    sys.setprofile(None)
+    other = threading.Thread(target=link.publish, args=([finished("b")],), daemon=True)
+    other.start()
+    other.join(WAIT_S)
+    assert not other.is_alive()
+    manager.until_ends("a", "b")
 
 
 def test_what_gathers_is_published_when_it_is_time(manager: Manager, make_link: MakeLink) -> None:
