@@ -20,11 +20,12 @@ from typing import Any
 
 import psutil
 import zmq
-from common import ITEM, USER, Figures, closed_loop, encode
+from common import Figures
+from queue_ops import measure_adding
+from rpc import measure_method
 
 NAME = "bare server"
 SUITES = ("rpc", "queue_ops")
-SECONDS = 1.0
 STATUS = {f"key_{n}": f"6ee2ef51-0000-4000-8000-{n:012}" for n in range(27)}
 
 _SCHEMA = """
@@ -105,26 +106,12 @@ def measure(suite: str, figures: Figures) -> None:
         server.start()
         try:
             address = ours.recv()
-            for clients in (1, 8):
-                of = f"{clients} client{'s' if clients > 1 else ''}"
-                if suite == "rpc":
-                    _ask(psutil.Process(server.pid), address, clients, f"status, {of}", figures)
-                else:
-                    request = encode("queue_item_add", item=ITEM, **USER)
-                    load = closed_loop(address, clients, request, SECONDS)
-                    figures.note(f"queue_item_add at 0, {of}: requests/s", load.rate)
-                    figures.note(f"queue_item_add at 0, {of}: p99 (ms)", load.percentile_ms(99))
+            if suite == "rpc":
+                times = psutil.Process(server.pid).cpu_times
+                for clients in (1, 8):
+                    measure_method(address, lambda: sum(times()[:2]), figures, "status", clients)
+            else:
+                measure_adding(address, figures, 0)
         finally:
             server.terminate()
             server.join()
-
-
-def _ask(process: psutil.Process, address: str, clients: int, name: str, figures: Figures) -> None:
-    closed_loop(address, clients, encode("status"), 0.2)
-    before = process.cpu_times()
-    load = closed_loop(address, clients, encode("status"), SECONDS)
-    after = process.cpu_times()
-    used = after.user + after.system - before.user - before.system
-    figures.note(f"{name}: requests/s", load.rate)
-    figures.note(f"{name}: p99 (ms)", load.percentile_ms(99))
-    figures.note(f"{name}: daemon CPU per request (ms)", 1e3 * used / len(load.latencies))

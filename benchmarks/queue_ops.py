@@ -42,15 +42,20 @@ def _disk_ms() -> float:
 
 def _adding(daemon: Daemon, connection: Client, figures: Figures, size: int) -> None:
     """Add single items and a batch; the queue grows by a few thousand meanwhile."""
-    request = encode("queue_item_add", item=ITEM, **USER)
-    for clients in (1, 8):
-        load = closed_loop(daemon.address, clients, request, SECONDS)
-        name = f"queue_item_add at {size}, {clients} client{'s' if clients > 1 else ''}"
-        figures.note(f"{name}: requests/s", load.rate)
-        figures.note(f"{name}: p99 (ms)", load.percentile_ms(99))
+    measure_adding(daemon.address, figures, size)
     start = time.perf_counter()
     connection.ok("queue_item_add_batch", items=[ITEM] * BATCH, **USER)
     figures.note(f"queue_item_add_batch of {BATCH} at {size} (s)", time.perf_counter() - start)
+
+
+def measure_adding(address: str, figures: Figures, size: int) -> None:
+    """Add single items to a queue that had so many at the beginning."""
+    request = encode("queue_item_add", item=ITEM, **USER)
+    for clients in (1, 8):
+        load = closed_loop(address, clients, request, SECONDS)
+        name = f"queue_item_add at {size}, {clients} client{'s' if clients > 1 else ''}"
+        figures.note(f"{name}: requests/s", load.rate)
+        figures.note(f"{name}: p99 (ms)", load.percentile_ms(99))
 
 
 def _reading(connection: Client, figures: Figures) -> None:

@@ -15,6 +15,13 @@ from remanager.store.writes import setting_set
 Effect = Callable[[], None]
 
 
+def name_principal(data: dict[str, object]) -> None:
+    """Let the data of an event name who asked, where a request is the cause."""
+    principal = asked_by.get()
+    if principal is not None:
+        data["principal"] = principal
+
+
 class Batch:
     """One transaction in the making."""
 
@@ -36,9 +43,7 @@ class Batch:
 
     def event(self, kind: str, task_uid: str | None = None, **data: object) -> None:
         """Add a journal event; it names who asked, where a request is the cause."""
-        principal = asked_by.get()
-        if principal is not None:
-            data["principal"] = principal
+        name_principal(data)
         self.events.append(JournalEvent(kind, self._clock(), task_uid, data))
 
     def after(self, effect: Effect) -> None:

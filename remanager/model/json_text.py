@@ -8,13 +8,19 @@ from json import encoder as standard
 from typing import Any
 
 
-def _refuse(value: object) -> object:
-    # The words of the standard library's encoder: clients see them in results of tasks.
+def refuse(value: object) -> object:
+    """Refuse a value in the words of the standard library's encoder: clients see them in results of tasks.
+
+    Raises
+    ------
+    TypeError
+        Always.
+    """
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def make_encoder(
-    default: Callable[[Any], object] = _refuse, separators: tuple[str, str] = (", ", ": ")
+    default: Callable[[Any], object] = refuse, separators: tuple[str, str] = (", ", ": ")
 ) -> Callable[[object], str]:
     """Return a function that does what :meth:`json.JSONEncoder.encode` does.
 

@@ -13,7 +13,8 @@ _POSITIONAL_OR_KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
 _VAR_POSITIONAL = inspect.Parameter.VAR_POSITIONAL
 _VAR_KEYWORD = inspect.Parameter.VAR_KEYWORD
-_ANY_NUMBER = (_VAR_POSITIONAL, _VAR_KEYWORD)
+ANY_NUMBER = (_VAR_POSITIONAL, _VAR_KEYWORD)
+"""Kinds of parameters that take any number of arguments, none included."""
 
 
 def decode_default(text: str) -> Any:
@@ -90,7 +91,7 @@ class Binder:
         self._positional = tuple(p.name for p in parameters if p.kind is _POSITIONAL_OR_KEYWORD)
         self._rest = next((p.name for p in parameters if p.kind is _VAR_POSITIONAL), None)
         self._by_keyword = tuple(p.name for p in parameters if p.kind is not _VAR_POSITIONAL)
-        required = [p for p in parameters if p.default is p.empty and p.kind not in _ANY_NUMBER]
+        required = [p for p in parameters if p.default is p.empty and p.kind not in ANY_NUMBER]
         self._required = frozenset(p.name for p in required)
         # Without keywords, the number of arguments says whether they fit.
         by_position = [p for p in parameters if p.kind in (_POSITIONAL_ONLY, _POSITIONAL_OR_KEYWORD)]

@@ -18,13 +18,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import lru_cache
 from queue import Empty, SimpleQueue
 
 from remanager.model.errors import RemanagerError
 from remanager.store.errors import StaleWrite, StoreFailed, WriteRejected
 from remanager.store.records import Write
-from remanager.store.statements import STATEMENTS, query
+from remanager.store.statements import STATEMENTS, of_rows, query
 
 EventColumns = tuple[float, str, str | None, str]
 
@@ -32,17 +31,11 @@ MAX_GROUP = 1000
 """Submissions in one transaction; the last turn of a loop may add more."""
 
 EVENTS_AT_ONCE = 25
-"""Most journal events in one statement."""
+"""Most journal events in one statement.
 
-
-@lru_cache(EVENTS_AT_ONCE)
-def _event_insert(number: int) -> str:
-    """Return the statement that stores so many events.
-
-    Each step of a statement gives up the interpreter lock and must get it back from the event loop: with one
-    statement for many events the writer waits once.
-    """
-    return query("event_insert") + ", (?, ?, ?, ?, ?)" * (number - 1)
+Each step of a statement gives up the interpreter lock and must get it back from the event loop: with one
+statement for many events the writer waits once.
+"""
 
 
 @dataclass(slots=True)
@@ -214,7 +207,7 @@ class Writer:
                 submission.seq = seq
             for start in range(0, len(events), EVENTS_AT_ONCE * 5):
                 some = events[start : start + EVENTS_AT_ONCE * 5]
-                self._cursor.execute(_event_insert(len(some) // 5), some)
+                self._cursor.execute(query(of_rows("event_insert", len(some) // 5)), some)
         except StaleWrite as exc:
             submission.error = exc
         except (sqlite3.Error, LookupError, TypeError, ValueError, OverflowError) as exc:

@@ -11,7 +11,7 @@ from typing import Final, cast
 import msgpack
 
 from remanager.model.errors import InvalidRequest
-from remanager.model.json_text import make_encoder
+from remanager.model.json_text import make_encoder, refuse
 from remanager.wire.values import packed_to_json
 
 
@@ -201,8 +201,7 @@ class _FragmentFoundError(Exception):
 def _refuse(value: object) -> object:
     if isinstance(value, _ENCODED_PARTS):
         raise _FragmentFoundError
-    # The words of the standard library's encoder: clients see them in results of tasks.
-    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+    return refuse(value)
 
 
 def _refuse_msgpack(value: object) -> object:

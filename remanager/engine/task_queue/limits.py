@@ -298,8 +298,6 @@ class Limits:
 
     def starving(self) -> frozenset[str]:
         """Return the groups that run fewer tasks than their minimum."""
-        if not self.min_slots:
-            return frozenset()
         return frozenset(
             name for name, least in self.min_slots.items() if self.running((Scope.GROUP, name)) < least
         )

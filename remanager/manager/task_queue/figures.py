@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from remanager.engine.task_queue.board import QUEUED
 from remanager.engine.task_queue.card import Card
@@ -17,8 +17,6 @@ from remanager.model.states import STATE_CLASS, StateClass, TaskState, is_termin
 
 _NO_FAULT = (StateClass.CANCELLED, StateClass.DROPPED)
 _MOST = 1 << 62
-
-T = TypeVar("T")
 
 
 class QueueFigures:
@@ -58,7 +56,7 @@ class QueueFigures:
 
     def observe(self, changes: Changes, now: float) -> None:
         """Count what has changed."""
-        for name, number in _numbers(card.spec.name for card in changes.inserted):
+        for name, number in Counter(card.spec.name for card in changes.inserted).items():
             self.figures.count("submitted", name, now, number)
         for card in changes.starts:
             first = card.lease_epoch == 1 and card.time_ready is not None
@@ -66,7 +64,7 @@ class QueueFigures:
             self.figures.started(card.spec.name, now, waited)
         for ended in changes.ended:
             self._ended(ended, now)
-        for (old, new), number in _numbers((t.old, t.new) for t in changes.transitions):
+        for (old, new), number in Counter((t.old, t.new) for t in changes.transitions).items():
             if old is not None:
                 self.live[old] -= number
             if not is_terminal(new):
@@ -134,14 +132,6 @@ def _cards(changes: Changes) -> dict[str, Card]:
         | changes.updated
         | {e.card.uid: e.card for e in changes.ended}
     )
-
-
-def _numbers(values: Iterable[T]) -> Iterable[tuple[T, int]]:
-    """Return different values, and how often each occurs; for few values it is faster than a Counter."""
-    found: dict[T, int] = {}
-    for value in values:
-        found[value] = found.get(value, 0) + 1
-    return found.items()
 
 
 def _number(value: object) -> int:

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from remanager.model.errors import InvalidItem
-from remanager.plans.binding import Binder
+from remanager.plans.binding import ANY_NUMBER, Binder
 
 SETTING = "task_functions"
-
-_ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,5 +99,5 @@ def _function(data: Mapping[str, Any]) -> Function:
 
 def _parameter(data: Mapping[str, Any]) -> inspect.Parameter:
     kind = getattr(inspect.Parameter, data["kind"])
-    has_default = not data["required"] and kind not in _ANY_NUMBER
+    has_default = not data["required"] and kind not in ANY_NUMBER
     return inspect.Parameter(data["name"], kind, default=None if has_default else inspect.Parameter.empty)

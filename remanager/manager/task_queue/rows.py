@@ -8,9 +8,8 @@ from operator import attrgetter
 
 from remanager.engine.task_queue.card import Card
 from remanager.engine.task_queue.changes import Changes, Ended, Transition
-from remanager.manager.ledger import Batch
+from remanager.manager.ledger import Batch, name_principal
 from remanager.manager.task_queue.progress_board import ProgressBoard
-from remanager.model.principal import asked_by
 from remanager.model.states import STATE_CLASS, StateClass, TaskState, is_terminal
 from remanager.model.task_spec import DEFAULT_OPTIONS, TaskSpec
 from remanager.store.records import JournalEvent
@@ -87,7 +86,6 @@ def _events(transitions: Iterable[Transition], cards: Mapping[str, Card]) -> lis
 
     They are made here and not by the transaction, which asks for time and principal with each.
     """
-    principal = asked_by.get()
     made: dict[tuple[object, ...], tuple[str, dict[str, object]]] = {}
     events: list[JournalEvent] = []
     for t in transitions:
@@ -96,7 +94,7 @@ def _events(transitions: Iterable[Transition], cards: Mapping[str, Card]) -> lis
         same = (t.old, t.new, t.attempt, t.reason, t.worker_uid, t.stage, about)
         found = made.get(same)
         if found is None:
-            found = made[same] = (_kind(t), _data(t, card, principal))
+            found = made[same] = (_kind(t), _data(t, card))
         kind, data = found
         events.append(JournalEvent(kind, t.time, t.task_uid, data))
     return events
@@ -112,7 +110,7 @@ def _kind(change: Transition) -> str:
     return "task_started" if begins else "task_changed"
 
 
-def _data(change: Transition, card: Card | None, principal: str | None) -> dict[str, object]:
+def _data(change: Transition, card: Card | None) -> dict[str, object]:
     """Return what the event of a change says."""
     data: dict[str, object] = {"from": change.old, "to": change.new, "attempt": change.attempt}
     if card is not None:
@@ -130,8 +128,7 @@ def _data(change: Transition, card: Card | None, principal: str | None) -> dict[
         data["worker_uid"] = change.worker_uid
     if change.stage is not None and change.old is change.new:
         data["stage"] = change.stage.value
-    if principal is not None:
-        data["principal"] = principal
+    name_principal(data)
     return data
 
 

@@ -172,7 +172,7 @@ class SpecMaker:
         self._functions = functions
         # What was made of no options, and of the last ones, by function.
         self._without: dict[str, _Chosen] = {}
-        self._options: Mapping[str, Any] = {}
+        self._last_options: Mapping[str, Any] = {}
         self._with: dict[str, _Chosen] = {}
 
     def make(
@@ -231,8 +231,8 @@ class SpecMaker:
 
     def _choose(self, name: str, item: Mapping[str, Any], options: Mapping[str, Any]) -> _Chosen:
         """Check the arguments of an item; return its options with the defaults of the function."""
-        if options is not self._options and options:
-            self._options, self._with = options, {}
+        if options is not self._last_options and options:
+            self._last_options, self._with = options, {}
         known = self._with if options else self._without
         args, kwargs = item.get("args", ()), item.get("kwargs", {})
         found = known.get(name)

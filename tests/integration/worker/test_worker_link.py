@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Condition
 from types import FrameType
@@ -92,6 +92,33 @@ def make_link(manager: Manager) -> Iterator[MakeLink]:
         link.close(0)
 
 
+@contextmanager
+def held(manager: Manager, make_link: MakeLink) -> Iterator[Link]:
+    """A link whose thread stands still."""
+    stuck, go_on = threading.Event(), threading.Event()
+
+    def take(message: Message) -> None:
+        if isinstance(message, Reply):
+            stuck.set()
+            go_on.wait(WAIT_S)
+
+    link = make_link(on_message=take)
+    manager.send(Reply(1, True))
+    assert stuck.wait(WAIT_S)
+    yield link
+    go_on.set()
+
+
+@contextmanager
+def publishing_handler(link: Link) -> Iterator[None]:
+    """The handler of a signal publishes."""
+    former = signal.signal(signal.SIGUSR1, lambda *_: link.publish([finished("of the handler")]))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+
+
 def test_greeting_and_messages(manager: Manager, make_link: MakeLink) -> None:
     came: list[Message] = []
     arrived = threading.Event()
@@ -153,19 +180,9 @@ def test_messages_in_pieces_and_what_is_none(manager: Manager, make_link: MakeLi
 
 
 def test_events_are_sent_by_the_thread_that_has_them(manager: Manager, make_link: MakeLink) -> None:
-    stuck, go_on = threading.Event(), threading.Event()
-
-    def take(message: Message) -> None:
-        if isinstance(message, Reply):
-            stuck.set()
-            go_on.wait(WAIT_S)
-
-    link = make_link(on_message=take)
-    manager.send(Reply(1, True))
-    assert stuck.wait(WAIT_S)
-    link.publish([finished("a")])
-    manager.until_ends("a")
-    go_on.set()
+    with held(manager, make_link) as link:
+        link.publish([finished("a")])
+        manager.until_ends("a")
 
 
 def test_a_manager_that_does_not_read_holds_nobody_up(manager: Manager, make_link: MakeLink) -> None:
@@ -194,19 +211,9 @@ def test_what_was_not_acknowledged_is_told_to_the_next_manager(manager: Manager,
 
 
 def test_states_that_follow_each_other_closely_become_one(manager: Manager, make_link: MakeLink) -> None:
-    stuck, go_on = threading.Event(), threading.Event()
-
-    def take(message: Message) -> None:
-        if isinstance(message, Reply):
-            stuck.set()
-            go_on.wait(WAIT_S)
-
-    link = make_link(on_message=take)
-    manager.send(Reply(1, True))
-    assert stuck.wait(WAIT_S)
-    for n in range(5):
-        link.publish([], WorkerState(background_tasks=n))
-    go_on.set()
+    with held(manager, make_link) as link:
+        for n in range(5):
+            link.publish([], WorkerState(background_tasks=n))
     manager.until(lambda: manager.of(StateChanged))
     link.publish([finished("a")])
     manager.until_ends("a")
@@ -249,11 +256,8 @@ def test_handlers_of_signals_may_publish(
         return send(*contents)
 
     monkeypatch.setattr(link._stream, "send", interrupted)
-    former = signal.signal(signal.SIGUSR1, lambda *_: link.publish([finished("of the handler")]))
-    try:
+    with publishing_handler(link):
         link.publish([finished("a")])
-    finally:
-        signal.signal(signal.SIGUSR1, former)
     manager.until_ends("a", "of the handler")
     assert len(manager.of(Hello)) == 1
 
@@ -265,19 +269,18 @@ def test_handlers_publish_at_any_moment(
 ) -> None:
     """What a handler publishes follows what it has interrupted, under the next number."""
     link = make_link()
-    former = signal.signal(signal.SIGUSR1, lambda *_: link.publish([finished("of the handler")]))
 
     def at(frame: FrameType, what: str, _arg: object) -> None:
         if what == event and frame.f_code is moment.__code__:
             sys.setprofile(None)
             signal.raise_signal(signal.SIGUSR1)
 
-    try:
+    with publishing_handler(link):
         sys.setprofile(at)
-        link.publish([finished("a")])
-    finally:
-        sys.setprofile(None)
-        signal.signal(signal.SIGUSR1, former)
+        try:
+            link.publish([finished("a")])
+        finally:
+            sys.setprofile(None)
     link.publish([finished("b")])
     manager.until_ends("a", "of the handler", "b")
     assert [m.seq for m in manager.of(TaskFinished)] == [1, 2, 3]
