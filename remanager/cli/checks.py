@@ -19,6 +19,7 @@ from pathlib import Path
 import zmq
 
 from remanager.daemon.keys import read_keys, read_server_key
+from remanager.daemon.scheduling import has_priority
 from remanager.daemon.scopes import in_scope
 from remanager.daemon.settings import Settings
 from remanager.daemon.sockets import AddressError, bind, check_curve_key
@@ -154,7 +155,9 @@ def running_manager(settings: Settings) -> Findings:
     if found is None:
         yield Finding(Level.OK, "daemon", "no daemon runs on this state directory")
         return
-    yield Finding(Level.OK, "daemon", f"runs as process {found.get('pid', '?')}")
+    pid = found.get("pid")
+    priority = ", with real-time priority" if isinstance(pid, int) and has_priority(pid) else ""
+    yield Finding(Level.OK, "daemon", f"runs as process {pid or '?'}{priority}")
     runs, wanted = (client_address(a) for a in (control_address(settings), settings.zmq_control_addr))
     if runs != wanted and not wanted.endswith(":*"):
         text = f"the daemon of this state directory answers on {runs}, but these options say {wanted}"

@@ -42,8 +42,10 @@ PrivateUsers=no
 RemoveIPC=no
 # No containers in plans. Needed for apptainer, podman, bubblewrap: RestrictNamespaces=no.
 RestrictNamespaces=yes
-# For a library that asks for real-time scheduling: no, together with LimitRTPRIO=.
-RestrictRealtime=yes
+# The manager takes the lowest real-time priority: requests are answered at once while other programs compute.
+# Against that: RestrictRealtime=yes.
+RestrictRealtime=no
+LimitRTPRIO=1
 # Off: data directories with the set-group-id bit are copied with their mode.
 RestrictSUIDSGID=no
 LockPersonality=yes

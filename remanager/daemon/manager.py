@@ -21,6 +21,7 @@ from remanager.daemon.journal_stream import is_journal, say
 from remanager.daemon.keys import KeyRing, KeysError, read_server_key
 from remanager.daemon.processes import Processes, cpu_seconds, resident_bytes
 from remanager.daemon.retention import parse_retention
+from remanager.daemon.scheduling import take_priority
 from remanager.daemon.service_manager import workers_outlive
 from remanager.daemon.settings import Settings
 from remanager.daemon.sockets import AddressError, raise_descriptor_limit
@@ -321,4 +322,6 @@ def run(settings: Settings, supervisor_fd: int) -> int:
 
     # The queue in memory is many small objects that live long: looking through all of them often is in vain.
     gc.set_threshold(20_000, 20, 50)
+    if settings.manager_scheduling == "auto":
+        take_priority()  # before there are other threads: they inherit it
     return asyncio.run(main())

@@ -445,6 +445,17 @@ OPTIONS: tuple[Option, ...] = (
         choices=("off", "user", "system"),
         group=_SERVICE,
     ),
+    Option(
+        "manager_scheduling",
+        Kind.CHOICE,
+        "Whether the manager takes real-time priority (the lowest) where the system permits it, so that "
+        "requests are answered at once while other programs compute. Workers never do.",
+        ("--manager-scheduling",),
+        ("REMANAGER_MANAGER_SCHEDULING",),
+        "remanager/manager_scheduling",
+        choices=("auto", "normal"),
+        group=_SERVICE,
+    ),
     *TASK_OPTIONS,
 )
 

@@ -80,6 +80,7 @@ class Settings:
     allow_manager_kill: bool = False
     on_stop: str = "close"
     worker_scope: str = "off"
+    manager_scheduling: str = "auto"
     task_modules: tuple[str, ...] = ()
     task_paths: tuple[str, ...] = ()
     task_workers: int = 2

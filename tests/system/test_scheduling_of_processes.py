@@ -1,0 +1,44 @@
+"""Which processes of the daemon run with real-time priority."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+
+import psutil
+import pytest
+from system_harness import Daemon
+
+MakeDaemon = Callable[..., Daemon]
+
+permitted = pytest.mark.skipif(
+    (os.geteuid() != 0 and resource.getrlimit(resource.RLIMIT_RTPRIO)[0] < 1)
+    or len(os.sched_getaffinity(0)) < 2,
+    reason="needs the right to real-time scheduling and two processors",
+)
+
+
+def policies(process: psutil.Process) -> set[int]:
+    """Scheduling policies of all threads of a process."""
+    return {os.sched_getscheduler(thread.id) for thread in process.threads()}
+
+
+@permitted
+def test_manager_alone_has_it_from_start_to_restart(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon()
+    daemon.start()
+    daemon.open_environment()
+    assert policies(daemon.manager()) == {os.SCHED_RR}
+    others = [p for p in daemon.processes() if p != daemon.manager()]
+    assert daemon.worker() in others
+    assert set().union(*map(policies, others)) == {os.SCHED_OTHER}
+    daemon.kill_manager()
+    daemon.wait_answer()
+    assert policies(daemon.manager()) == {os.SCHED_RR}
+
+
+def test_normal_scheduling_on_request(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon("--manager-scheduling", "normal")
+    daemon.start()
+    assert set().union(*map(policies, daemon.processes())) == {os.SCHED_OTHER}
