@@ -124,8 +124,8 @@ class Assignments:
 
     # ---------------------------------------------------------------------------------- commands
 
-    def accept(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Take tasks: rows of :class:`remanager.model.pool_messages.RunTasks`."""
+    def accept(self, rows: Iterable[Sequence[Any]]) -> bool:
+        """Take tasks: rows of :class:`remanager.model.pool_messages.RunTasks`; False if the worker leaves."""
         with self._lock:
             for row in rows:
                 assignment = Assignment(*row)
@@ -138,6 +138,7 @@ class Assignments:
                 else:
                     self._queue.append(assignment)
             self._condition.notify_all()
+            return not self._stopped
 
     def cancel(self, task_uid: str, lease_epoch: int, reason: str) -> None:
         """Give a task back that has not begun; tell a running one to stop. Others are passed over."""

@@ -134,9 +134,9 @@ class PoolWorkerProcess:
     def _on_message(self, message: Message) -> None:
         match message:
             case RunTasks():
-                self._assignments.accept(message.tasks)
-                # Told at once: a worker that leaves waits for what it has told, not for what it will tell.
-                self._link.wake()
+                if not self._assignments.accept(message.tasks):
+                    # At once: a worker that leaves waits for what it has told, not for what it will tell.
+                    self._link.wake()
             case CancelTask():
                 self._assignments.cancel(message.task_uid, message.lease_epoch, message.reason)
             case ChildAnswer():

@@ -32,8 +32,8 @@ class Desk:
     def wake(self) -> None:
         self.wakes += 1
 
-    def hand_over(self, *uids: str) -> None:
-        self.all.accept([[uid, 1, 1, "{}", None, None, False] for uid in uids])
+    def hand_over(self, *uids: str) -> bool:
+        return self.all.accept([[uid, 1, 1, "{}", None, None, False] for uid in uids])
 
     def next(self) -> Assignment:
         found = self.all.next()
@@ -152,10 +152,10 @@ def test_another_hand_over_of_the_same_task_is_another_one(desk: Desk) -> None:
 
 
 def test_stopping(desk: Desk) -> None:
-    desk.hand_over("a", "b")
+    assert desk.hand_over("a", "b")
     assignment = desk.next()
     desk.all.stop()
-    desk.hand_over("c")
+    assert not desk.hand_over("c")
     assert kinds(desk.all.collect()) == [("b", "returned"), ("c", "returned")]
     assert not desk.all.wait_collected(0.0)
     desk.all.end(assignment, DONE)
