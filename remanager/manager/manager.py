@@ -232,7 +232,7 @@ class Manager:
             catalogue=self.catalogue,
             statistics=self.statistics,
         )
-        self.tasks.other_states = queue.told_state
+        self.tasks.other_states = queue.told_states
         self.journal.listeners += [queue.listen, self.statistics.listen]
         return queue
 

@@ -73,7 +73,7 @@ class TaskService:
     on_idle : callable
         Called when a foreground task has made room for something else.
     other_states : callable
-        Returns the state of an active task of the task queue by its uid; None if there is none.
+        Returns the states of those tasks that are active in the task queue, by uid.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class TaskService:
         self.running: dict[str, RunningTask] = {}
         self._ending: dict[str, TaskState] = {}  # their end is not on disk yet; what is said meanwhile
         self.on_idle: Callable[[], None] = lambda: None
-        self.other_states: Callable[[str], TaskState | None] = lambda _uid: None
+        self.other_states: Callable[[Collection[str]], dict[str, TaskState]] = lambda _uids: {}
 
     # -------------------------------------------------------------------------------- starting
 
@@ -301,28 +301,35 @@ class TaskService:
 
     def states(self, uids: Sequence[str]) -> dict[str, TaskState | None]:
         """Return the state of each task; None where it is not known (any more)."""
-        found: dict[str, TaskState | None] = {}
+        found = self._store.ended.look_up(uids)
+        unknown = [uid for uid, state in found.items() if state is None]
+        if unknown:
+            found |= self._find_states(unknown)
+        running = self._state.running
+        if running is not None and running.uid in found:
+            paused = self._state.manager_state is ManagerState.PAUSED
+            found[running.uid] = TaskState.PAUSED if paused else TaskState.RUNNING
+        return found
+
+    def _find_states(self, uids: Sequence[str]) -> dict[str, TaskState]:
+        """Return the states of those tasks that are active or stored."""
+        found = self.other_states(uids)
         elsewhere = []
-        for uid in uids:
+        for uid in [uid for uid in uids if uid not in found]:
             if uid in self.running:
                 found[uid] = TaskState.RUNNING
             elif uid in self._ending:
                 found[uid] = self._ending[uid]
-            elif (told := self.other_states(uid)) is not None:
-                found[uid] = told
             elif uid in self._queue:
                 found[uid] = TaskState.PENDING
             elif uid in self._closing:
                 found[uid] = self._closing[uid]
             else:
                 elsewhere.append(uid)
-        stored = self._store.reads.task_states(elsewhere) if elsewhere else {}
-        for uid in elsewhere:
-            found[uid] = stored.get(uid)
-        running = self._state.running
-        if running is not None and running.uid in found:
-            paused = self._state.manager_state is ManagerState.PAUSED
-            found[running.uid] = TaskState.PAUSED if paused else TaskState.RUNNING
+        if elsewhere:
+            stored = self._store.reads.task_states(elsewhere)
+            self._store.ended.remember(stored)
+            found |= stored
         return found
 
     async def result(self, uid: str) -> dict[str, object]:

@@ -111,6 +111,13 @@ def is_terminal(state: TaskState) -> bool:
     return STATE_CLASS[state] is not StateClass.ACTIVE
 
 
+STATUS_WORDS: dict[TaskState | None, str] = {
+    None: NOT_FOUND,
+    **{state: "completed" if is_terminal(state) else "running" for state in TaskState},
+}
+"""The words of the RE Manager protocol for the states: stock clients know no other ones."""
+
+
 def status_word(state: TaskState | None) -> str:
     """Return the RE Manager protocol's word for a state.
 
@@ -124,9 +131,7 @@ def status_word(state: TaskState | None) -> str:
     str
         ``running``, ``completed`` or ``not_found``: stock clients know no other word.
     """
-    if state is None:
-        return NOT_FOUND
-    return "completed" if is_terminal(state) else "running"
+    return STATUS_WORDS[state]
 
 
 class ExitStatus(StrEnum):

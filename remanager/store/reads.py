@@ -18,6 +18,7 @@ from remanager.store.task_pages import TaskPages
 from remanager.store.task_reads import TaskReads
 
 _LARGEST = 2**63 - 1
+_STATES: dict[str, TaskState] = {state.value: state for state in TaskState}
 
 
 class Reads:
@@ -68,7 +69,7 @@ class Reads:
         """Return the states of those tasks that are known."""
         # JSON text as the only parameter: there is no limit on the number of uids.
         rows = self.connection.execute(query("task_states"), {"task_uids": json.dumps(list(uids))})
-        return {uid: TaskState(state) for uid, state in rows}
+        return {uid: _STATES[state] for uid, state in rows}
 
     def history_page(
         self, limit: int | None = None, before_seq: int | None = None

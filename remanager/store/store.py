@@ -17,6 +17,7 @@ from remanager.model.json_text import dumps
 from remanager.model.selector import Selector
 from remanager.store import writes as make
 from remanager.store.archive import Archive
+from remanager.store.ended import EndedStates
 from remanager.store.errors import DatabaseUnusable, StateDirUnusable
 from remanager.store.filesystem import prepare_directory, refuse_network_filesystem
 from remanager.store.lock import InstanceLock
@@ -55,6 +56,8 @@ class Store:
     ----------
     reads : Reads
         Quick reads for the thread of the event loop. They see what is committed, at once.
+    ended : EndedStates
+        States of ended tasks that need no read; for the thread of the event loop.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Store:
         cleanup: contextlib.ExitStack,
     ) -> None:
         self.reads = reads
+        self.ended = EndedStates()
         self._lock = lock
         self._writer = writer
         self._pool = pool
@@ -246,8 +250,14 @@ class Store:
 
         victims = await self.read_heavy(archived)
         if victims:
-            await self.commit([tasks_delete([victim.task_uid for victim in victims])])
+            await self._delete([victim.task_uid for victim in victims])
         return victims
+
+    async def _delete(self, uids: Sequence[str]) -> None:
+        """Delete ended tasks."""
+        deletion = self.enqueue([tasks_delete(uids)])
+        deletion.add_done_callback(lambda _: self.ended.forget(uids))
+        await asyncio.shield(deletion)  # a cancelled future would call back before the commit
 
     def close(self) -> None:
         """Commit what waits, write the log back into the database file and give up the lock."""

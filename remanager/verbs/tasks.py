@@ -9,7 +9,7 @@ from pydantic import Field
 from remanager.manager.items import FUNCTIONS, MISSING, check_form, prepare, user_of
 from remanager.manager.manager import Manager
 from remanager.model.errors import InvalidParams, RemanagerError
-from remanager.model.states import NOT_FOUND, status_word
+from remanager.model.states import NOT_FOUND, STATUS_WORDS, status_word
 from remanager.verbs.queue import UserParams
 from remanager.verbs.registry import LockParams, LockScope, Params, Refusal, fixed, verb
 from remanager.wire.codec import Reply
@@ -95,7 +95,7 @@ def task_status(manager: Manager, params: TaskParams) -> Reply:
     """
     asked = _required(params)
     uids = [asked] if isinstance(asked, str) else asked
-    if not isinstance(uids, list) or not all(isinstance(u, str) for u in uids):
+    if not isinstance(uids, list) or set(map(type, uids)) - {str}:
         raise InvalidParams(
             f"'task_uid' must be a string or a list of strings: type(task_uid)={type(asked)!r}"
         )
@@ -107,7 +107,7 @@ def task_status(manager: Manager, params: TaskParams) -> Reply:
         return {"task_uid": asked, "status": status_word(state), "state": state or NOT_FOUND}
     return {
         "task_uid": asked,
-        "status": {u: status_word(s) for u, s in states.items()},
+        "status": {u: STATUS_WORDS[s] for u, s in states.items()},
         "state": {u: s or NOT_FOUND for u, s in states.items()},
     }
 

@@ -183,16 +183,17 @@ class TaskQueue:
         known = self._known(uid for s in specs for uid in _references(s))
         return self.scheduler.submit(specs, self._clock(), known, atomic=atomic)
 
-    def told_state(self, uid: str) -> TaskState | None:
-        """Return the state of an active task as clients are told; None if there is none.
+    def told_states(self, uids: Collection[str]) -> dict[str, TaskState]:
+        """Return the states of those tasks that are active, as clients are told.
 
         A task is active until its end is on disk.
         """
-        ended = self.ending.get(uid)
-        if ended is not None:
-            return TaskState.RUNNING if ended.outcome is not None else TaskState.PENDING
-        card = self.scheduler.cards.get(uid)
-        return None if card is None else card.state
+        cards, ending = self.scheduler.cards, self.ending
+        found = {uid: cards[uid].state for uid in uids if uid in cards}
+        for uid in uids if ending else ():
+            if (ended := ending.get(uid)) is not None:
+                found[uid] = TaskState.RUNNING if ended.outcome is not None else TaskState.PENDING
+        return found
 
     @property
     def size(self) -> int:
@@ -232,9 +233,9 @@ class TaskQueue:
                 self.scheduler.ended_elsewhere(uid, state, now)
         self.commit()
 
-    def states(self, uids: Iterable[str]) -> dict[str, TaskState | None]:
+    def states(self, uids: Collection[str]) -> dict[str, TaskState | None]:
         """Return the states of tasks, also of those whose end is not on disk yet; None: not known."""
-        found: dict[str, TaskState | None] = {uid: self.told_state(uid) for uid in uids}
+        found: dict[str, TaskState | None] = {**dict.fromkeys(uids), **self.told_states(uids)}
         unknown = [uid for uid, state in found.items() if state is None]
         if unknown:
             found.update(self._store.reads.task_states(unknown))

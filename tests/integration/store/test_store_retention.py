@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from remanager.store import QueueEntryRow, Retention, Store, writes
 from remanager.store import task_writes as make
 from remanager.store.archive import Archive
 from remanager.store.records import Keep
+from remanager.store.store import DATABASE_NAME
 
 
 def fill(store: Store, ends: list[tuple[str, float]], **changes: Any) -> None:
@@ -117,6 +121,42 @@ async def test_what_cannot_be_archived_stays(store: Store, tmp_path: Path) -> No
     with pytest.raises(OSError, match=r"Not a directory|File exists"):
         await store.purge(1e9, Retention(records_s=1.0), archive=Archive(tmp_path / "file" / "x"))
     assert left(store) == {"t0", "t1"}
+
+
+async def test_what_is_deleted_is_forgotten(store: Store) -> None:
+    fill(store, [("completed", 1.0), ("failed", 2.0)])
+    store.ended.remember(store.reads.task_states(["t0", "t1", "t2"]))
+    assert store.ended.look_up(["t0", "t1", "t2"]) == {"t0": "completed", "t1": "failed", "t2": None}
+    await store.prune(Selector(task_uid=("t0",)), 20.0)
+    assert store.ended.look_up(["t0", "t1"]) == {"t0": None, "t1": "failed"}
+    await store.purge(1e9, Retention(records_s=1.0))
+    assert store.ended.look_up(["t1"]) == {"t1": None}
+
+
+async def test_what_is_deleted_is_forgotten_though_nobody_waits(
+    store: Store, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read again between the end of the wait and the commit must not be remembered either."""
+    fill(store, [("completed", 1.0)])
+    handed_in, enqueue = asyncio.Event(), store.enqueue
+
+    def spy(*args: Any) -> asyncio.Future[int]:
+        handed_in.set()
+        return enqueue(*args)
+
+    monkeypatch.setattr(store, "enqueue", spy)
+    with contextlib.closing(sqlite3.connect(state_dir / DATABASE_NAME, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # the deletion waits for the lock
+        pruning = asyncio.ensure_future(store.prune(ALL, 20.0))
+        await handed_in.wait()
+        pruning.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pruning
+        store.ended.remember(store.reads.task_states(["t0"]))
+        assert store.ended.look_up(["t0"]) == {"t0": "completed"}
+    await store.commit([])
+    assert left(store) == {"t1"}
+    assert store.ended.look_up(["t0"]) == {"t0": None}
 
 
 @settings(deadline=None, max_examples=50)

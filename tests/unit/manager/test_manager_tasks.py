@@ -11,6 +11,7 @@ from manager_rig import Rig, RunTask, function, user
 
 from remanager.manager import worker_link
 from remanager.model.link import TaskFinished
+from remanager.model.states import TaskState
 from remanager.store.records import Retention
 
 
@@ -62,6 +63,33 @@ async def test_background_tasks_run_beside_a_plan(rig: Rig) -> None:
     assert await state(rig, first) == "running"
     assert await state(rig, second) == "failed"
     assert (await rig.ok("task_result", task_uid=second))["result"]["msg"] == "sorry"
+
+
+async def test_states_come_in_the_order_in_which_they_are_asked_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await rig.open_environment()
+    running, ended, other = [await start(rig, background=True) for _ in range(3)]
+    await worker.end_task(ended)
+    await worker.end_task(other, success=False)
+    await rig.settle()
+    asked = [ended, "x", running, other, ended]
+    expected = {ended: "completed", "x": "not_found", running: "running", other: "failed"}
+    reads: list[list[str]] = []
+    read = rig.gate.reads.task_states
+
+    def spy(uids: list[str]) -> dict[str, TaskState]:
+        reads.append(uids)
+        return read(uids)
+
+    monkeypatch.setattr(rig.gate.reads, "task_states", spy)
+    for _ in range(2):
+        reply = await rig.ok("task_status", task_uid=asked)
+        assert reply["task_uid"] == asked
+        assert list(reply["state"].items()) == list(expected.items())
+        words = ["completed", "not_found", "running", "completed"]
+        assert list(reply["status"].items()) == list(zip(expected, words, strict=True))
+    assert reads == [[ended, "x", other], ["x"]]  # what has ended does not change any more
 
 
 async def test_script_and_update(rig: Rig) -> None:
