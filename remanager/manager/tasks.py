@@ -18,7 +18,14 @@ from remanager.manager.statistics import Statistics
 from remanager.manager.worker_link import WorkerLink
 from remanager.model.errors import Busy, EnvironmentClosed, InvalidItem, RemanagerError, RequestTimeout
 from remanager.model.link import RunTask, TaskFinished
-from remanager.model.states import NOT_FOUND, ItemType, ManagerState, TaskState, is_terminal, status_word
+from remanager.model.states import (
+    STATE_WORDS,
+    STATUS_WORDS,
+    ItemType,
+    ManagerState,
+    TaskState,
+    is_terminal,
+)
 from remanager.store.records import TaskRow
 from remanager.store.store import Store
 from remanager.store.writes import task_finish, task_insert
@@ -337,7 +344,7 @@ class TaskService:
         if uid in self._closing or uid in self._ending:
             await self._ledger.flush()
         state = self.states([uid])[uid]
-        reply: dict[str, object] = {"status": status_word(state), "state": state or NOT_FOUND}
+        reply: dict[str, object] = {"status": STATUS_WORDS[state], "state": STATE_WORDS[state]}
         if state is None:
             return {**reply, "result": {}}
         task = self.running.get(uid)

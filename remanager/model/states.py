@@ -111,27 +111,14 @@ def is_terminal(state: TaskState) -> bool:
     return STATE_CLASS[state] is not StateClass.ACTIVE
 
 
+STATE_WORDS: dict[TaskState | None, str] = {None: NOT_FOUND, **{state: state.value for state in TaskState}}
+"""What clients are told; ``None`` is the state of a task that is not known."""
+
 STATUS_WORDS: dict[TaskState | None, str] = {
     None: NOT_FOUND,
     **{state: "completed" if is_terminal(state) else "running" for state in TaskState},
 }
-"""The words of the RE Manager protocol for the states: stock clients know no other ones."""
-
-
-def status_word(state: TaskState | None) -> str:
-    """Return the RE Manager protocol's word for a state.
-
-    Parameters
-    ----------
-    state : TaskState or None
-        ``None`` for a task that is not known.
-
-    Returns
-    -------
-    str
-        ``running``, ``completed`` or ``not_found``: stock clients know no other word.
-    """
-    return STATUS_WORDS[state]
+"""The same in the words of the RE Manager protocol: stock clients know no other ones."""
 
 
 class ExitStatus(StrEnum):

@@ -9,10 +9,10 @@ from pydantic import Field
 from remanager.manager.items import FUNCTIONS, MISSING, check_form, prepare, user_of
 from remanager.manager.manager import Manager
 from remanager.model.errors import InvalidParams, RemanagerError
-from remanager.model.states import NOT_FOUND, STATUS_WORDS, status_word
+from remanager.model.states import STATE_WORDS, STATUS_WORDS
 from remanager.verbs.queue import UserParams
 from remanager.verbs.registry import LockParams, LockScope, Params, Refusal, fixed, verb
-from remanager.wire.codec import Reply
+from remanager.wire.codec import Keys, Reply, WordMap
 
 MAX_UIDS = 10_000
 MAX_WAIT_S = 60.0
@@ -104,11 +104,12 @@ def task_status(manager: Manager, params: TaskParams) -> Reply:
     states = manager.tasks.states(uids)
     if isinstance(asked, str):
         state = states[asked]
-        return {"task_uid": asked, "status": status_word(state), "state": state or NOT_FOUND}
+        return {"task_uid": asked, "status": STATUS_WORDS[state], "state": STATE_WORDS[state]}
+    keys = Keys(list(states))
     return {
         "task_uid": asked,
-        "status": {u: STATUS_WORDS[s] for u, s in states.items()},
-        "state": {u: s or NOT_FOUND for u, s in states.items()},
+        "status": WordMap(keys, states.values(), STATUS_WORDS),
+        "state": WordMap(keys, states.values(), STATE_WORDS),
     }
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from enum import Enum, StrEnum
 from functools import lru_cache
-from typing import Final, cast
+from json.encoder import encode_basestring_ascii as _json_string
+from operator import add
+from typing import Any, Final, TypeVar, cast
 
 import msgpack
 
 from remanager.model.errors import InvalidRequest
 from remanager.model.json_text import make_encoder, refuse
 from remanager.wire.values import packed_to_json
+
+V = TypeVar("V", bound=Hashable)
 
 
 class Encoding(StrEnum):
@@ -150,6 +154,58 @@ class Fragment:
         if self._msgpack is None:
             self._msgpack = _plain_bytes(json.loads(cast(bytes, self._json)), encoding)
         return self._msgpack
+
+
+class Keys:
+    """Keys of objects of a reply, escaped only once for all of them.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        The keys; none comes twice.
+    """
+
+    __slots__ = ("_texts", "keys")
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.keys = keys
+        self._texts: list[str] | None = None
+
+    def texts(self) -> list[str]:
+        """Return the keys as JSON texts."""
+        if self._texts is None:
+            self._texts = list(map(_json_string, self.keys))
+        return self._texts
+
+
+class WordMap(Fragment):
+    """An object of a reply with many keys and few different values: faster than a dictionary.
+
+    Parameters
+    ----------
+    keys : Keys
+        Perhaps those of other objects, too.
+    values : collection
+        As many, in their order.
+    words : mapping
+        The values as texts.
+    """
+
+    __slots__ = ("_keys", "_values", "_words")
+
+    def __init__(self, keys: Keys, values: Collection[V], words: Mapping[V, str]) -> None:
+        self._keys = keys
+        self._values: Collection[Any] = values
+        self._words: Mapping[Any, str] = words
+
+    def bytes(self, encoding: Encoding) -> bytes:
+        """Return the encoded object."""
+        if encoding is Encoding.JSON:
+            ends = {value: ":" + _json_string(self._words[value]) for value in set(self._values)}
+            members = map(add, self._keys.texts(), map(ends.__getitem__, self._values))
+            return f"{{{','.join(members)}}}".encode()
+        words = map(self._words.__getitem__, self._values)
+        return _plain_bytes(dict(zip(self._keys.keys, words, strict=True)), encoding)
 
 
 class CachedReply:

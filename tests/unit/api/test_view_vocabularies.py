@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from remanager.model.states import STATE_CLASS, StateClass, TaskState, status_word
+from remanager.model.states import STATE_CLASS, STATUS_WORDS, StateClass, TaskState
 from remanager_api.views import cubefs, memos, native, sitq, taskmill
 
 # State, then the words of MemOS, sitq, taskmill, CubeFS (number) and task_status.
@@ -48,7 +48,7 @@ def test_words(row: tuple[str, ...]) -> None:
     number = cubefs.state_number(task)
     assert ("-" if number is None else str(number)) == row[4]
     assert (number is None) == (state in cubefs.WITHOUT_NUMBER)
-    assert status_word(TaskState(state)) == row[5]
+    assert STATUS_WORDS[TaskState(state)] == row[5]
 
 
 def test_no_vocabulary_has_other_states() -> None:

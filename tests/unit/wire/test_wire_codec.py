@@ -16,6 +16,8 @@ from remanager.wire.codec import (
     DecodeError,
     Encoding,
     Fragment,
+    Keys,
+    WordMap,
     decode_request,
     detect_encoding,
     encode_reply,
@@ -96,6 +98,18 @@ def test_fragments_anywhere_give_the_same_reply(
 def test_arrays_of_json_texts(encoding: Encoding, items: list[object]) -> None:
     reply = {"success": True, "items": Fragment.of_json_texts([json.dumps(item) for item in items])}
     assert loads(encode_reply(reply, encoding), encoding) == {"success": True, "items": items}
+
+
+@pytest.mark.parametrize("encoding", BOTH)
+@given(content=st.dictionaries(st.text(), st.sampled_from([None, 1, "a"]), max_size=20))
+def test_objects_of_words(encoding: Encoding, content: dict[str, object]) -> None:
+    keys, words = Keys(list(content)), {None: "nothing", 1: 'o"ne', "a": "\u00e4"}
+    values = content.values()
+    reply = {"a": WordMap(keys, values, words), "b": WordMap(keys, values, dict.fromkeys(words, ""))}
+    expected = {"a": {k: words[v] for k, v in content.items()}, "b": dict.fromkeys(content, "")}
+    encoded = encode_reply(reply, encoding)
+    assert encoded == encode_reply(expected, encoding)
+    assert loads(encoded, encoding) == expected
 
 
 @given(frame=st.binary(max_size=200))
