@@ -7,6 +7,7 @@ import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
+from types import CoroutineType
 from typing import NamedTuple, cast
 
 import zmq
@@ -46,7 +47,7 @@ _LARGE_REPLY_BYTES = 64 << 10
 _MAX_HOPS = 8
 _CANCEL_TIMEOUT_S = 2.0
 _MAX_HOP_BYTES = 255
-# The usual types first: they are found without the slow question to the abstract one.
+# The usual types come first, and coroutines before them: the question to the abstract one is slow.
 _ANSWERS = (CachedReply, dict, NoReply, Mapping)
 _ENCODING_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
 
@@ -344,7 +345,7 @@ class ControlServer:
             logger.exception("A request handler failed")
             self._reply(client, self._failure(exc))
             return
-        if isinstance(answer, _ANSWERS):
+        if not isinstance(answer, CoroutineType) and isinstance(answer, _ANSWERS):
             self._reply(client, answer)
             return
         # One task from here to the reply: each further one, or callback, would cost a turn of the loop.

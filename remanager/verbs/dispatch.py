@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Mapping
+from types import CoroutineType
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -30,7 +31,7 @@ MAX_ERRORS = 5
 """How many faults of the parameters a refusal names."""
 
 _REQUEST_KEYS = ("method", "params")
-# The usual types first: they are found without the slow question to the abstract one.
+# The usual types come first, and coroutines before them: the question to the abstract one is slow.
 _REPLIES = (CachedReply, dict, Mapping)
 
 
@@ -63,7 +64,9 @@ class Dispatcher:
         token = asked_by.set(principal.name)
         try:
             answer = self._route(verb, params)
-            return answer if isinstance(answer, _REPLIES) else _as_asked_by(principal.name, answer)
+            if isinstance(answer, CoroutineType) or not isinstance(answer, _REPLIES):
+                return _as_asked_by(principal.name, answer)
+            return answer
         finally:
             asked_by.reset(token)
 
@@ -102,9 +105,9 @@ class Dispatcher:
             result = verb.handler(self._manager, arguments)
         except Exception as exc:  # noqa: BLE001 - becomes the reply; unexpected ones are logged there
             return self._refusal(verb, params, exc)
-        if isinstance(result, _REPLIES):
-            return self._completed(verb, result)
-        return self._finish(verb, params, result)
+        if isinstance(result, CoroutineType) or not isinstance(result, _REPLIES):
+            return self._finish(verb, params, result)
+        return self._completed(verb, result)
 
     async def _finish(self, verb: Verb, params: Mapping[str, Any], result: Awaitable[Reply]) -> Reply:
         try:

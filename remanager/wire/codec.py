@@ -277,6 +277,7 @@ def _nearest(value: int) -> float | str:
 
 
 _ENCODED_PARTS = (Fragment, CachedReply)
+_PART_TYPES = frozenset((Fragment, WordMap, CachedReply))
 _json_text = make_encoder(_refuse, (",", ":"))
 
 
@@ -301,8 +302,7 @@ def _encode(value: object, encoding: Encoding) -> bytes:
     """Encode a value; only the way down to a fragment is walked in Python."""
     if isinstance(value, _ENCODED_PARTS):
         return value.bytes(encoding)
-    has_parts = isinstance(value, dict) and any(isinstance(v, _ENCODED_PARTS) for v in value.values())
-    if not has_parts:
+    if not isinstance(value, dict) or _PART_TYPES.isdisjoint(map(type, value.values())):
         try:
             return _plain_bytes(value, encoding)
         except _FragmentFoundError:

@@ -113,9 +113,11 @@ class Board:
         changes, self.changes = self.changes, Changes()
         # A hand-over that ended before it left (its worker died) is none; an execution that has ended in
         # the meantime must not be stopped: its worker would be killed for nothing.
-        still = {c.uid: c for c in changes.starts if c.state is TaskState.RUNNING}
-        changes.starts = list(still.values())
-        changes.interrupts = [i for i in changes.interrupts if self._runs(i.task_uid, i.lease_epoch)]
+        if changes.starts:
+            still = {c.uid: c for c in changes.starts if c.state is TaskState.RUNNING}
+            changes.starts = list(still.values())
+        if changes.interrupts:
+            changes.interrupts = [i for i in changes.interrupts if self._runs(i.task_uid, i.lease_epoch)]
         self._new.clear()
         return changes
 

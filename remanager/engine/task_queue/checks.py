@@ -11,6 +11,8 @@ from remanager.model.errors import Busy, Conflict, InvalidParams, NotFound, Rema
 from remanager.model.states import TaskState, is_terminal
 from remanager.model.task_spec import DuplicatePolicy, TaskSpec
 
+_key = attrgetter("key")
+
 
 class BatchCheck:
     """Examines a batch without changing anything.
@@ -36,11 +38,11 @@ class BatchCheck:
             problem = self._problem(spec)
             if problem is not None:
                 self.errors.setdefault(position, problem)
-        linked = any(s.depends_on or s.parent_uid in self._positions for _, s in related)
+        linked = bool(related) and any(s.depends_on or s.parent_uid in self._positions for _, s in related)
         if linked:
             self._check_graph()
         # Keys are given in the order of insertion, which the graph decides.
-        if len(board.cards) + len(specs) > board.max_active or any(map(attrgetter("key"), specs)):
+        if len(board.cards) + len(specs) > board.max_active or any(map(_key, specs)):
             self._check_keys_and_size()
         if linked:
             self._refuse_what_needs_refused()

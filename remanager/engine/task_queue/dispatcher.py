@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -71,7 +72,7 @@ class Dispatcher:
         self._tickets: dict[str, Ticket] = {}
         self._delayed: list[tuple[float, int, Ticket]] = []
         self.delayed: Counter[str] = Counter()
-        self._lanes: dict[LaneKey, Lane] = {}
+        self._lanes: dict[Where, dict[LaneKey, Lane]] = {where: {} for where in Where}
         self._gates: dict[tuple[Where, tuple[Limit, ...], bool], Gate] = {}
         self._open: dict[Where, set[Gate]] = {where: set() for where in Where}
         self._closed: dict[Limit, list[Gate]] = {}
@@ -142,6 +143,11 @@ class Dispatcher:
             self.add(card, now)
 
     # ---------------------------------------------------------------------------------------------- choice
+
+    def is_due(self, now: float, where: Where) -> bool:
+        """Tell whether a task waits for a slot and for nothing that has to do with time."""
+        self._refresh(now)
+        return bool(self._lanes[where])
 
     def pick(self, now: float, slots: int, where: Where = Where.POOL) -> list[Card]:
         """Choose the tasks that start now, and charge their limits and locks.
@@ -216,7 +222,7 @@ class Dispatcher:
     def ready_by_group(self) -> dict[str, int]:
         """Return how many tasks wait for a slot, by group; those of scopes that are switched off do not."""
         found: dict[str, int] = {}
-        for lane in self._lanes.values():
+        for lane in self._all_lanes():
             if not self.switches.any_of(lane.scopes):
                 found[lane.key.group] = found.get(lane.key.group, 0) + lane.size
         return found
@@ -246,6 +252,9 @@ class Dispatcher:
 
     # ----------------------------------------------------------------------------------- places of tasks
 
+    def _all_lanes(self) -> Iterator[Lane]:
+        return itertools.chain.from_iterable(lanes.values() for lanes in self._lanes.values())
+
     def _no_longer_delayed(self, card: Card) -> None:
         self.delayed[card.spec.name] -= 1
         if not self.delayed[card.spec.name]:
@@ -253,9 +262,10 @@ class Dispatcher:
 
     def _enqueue(self, ticket: Ticket) -> None:
         key = lane_key(ticket.card)
-        lane = self._lanes.get(key)
+        lanes = self._lanes[key.where]
+        lane = lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = Lane(key, ticket.card)
+            lane = lanes[key] = Lane(key, ticket.card)
             lane.push(ticket)
             self._file(lane)
         else:
@@ -265,7 +275,7 @@ class Dispatcher:
     def _head_changed(self, lane: Lane) -> None:
         """Put a lane in its right place after its first task may have become another one."""
         if not lane.size:
-            del self._lanes[lane.key]
+            del self._lanes[lane.key.where][lane.key]
             if lane.holder is None:
                 self._unlist_locked(lane)
             else:
@@ -335,7 +345,10 @@ class Dispatcher:
 
     def _next(self, now: float, where: Where) -> Lane | None:
         """Return the lane whose first task starts next; whatever holds back a better one is set aside."""
-        if len(self._lanes) == 1 and (only := self._only_lane(where)) is not None:
+        lanes = self._lanes[where]
+        if not lanes:
+            return None
+        if len(lanes) == 1 and (only := self._only_lane(where)) is not None:
             return only
         groups = self.limits.starving() if self.limits.min_slots else None
         lane = self._admitted(now, where, groups) if groups else None
@@ -343,9 +356,9 @@ class Dispatcher:
 
     def _only_lane(self, where: Where) -> Lane | None:
         """Return the lane of all tasks that wait, as those of a batch do, if nothing can hold it back."""
-        (lane,) = self._lanes.values()
+        (lane,) = self._lanes[where].values()
         share = lane.holder
-        if lane.key.where is not where or not isinstance(share, Share) or share.gate.closed:
+        if not isinstance(share, Share) or share.gate.closed:
             return None
         return None if lane.key.lock is not None or self.limits.over(lane.scopes) else lane
 
@@ -465,6 +478,6 @@ class Dispatcher:
         self._steps.clear()
         for gates in self._open.values():
             gates.clear()
-        for lane in self._lanes.values():
+        for lane in self._all_lanes():
             lane.holder = lane.next_step = None
             self._file(lane)

@@ -121,6 +121,11 @@ class TaskScheduler:
         """Accept tasks; ``known`` has the states of their prerequisites and parents that are not active."""
         return submission.submit(self._board, specs, now, known, atomic=atomic)
 
+    def is_due(self, now: float, where: Where) -> bool:
+        """Tell whether :meth:`dispatch` may have something to do; most often nothing waits for a worker."""
+        board = self._board
+        return board.dispatcher.is_due(now, where) or bool(board.preempted) or bool(board.ended)
+
     def dispatch(self, now: float, free: Mapping[str, int], where: Where = Where.POOL) -> None:
         """Hand tasks to workers: ``free`` has the number of free places by worker UID."""
         board, threshold = self._board, self.preempt_at
@@ -237,8 +242,10 @@ class TaskScheduler:
 
     def next_wakeup(self, now: float) -> float | None:
         """Return when :meth:`tick` and :meth:`dispatch` are to be called next, epoch seconds."""
-        times = (self._board.timers.next(), self._board.dispatcher.next_wakeup(now))
-        return min((t for t in times if t is not None), default=None)
+        alarm, start = self._board.timers.next(), self._board.dispatcher.next_wakeup(now)
+        if alarm is None or start is None:
+            return start if alarm is None else alarm
+        return min(alarm, start)
 
     def wait_reason(self, uid: str, now: float) -> str:
         """Return why a task does not run, in a word of the protocol; empty if it runs or is not active."""

@@ -76,8 +76,9 @@ def submit(
         results[position] = result
         if board.ended:
             follow_up(board, now)
-    inserted = board.changes.inserted
-    inserted[begin:] = sorted(inserted[begin:], key=attrgetter("number"))
+    if len(specs) > 1:
+        inserted = board.changes.inserted
+        inserted[begin:] = sorted(inserted[begin:], key=attrgetter("number"))
     return [results[i] for i in range(len(specs))]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from remanager.engine.task_queue.board import QUEUED
 from remanager.engine.task_queue.card import Card
@@ -14,6 +14,8 @@ from remanager.engine.task_queue.preemption import PREEMPTED
 from remanager.engine.task_queue.type_figures import TypeFigures
 from remanager.manager.statistics import error_kind
 from remanager.model.states import STATE_CLASS, StateClass, TaskState, is_terminal
+
+T = TypeVar("T", bound=Hashable)
 
 _NO_FAULT = (StateClass.CANCELLED, StateClass.DROPPED)
 _MOST = 1 << 62
@@ -56,7 +58,7 @@ class QueueFigures:
 
     def observe(self, changes: Changes, now: float) -> None:
         """Count what has changed."""
-        for name, number in Counter(card.spec.name for card in changes.inserted).items():
+        for name, number in _tally([card.spec.name for card in changes.inserted]).items():
             self.figures.count("submitted", name, now, number)
         for card in changes.starts:
             first = card.lease_epoch == 1 and card.time_ready is not None
@@ -64,7 +66,7 @@ class QueueFigures:
             self.figures.started(card.spec.name, now, waited)
         for ended in changes.ended:
             self._ended(ended, now)
-        for (old, new), number in Counter((t.old, t.new) for t in changes.transitions).items():
+        for (old, new), number in _tally([(t.old, t.new) for t in changes.transitions]).items():
             if old is not None:
                 self.live[old] -= number
             if not is_terminal(new):
@@ -132,6 +134,11 @@ def _cards(changes: Changes) -> dict[str, Card]:
         | changes.updated
         | {e.card.uid: e.card for e in changes.ended}
     )
+
+
+def _tally(values: list[T]) -> dict[T, int]:
+    """Count values; most often there is a single one."""
+    return {values[0]: 1} if len(values) == 1 else Counter(values)
 
 
 def _number(value: object) -> int:

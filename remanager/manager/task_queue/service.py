@@ -284,9 +284,12 @@ class TaskQueue:
     def advance(self, batch: Batch) -> None:
         """Start what can start, and add everything that changed to a transaction."""
         now = self._clock()
-        self.scheduler.dispatch(now, self._free())
-        if self.environment is not None and (free := self.environment.free()):
-            self.scheduler.dispatch(now, free, Where.ENVIRONMENT)
+        scheduler, environment = self.scheduler, self.environment
+        if scheduler.is_due(now, Where.POOL):
+            scheduler.dispatch(now, self._free())
+        free = environment.free() if environment is not None else {}
+        if free and scheduler.is_due(now, Where.ENVIRONMENT):
+            scheduler.dispatch(now, free, Where.ENVIRONMENT)
         if self.switch_record.write(batch):
             batch.after(self._switched)
         self._collect(batch, now)

@@ -173,6 +173,7 @@ class SpecMaker:
         # What was made of no options, and of the last ones, by function.
         self._without: dict[str, _Chosen] = {}
         self._last_options: Mapping[str, Any] = {}
+        self._last_text = ""
         self._with: dict[str, _Chosen] = {}
 
     def make(
@@ -193,7 +194,7 @@ class SpecMaker:
             A checked item with ``item_uid``, ``user`` and ``user_group``.
         options : mapping
             As ``task_submit`` takes them. It must not be changed afterwards: what is made of it is used again
-            if it comes again, as it does in a batch.
+            if the same come again, as they do in a batch.
         now : float
             Epoch seconds.
 
@@ -232,7 +233,9 @@ class SpecMaker:
     def _choose(self, name: str, item: Mapping[str, Any], options: Mapping[str, Any]) -> _Chosen:
         """Check the arguments of an item; return its options with the defaults of the function."""
         if options is not self._last_options and options:
-            self._last_options, self._with = options, {}
+            self._last_options, text = options, repr(options)
+            if text != self._last_text:  # not the values: 1 and True are equal, but only one may be valid
+                self._last_text, self._with = text, {}
         known = self._with if options else self._without
         args, kwargs = item.get("args", ()), item.get("kwargs", {})
         found = known.get(name)

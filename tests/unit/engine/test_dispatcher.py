@@ -122,7 +122,19 @@ def test_discarded_tasks_leave_nothing_behind() -> None:
     assert len(dispatcher) == 1
     assert calls_of(lambda: dispatcher.pick(T0, 1)) < 100
     assert len(dispatcher._delayed) < 30
-    assert len(dispatcher._lanes) == 1
+    assert len(list(dispatcher._all_lanes())) == 1
+
+
+def test_only_what_waits_for_a_slot_is_due() -> None:
+    dispatcher = filled(card(run_after=T0 + 9))
+    assert not dispatcher.is_due(T0, Where.POOL)
+    assert dispatcher.is_due(T0 + 9, Where.POOL)
+    assert not dispatcher.is_due(T0 + 9, Where.ENVIRONMENT)
+    dispatcher.limits.set(LimitSpec(scope=Scope.ALL, max_running=0), T0)
+    assert dispatcher.is_due(T0 + 9, Where.POOL)  # a limit may let it start without being asked
+    dispatcher.limits.set(LimitSpec(scope=Scope.ALL, max_running=1), T0)
+    dispatcher.pick(T0 + 9, 1)
+    assert not dispatcher.is_due(T0 + 9, Where.POOL)
 
 
 def test_a_task_is_not_added_twice_and_discarded_without_harm() -> None:
