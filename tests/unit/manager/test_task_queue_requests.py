@@ -133,6 +133,27 @@ async def test_bad_options_are_refused(pool_rig: Rig, options: dict[str, Any], w
     assert (await pool_rig.ok("task_count"))["total"] == 0
 
 
+async def test_options_that_come_again_are_as_good_as_new(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig, later = pool_rig, {"delay_s": 60.0}
+    cards = rig.manager.task_queue.scheduler.cards
+    for name, options, refused in (
+        ("work", {"priority": 1}, False),
+        ("work", {"priority": True}, True),
+        ("other", {"priority": 1}, False),
+        ("work", {"priority": 1}, False),
+        ("work", {"priority": 1.0}, True),
+        ("work", {"priority": 2}, False),
+    ):
+        call = {**user(), "item": function(name), "options": {**options, **later}}
+        reply = await rig.call("task_submit", **call)
+        assert reply["success"] is not refused
+        rig.now += 1.0
+        if not refused:
+            card = cards[reply["task_uid"]]
+            assert (card.spec.name, card.priority) == (name, options["priority"])
+            assert card.run_after == rig.now - 1.0 + 60.0
+
+
 async def test_bad_items_are_refused(pool_rig: Rig, worker: FakePoolWorker) -> None:
     rig = pool_rig
     assert "no function 'nix'" in await rig.refused("task_submit", **user(), item=function("nix"))
