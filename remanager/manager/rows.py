@@ -34,6 +34,7 @@ def is_immediate(properties: str | None) -> bool:
     return bool(properties) and _IMMEDIATE in json.loads(properties or "{}")
 
 
+@lru_cache(maxsize=1000)
 def submission_of(properties: str | None, attempt: int) -> Submission:
     """Return where the item of a row comes from."""
     principal = json.loads(properties).get(_PRINCIPAL) if properties else None

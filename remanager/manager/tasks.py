@@ -26,8 +26,8 @@ from remanager.model.states import (
     TaskState,
     is_terminal,
 )
-from remanager.store.records import TaskRow
 from remanager.store.store import Store
+from remanager.store.task_rows import TaskResult
 from remanager.store.writes import task_finish, task_insert
 from remanager.wire.codec import Fragment
 
@@ -341,28 +341,36 @@ class TaskService:
 
     async def result(self, uid: str) -> dict[str, object]:
         """Return ``status``, ``state`` and ``result`` of a task, as ``task_result`` answers them."""
-        if uid in self._closing or uid in self._ending:
+        return (await self.results([uid]))[uid]
+
+    async def results(self, uids: Sequence[str]) -> dict[str, dict[str, object]]:
+        """Return what :meth:`result` does for each of several tasks."""
+        if any(uid in self._closing or uid in self._ending for uid in uids):
             await self._ledger.flush()
-        state = self.states([uid])[uid]
-        reply: dict[str, object] = {"status": STATUS_WORDS[state], "state": STATE_WORDS[state]}
-        if state is None:
-            return {**reply, "result": {}}
+        states = self.states(uids)
+        stored = [uid for uid, state in states.items() if state is not None and uid not in self.running]
+        rows = self._store.reads.tasks.results(stored) if stored else {}
+        return {
+            uid: {
+                "status": STATUS_WORDS[state],
+                "state": STATE_WORDS[state],
+                "result": {} if state is None else self._result(uid, state, rows.get(uid)),
+            }
+            for uid, state in states.items()
+        }
+
+    def _result(self, uid: str, state: TaskState, row: TaskResult | None) -> dict[str, object]:
         task = self.running.get(uid)
         if task is not None:
-            running = {"task_uid": uid, "time_start": task.time_start, "run_in_background": task.background}
-            return {**reply, "result": running}
-        row = self._store.reads.task_row(uid)
+            return {"task_uid": uid, "time_start": task.time_start, "run_in_background": task.background}
         if row is None:
-            return {**reply, "result": {"task_uid": uid}}
+            return {"task_uid": uid}
         if not is_terminal(state):
-            return {
-                **reply,
-                "result": {"task_uid": uid, "time_start": row.time_start, "run_in_background": False},
-            }
-        return {**reply, "result": _terminal_result(row)}
+            return {"task_uid": uid, "time_start": row.time_start, "run_in_background": False}
+        return _terminal_result(row)
 
 
-def _terminal_result(row: TaskRow) -> dict[str, object]:
+def _terminal_result(row: TaskResult) -> dict[str, object]:
     value: object = None
     if row.return_value is not None:
         encoded = {"json": Fragment(json=row.return_value), "msgpack": Fragment(msgpack=row.return_value)}

@@ -90,10 +90,10 @@ class TaskReads:
         found = self._one(query("task_log"), {"task_uid": uid})
         return [json.loads(line) for line in found[0].splitlines()] if found else []
 
-    def result(self, uid: str) -> TaskResult | None:
-        """Return how a task ended and its return value; None if it is unknown."""
-        found = self._one(query("task_result"), {"task_uid": uid})
-        return None if found is None else TaskResult(_STATES[found[0]], *found[1:])
+    def results(self, uids: Iterable[str]) -> dict[str, TaskResult]:
+        """Return how those tasks ended that are known, with their return values."""
+        rows = self.connection.execute(query("task_results"), _uids(uids))
+        return {uid: TaskResult(uid, _STATES[state], *rest) for uid, state, *rest in rows}
 
     def bodies(self, uids: Iterable[str]) -> dict[str, str]:
         """Return the items (JSON text) of those tasks that are known."""

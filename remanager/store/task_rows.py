@@ -225,13 +225,27 @@ class TaskRecord(NamedTuple):
 
 
 class TaskResult(NamedTuple):
-    """How a task ended, and its return value as the worker encoded it."""
+    """How a task ended, and its return value as the worker encoded it.
 
+    Attributes
+    ----------
+    properties, result : str or None
+        JSON texts: internal properties, a plan's ``result`` of the history.
+    """
+
+    task_uid: str
     state: TaskState
     success: int | None
+    attempt: int
+    time_start: float | None
+    time_stop: float | None
+    msg: str | None
+    traceback: str | None
     return_codec: str | None
     return_value: bytes | None
     result_expires: float | None
+    properties: str | None
+    result: str | None
 
 
 class JobFigures(NamedTuple):

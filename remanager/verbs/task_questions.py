@@ -203,11 +203,10 @@ def _waited_for(params: WaitParams) -> Any:
 async def task_result_batch(manager: Manager, params: ResultsParams) -> Reply:
     """Return ``status``, ``state`` and ``result`` of several tasks, as ``task_result`` does for one."""
     results: dict[str, Any] = {}
-    for uid in params.task_uid:
-        found = await manager.tasks.result(uid)
+    for uid, found in (await manager.tasks.results(params.task_uid)).items():
         result = found["result"]
         if params.fields is not None and isinstance(result, dict):
-            found = {**found, "result": {k: v for k, v in result.items() if k in params.fields}}
+            found["result"] = {k: v for k, v in result.items() if k in params.fields}
         results[uid] = {"success": True, "msg": "", **found}
     return {"results": results}
 

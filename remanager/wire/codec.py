@@ -277,6 +277,7 @@ def _nearest(value: int) -> float | str:
 
 
 _ENCODED_PARTS = (Fragment, CachedReply)
+_MAY_HOLD_PARTS = (*_ENCODED_PARTS, dict, list, tuple)
 _PART_TYPES = frozenset((Fragment, WordMap, CachedReply))
 _json_text = make_encoder(_refuse, (",", ":"))
 
@@ -322,25 +323,20 @@ def _encode_mapping(value: Mapping[str, object], encoding: Encoding) -> bytes:
 
 
 def _json_members(value: Mapping[str, object]) -> list[bytes]:
-    """Return the members of a JSON object; plain ones that follow each other are encoded together."""
+    """Return the members of a JSON object; scalars that follow each other are encoded together."""
     members: list[bytes] = []
     plain: dict[str, object] = {}
     for key, part in value.items():
-        if isinstance(part, _ENCODED_PARTS):
+        if isinstance(part, _MAY_HOLD_PARTS):
             if plain:
-                members += _plain_members(plain)
+                members.append(_plain_bytes(plain, Encoding.JSON)[1:-1])
                 plain = {}
-            members.append(_json_key(_text_key(key)) + part.bytes(Encoding.JSON))
+            members.append(_json_key(_text_key(key)) + _encode(part, Encoding.JSON))
         else:
             plain[_text_key(key)] = part
-    return members + _plain_members(plain) if plain else members
-
-
-def _plain_members(value: Mapping[str, object]) -> list[bytes]:
-    try:
-        return [_plain_bytes(value, Encoding.JSON)[1:-1]]
-    except _FragmentFoundError:
-        return [_json_key(key) + _encode(part, Encoding.JSON) for key, part in value.items()]
+    if plain:
+        members.append(_plain_bytes(plain, Encoding.JSON)[1:-1])
+    return members
 
 
 @lru_cache(maxsize=1000)

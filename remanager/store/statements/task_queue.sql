@@ -109,8 +109,10 @@ SELECT value FROM counter WHERE name = 'task_number';
 -- name: task_log
 SELECT log FROM task WHERE task_uid = :task_uid;
 
--- name: task_result
-SELECT state, success, return_codec, return_value, result_expires FROM task WHERE task_uid = :task_uid;
+-- name: task_results
+SELECT task_uid, state, success, attempt, time_start, time_stop, msg, traceback, return_codec, return_value,
+       result_expires, properties, result
+FROM task WHERE task_uid IN (SELECT value FROM json_each(:task_uids));
 
 -- name: task_bodies
 SELECT task_uid, body FROM task WHERE task_uid IN (SELECT value FROM json_each(:task_uids));

@@ -81,8 +81,7 @@ async def test_results_go_before_records(store: Store) -> None:
     do(store, make.tasks_end([end("a", return_codec="json", return_value=b"1", result_expires=60.0)]))
     assert await store.purge(50.0, Retention(records_s=10.0)) == 0  # the record waits for the result
     assert await store.purge(70.0, Retention(records_s=68.0)) == 1
-    result = store.reads.tasks.result("a")
-    assert result is not None
+    result = store.reads.tasks.results(["a"])["a"]
     assert (result.return_value, result.result_expires) == (None, 60.0)
     assert await store.purge(72.0, Retention(records_s=68.0)) == 1
     assert left(store) == {"b"}

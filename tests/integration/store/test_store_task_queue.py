@@ -81,7 +81,10 @@ def test_a_task_from_submission_to_end(store: Store) -> None:
     assert ended is not None
     assert (ended.state, ended.stage, ended.has_result) == (TaskState.COMPLETED, None, 1)
     assert (ended.time_stop, ended.success, ended.error_type) == (3.0, 1, None)
-    assert tasks.result("a") == (TaskState.COMPLETED, 1, "json", b"1", 50.0)
+    (result,) = tasks.results(["a", "b"]).values()
+    assert (result.task_uid, result.state, result.success) == ("a", TaskState.COMPLETED, 1)
+    assert (result.return_codec, result.return_value, result.result_expires) == ("json", b"1", 50.0)
+    assert (result.time_start, result.time_stop) == (ended.time_start, 3.0)
     assert tasks.checkpoints(["a"]) == {}
     assert [line["to"] for line in tasks.log("a")] == ["pending", "running", "completed"]
     assert list(tasks.active()) == []
@@ -135,8 +138,8 @@ def test_many_tasks_change_in_one_write(store: Store, number: int) -> None:
     do(store, make.tasks_end([end(uid, msg=uid, return_value=uid.encode()) for uid in uids]))
     records = [store.reads.tasks.record(uid) for uid in uids]
     assert [(r.state, r.msg) for r in records if r] == [(TaskState.COMPLETED, uid) for uid in uids]
-    results = [store.reads.tasks.result(uid) for uid in uids]
-    assert [r.return_value for r in results if r] == [uid.encode() for uid in uids]
+    results = store.reads.tasks.results(uids)
+    assert [results[uid].return_value for uid in uids] == [uid.encode() for uid in uids]
 
 
 def test_a_task_ends_once_and_only_by_its_last_hand_over(store: Store) -> None:
@@ -225,9 +228,9 @@ def test_the_log_is_bounded(store: Store) -> None:
 def test_text_from_outside_is_only_data(store: Store) -> None:
     tasks = store.reads.tasks
     for odd in ("", "\ud800", "a\0b", "'; DROP TABLE task; --"):
-        assert tasks.record(odd) is tasks.record_of_key(odd, odd) is tasks.result(odd) is None
+        assert tasks.record(odd) is tasks.record_of_key(odd, odd) is None
         assert tasks.children(odd) == tasks.dependents(odd) == tasks.job(odd) == tasks.log(odd) == []
-        assert tasks.bodies([odd]) == tasks.checkpoints([odd]) == {}
+        assert tasks.bodies([odd]) == tasks.checkpoints([odd]) == tasks.results([odd]) == {}
 
 
 # ------------------------------------------------------------------------------------------ migration
