@@ -197,11 +197,9 @@ class Journal:
         for news in [n for n, w in self._waiters.items() if any(map(w.matches, events))]:
             if not news.done():
                 news.set_result(None)
-        keys = [_news_key(event) for event in events]
-        if any(keys) and self._wanted():
-            first_seq = last_seq - len(events) + 1
-            for seq, (key, event) in enumerate(zip(keys, events, strict=True), first_seq):
-                if key:
+        if self._wanted():
+            for seq, event in enumerate(events, last_seq - len(events) + 1):
+                if key := _news_key(event):
                     self._publish({key: _news(seq, event)})
 
 

@@ -180,7 +180,7 @@ class TaskQueue:
 
     def accept(self, specs: Sequence[TaskSpec], *, atomic: bool = True) -> list[Submitted]:
         """Add tasks as :meth:`submit` does; the next transaction stores them."""
-        known = self._known(uid for s in specs for uid in _references(s))
+        known = self._known([uid for s in specs if s.depends_on or s.parent_uid for uid in _references(s)])
         return self.scheduler.submit(specs, self._clock(), known, atomic=atomic)
 
     def told_states(self, uids: Collection[str]) -> dict[str, TaskState]:
