@@ -29,9 +29,10 @@ import os
 from remanager.manager.state import new_uid
 new_uid()
 child = os.fork()
-print("\\n".join(new_uid() for _ in range(300)), flush=True)
+told = "\\n".join(new_uid() for _ in range(300))
 if child:
-    assert os.waitpid(child, 0)[1] == 0
+    assert os.waitpid(child, 0)[1] == 0  # one after the other: what both write at once may be mixed
+print(told, flush=True)
 """
 
 
