@@ -145,7 +145,7 @@ class Dispatcher:
     # ---------------------------------------------------------------------------------------------- choice
 
     def is_due(self, now: float, where: Where) -> bool:
-        """Tell whether a task waits for a slot and for nothing that has to do with time."""
+        """Tell whether a task waits whose time has come; limits and switches may still hold it back."""
         self._refresh(now)
         return bool(self._lanes[where])
 

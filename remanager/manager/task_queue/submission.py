@@ -233,9 +233,10 @@ class SpecMaker:
     def _choose(self, name: str, item: Mapping[str, Any], options: Mapping[str, Any]) -> _Chosen:
         """Check the arguments of an item; return its options with the defaults of the function."""
         if options is not self._last_options and options:
-            self._last_options, text = options, repr(options)
-            if text != self._last_text:  # not the values: 1 and True are equal, but only one may be valid
+            text = _text(options)  # not the values: 1 and True are equal, but only one may be valid
+            if text != self._last_text:
                 self._last_text, self._with = text, {}
+            self._last_options = options
         known = self._with if options else self._without
         args, kwargs = item.get("args", ()), item.get("kwargs", {})
         found = known.get(name)
@@ -250,6 +251,13 @@ class SpecMaker:
         model = _options({**function.options, **options}) if function.options else given
         known[name] = _Chosen.of(function, model)
         return known[name]
+
+
+def _text(options: Mapping[str, Any]) -> str:
+    try:
+        return repr(options)
+    except RecursionError as exc:
+        raise InvalidParams("The options of the task are nested too deeply") from exc
 
 
 def _options(options: Mapping[str, Any]) -> OptionsModel:

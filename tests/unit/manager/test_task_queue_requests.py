@@ -154,6 +154,14 @@ async def test_options_that_come_again_are_as_good_as_new(pool_rig: Rig, worker:
             assert card.run_after == rig.now - 1.0 + 60.0
 
 
+async def test_options_that_are_nested_too_deeply_are_refused(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    nested: list[Any] = []
+    for _ in range(5000):
+        nested = [nested]
+    call = {**user(), "item": function("work"), "options": {"label": nested}}
+    assert "nested too deeply" in await pool_rig.refused("task_submit", **call)
+
+
 async def test_bad_items_are_refused(pool_rig: Rig, worker: FakePoolWorker) -> None:
     rig = pool_rig
     assert "no function 'nix'" in await rig.refused("task_submit", **user(), item=function("nix"))
