@@ -44,6 +44,10 @@ class Lazy(Sequence[R]):
         return self._make(self._items[index])
 
 
+Kind = tuple[str, str, str, str, str, str, int]
+"""What the tally counts tasks by: state, item type, name, domain, group, user, priority."""
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
     """One named statement with its parameters; :mod:`remanager.store.writes` makes them.
@@ -57,6 +61,8 @@ class Write:
     expect : int or None
         Number of rows that each SQL statement of it must change; otherwise the submission is refused with
         :class:`~remanager.store.errors.StaleWrite`. None: any number.
+    new : sequence of tuple
+        The kind (:data:`Kind`) of each task that it inserts, for the tally.
     """
 
     statement: str
@@ -64,6 +70,7 @@ class Write:
         default_factory=dict
     )
     expect: int | None = None
+    new: Sequence[Kind] = ()
 
 
 # Not frozen: that takes twice as long to make.

@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import cast
 
 from remanager.model.states import TaskState, is_terminal
-from remanager.store.records import Write
+from remanager.store.records import Kind, Write
 from remanager.store.statements import of_rows, parameters
 from remanager.store.task_rows import ProgressPut, SamplePut, TaskEdit, TaskEnd, TaskInsert, TaskUpdate
 
@@ -77,7 +77,7 @@ def tasks_insert(rows: Sequence[TaskInsert]) -> list[Write]:
 
 def _inserts(rows: Sequence[TaskInsert]) -> list[Write]:
     """Return the writes of the rows of tasks, many with one statement."""
-    found: list[tuple[str, list[list[object]]]] = []
+    found: list[tuple[str, list[list[object]], list[Kind]]] = []
     for some in _portions(rows):
         shape, made = _PLAIN, cast(_Params, some)
         if any(len(row) > len(_PLAIN.keys) for row in some):
@@ -86,9 +86,15 @@ def _inserts(rows: Sequence[TaskInsert]) -> list[Write]:
             made = [_with_defaults(row) for row in some]
         statement = of_rows(shape.statement, len(some))
         if not found or found[-1][0] != statement:
-            found.append((statement, []))
+            found.append((statement, [], []))
         found[-1][1].append(list(chain.from_iterable(map(shape.values, made))))
-    return [Write(statement, params) for statement, params in found]
+        found[-1][2].extend(map(_kind, some))
+    return [Write(statement, params, new=kinds) for statement, params, kinds in found]
+
+
+def _kind(row: TaskInsert) -> Kind:
+    domain, group = row.get("domain", ""), row.get("task_group", "")
+    return row["state"], row["item_type"], row["name"], domain, group, row["user"], row["priority"]
 
 
 def _portions(rows: Sequence[TaskInsert]) -> Iterator[Sequence[TaskInsert]]:

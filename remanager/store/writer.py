@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from queue import Empty, SimpleQueue
 
 from remanager.model.errors import RemanagerError
 from remanager.store.errors import StaleWrite, StoreFailed, WriteRejected
-from remanager.store.records import Write
+from remanager.store.records import Kind, Write
 from remanager.store.statements import STATEMENTS, of_rows, query
 
 EventColumns = tuple[float, str, str | None, str]
@@ -196,11 +197,14 @@ class Writer:
         """Run submissions; return False if they must be rolled back, with the error of the one at fault."""
         seq = self._last_seq
         events: list[object] = []
+        tally: Counter[Kind] = Counter()
         submission = group[0]
         try:
             for submission in group:
                 for write in submission.writes:
                     self._write(write)
+                    if write.new:
+                        tally.update(write.new)
                 for event in submission.events:
                     seq += 1
                     events += (seq, *event)
@@ -208,6 +212,8 @@ class Writer:
             for start in range(0, len(events), EVENTS_AT_ONCE * 5):
                 some = events[start : start + EVENTS_AT_ONCE * 5]
                 self._cursor.execute(query(of_rows("event_insert", len(some) // 5)), some)
+            if tally:
+                self._cursor.executemany(query("tally_add"), [(*kind, n) for kind, n in tally.items()])
         except StaleWrite as exc:
             submission.error = exc
         except (sqlite3.Error, LookupError, TypeError, ValueError, OverflowError) as exc:

@@ -10,7 +10,13 @@ import json
 from collections.abc import Iterable, Sequence
 
 from remanager.model.states import TaskState, is_terminal
-from remanager.store.records import Lazy, NewTask, QueueEntryRow, Retention, WorkerRow, Write
+from remanager.model.task_spec import DEFAULT_PRIORITY
+from remanager.store.records import Kind, Lazy, NewTask, QueueEntryRow, Retention, WorkerRow, Write
+
+def _kind(state: TaskState, item_type: str, name: str, user: str) -> Kind:
+    """Return the kind of a task that is not of the task queue."""
+    return state.value, item_type, name, "", "", user, DEFAULT_PRIORITY
+
 
 # ------------------------------------------------------------------------------------------ plan queue
 
@@ -30,9 +36,14 @@ def _queue_params(row: QueueEntryRow) -> dict[str, object]:
     }
 
 
+def _queued(row: QueueEntryRow) -> Kind:
+    return _kind(TaskState.PENDING, row.item_type, row.name, row.user)
+
+
 def queue_insert(entries: Sequence[QueueEntryRow], time: float) -> Write:
     """Insert new tasks in the state ``pending`` into the plan queue."""
-    return Write("queue_insert", Lazy(entries, lambda row: {**_queue_params(row), "time": time}))
+    params = Lazy(entries, lambda row: {**_queue_params(row), "time": time})
+    return Write("queue_insert", params, new=Lazy(entries, _queued))
 
 
 def queue_rank(pairs: Sequence[tuple[str, int]]) -> Write:
@@ -52,7 +63,8 @@ def queue_replace(old_uid: str, row: QueueEntryRow, time: float) -> Write:
     params = _queue_params(row)
     if row.task_uid == old_uid:
         return Write("queue_replace_same", params, expect=1)
-    return Write("queue_replace_new", {**params, "old_uid": old_uid, "time": time}, expect=1)
+    params |= {"old_uid": old_uid, "time": time}
+    return Write("queue_replace_new", params, expect=1, new=[_queued(row)])
 
 
 def queue_remove(uids: Iterable[str], state: TaskState, time: float) -> Write:
@@ -89,6 +101,7 @@ def task_insert(task: NewTask) -> Write:
             "properties": task.properties,
             "body": task.body,
         },
+        new=[_kind(task.state, task.item_type, task.name, task.user)],
     )
 
 

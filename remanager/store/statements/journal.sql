@@ -1,5 +1,5 @@
 -- name: event_insert
-INSERT INTO event (seq, time, type, task_uid, data) VALUES (?, ?, ?, ?, ?);
+INSERT OR FAIL INTO event (seq, time, type, task_uid, data) VALUES (?, ?, ?, ?, ?);
 
 -- name: event_last_seq
 SELECT COALESCE(MAX(seq), 0) FROM event;

@@ -1,15 +1,18 @@
 -- Statements that change many rows in one transaction. The log is bounded: when it is long, its older half goes.
 
+-- OR FAIL: whatever goes wrong, the writer undoes the whole submission. So SQLite need not be able to undo the
+-- statement alone, for which it copies each page that the statement changes.
+
 -- What most new tasks have.
 -- name: tasks_insert_plain
-INSERT INTO task (background, task_uid, task_number, item_type, name, state, user, user_group, priority, attempt,
+INSERT OR FAIL INTO task (background, task_uid, task_number, item_type, name, state, user, user_group, priority, attempt,
                   job_uid, time_created, time_ready, time_updated, run_after, log, body)
 VALUES (1, :task_uid, :task_number, :item_type, :name, :state, :user, :user_group, :priority, :attempt,
         :job_uid, :time_created, :time_ready, :time_updated, :run_after, :log, :body);
 
 -- And what many have.
 -- name: tasks_insert_usual
-INSERT INTO task (background, task_uid, task_number, item_type, name, state, user, user_group, domain, task_group,
+INSERT OR FAIL INTO task (background, task_uid, task_number, item_type, name, state, user, user_group, domain, task_group,
                   label, key, priority, attempt, job_uid, time_created, time_ready, time_updated, run_after, options,
                   log, body)
 VALUES (1, :task_uid, :task_number, :item_type, :name, :state, :user, :user_group, :domain, :task_group,
@@ -17,7 +20,7 @@ VALUES (1, :task_uid, :task_number, :item_type, :name, :state, :user, :user_grou
         :log, :body);
 
 -- name: tasks_insert
-INSERT INTO task (background, task_uid, task_number, item_type, name, state, stage, user, user_group, domain,
+INSERT OR FAIL INTO task (background, task_uid, task_number, item_type, name, state, stage, user, user_group, domain,
                   task_group, label, key, priority, attempt, lease_epoch, worker_uid, origin_uid, job_uid,
                   parent_uid, schedule_uid, time_created, time_ready, time_first_start, time_start, time_updated,
                   run_after, expires_at, paused_since, pause_reasons, failed_child, state_reason, depends, options,
@@ -27,6 +30,10 @@ VALUES (1, :task_uid, :task_number, :item_type, :name, :state, :stage, :user, :u
         :parent_uid, :schedule_uid, :time_created, :time_ready, :time_first_start, :time_start, :time_updated,
         :run_after, :expires_at, :paused_since, :pause_reasons, :failed_child, :state_reason, :depends, :options,
         :properties, :log, :body);
+
+-- name: tally_add
+INSERT INTO tally_change (state, item_type, name, domain, task_group, user, priority, n)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: task_number_reached
 UPDATE counter SET value = MAX(value, :task_number) WHERE name = 'task_number';
