@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from remanager.store import selection
-from remanager.store.selection import ACTIVE, ENDED, EVERY_STATE, INDEX_OF, Conditions, Source
+from remanager.store.selection import ACTIVE, ENDED, EVERY_STATE, INDEX_OF, TALLY, Conditions, Source
 
 _MANY_VALUES = 20
 """With more values of a column, the ways of its values are not merged."""
@@ -61,12 +61,20 @@ class Sizes:
 
 def sizes(connection: sqlite3.Connection, made: Conditions) -> Sizes:
     """Return the numbers of tasks that the tally knows for some conditions."""
-    matched = f"TOTAL(n) FILTER (WHERE {' AND '.join(made.tallied)})" if made.tallied else "TOTAL(n)"
-    columns = [f"TOTAL(n) FILTER (WHERE {made.among(name, values)})" for name, values in made.columns.items()]
-    sql = f"SELECT {', '.join([matched, 'TOTAL(n)', *columns])} FROM task_tally WHERE {made.any_state()}"
-    found = [int(n) for n in connection.execute(sql, made.params).fetchone()]
+    matched = " AND ".join(made.tallied)
+    columns = {name: made.among(name, values) for name, values in made.columns.items()}
+    if len(made.tallied) == len(columns) == 1:
+        columns = dict.fromkeys(columns, matched)  # the same, so it need not be added up twice
+    wanted = list(dict.fromkeys(("", matched, *columns.values())))
+    sums = ", ".join(f"TOTAL(n) FILTER (WHERE {terms})" if terms else "TOTAL(n)" for terms in wanted)
+    where = made.any_state()
+    found = dict.fromkeys(wanted, 0)
+    for part in TALLY:  # one by one they need no table in between
+        row = connection.execute(f"SELECT {sums} FROM {part} WHERE {where}", made.params).fetchone()
+        for terms, n in zip(wanted, row, strict=True):
+            found[terms] += int(n)
     (table,) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM task").fetchone()
-    return Sizes(found[0], found[1], dict(zip(made.columns, found[2:], strict=True)), table)
+    return Sizes(found[matched], found[""], {name: found[terms] for name, terms in columns.items()}, table)
 
 
 def cheapest(costs: dict[str, float]) -> str:

@@ -95,7 +95,7 @@ class Switches:
 
     def any_of(self, keys: Iterable[ScopeKey]) -> bool:
         """Tell whether one of the scopes is off."""
-        return any(key in self._off for key in keys)
+        return bool(self._off) and any(key in self._off for key in keys)
 
     def is_off(self, scope: Scope, name: str = "") -> bool:
         """Tell whether the switch of this very scope is off."""

@@ -14,6 +14,9 @@ from remanager.store.reads import Reads
 from remanager.store.task_reads import Tags
 from remanager.store.task_rows import TaskRecord
 
+# Of what is stored nothing but the value needs to be looked at: `json.loads` takes half as long again.
+_parse = json.JSONDecoder().raw_decode
+
 _HELD = (TaskState.PENDING, TaskState.BLOCKED, TaskState.PAUSED, TaskState.WAITING_CHILDREN)
 
 
@@ -33,13 +36,16 @@ def describe(record: TaskRecord, tags: Tags, queue: TaskQueue, now: float) -> di
     now : float
         Epoch seconds.
     """
-    return {**_asked(record, tags), **_became(record, now), **_live(record, queue, now)}
+    task = _asked(record, tags)
+    task.update(_became(record, now))
+    task.update(_live(record, queue, now))
+    return task
 
 
 def _asked(record: TaskRecord, tags: Tags) -> dict[str, Any]:
     """Return what was asked for, and by whom."""
     options = TaskOptions.from_json(record.options)
-    item = json.loads(record.body) if record.body else {}
+    item = _parse(record.body)[0] if record.body else {}
     return {
         "task_uid": record.task_uid,
         "job_uid": record.job_uid,
@@ -64,7 +70,7 @@ def _asked(record: TaskRecord, tags: Tags) -> dict[str, Any]:
         "timeout_s": options.timeout_s,
         "depends_on": json.loads(record.depends) if record.depends else [],
         "fail_fast": options.fail_fast,
-        "on_dependency_failure": options.on_dependency_failure.value,
+        "on_dependency_failure": options.on_dependency_failure,
         "resource_lock": options.resource_lock,
         "expected_io": options.expected_io,
     }
@@ -74,9 +80,9 @@ def _became(record: TaskRecord, now: float) -> dict[str, Any]:
     """Return what has become of it so far."""
     kind = STATE_CLASS[record.state]
     return {
-        "state": record.state.value,
+        "state": record.state,
         "stage": record.stage,
-        "class": kind.value,
+        "class": kind,
         "ok": None if kind is StateClass.ACTIVE else kind is StateClass.SUCCESS,
         "state_reason": record.state_reason,
         "pause_reasons": json.loads(record.pause_reasons) if record.pause_reasons else [],
