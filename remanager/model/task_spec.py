@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 DEFAULT_PRIORITY = 128
+FUNCTION = "function"
+"""Type of the items that tasks are made of."""
 
 
 class DuplicatePolicy(StrEnum):
@@ -138,7 +140,7 @@ DEFAULT_OPTIONS = TaskOptions()
 
 
 # Not frozen, as are other dataclasses: each field of those takes a call, and there are thousands a second.
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class TaskSpec:
     """A task of the task queue as it was submitted; a change of it makes another one.
 
@@ -171,7 +173,7 @@ class TaskSpec:
     user_group: str
     body: str
     time_created: float
-    item_type: str = "function"
+    item_type: str = FUNCTION
     domain: str = ""
     group: str = ""
     label: str = ""

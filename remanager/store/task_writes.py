@@ -51,6 +51,7 @@ def _shape(statement: str, *stored_apart: str) -> _Shape:
 _PLAIN = _shape("tasks_insert_plain")
 _USUAL = _shape("tasks_insert_usual", "tags")
 _FULL = _shape("tasks_insert", "tags", "depends_on")
+_number = itemgetter("task_number")
 _DEFAULTS: dict[str, object] = {
     **dict.fromkeys(_FULL.keys),
     **dict.fromkeys(("domain", "task_group", "label", "key", "state_reason"), ""),
@@ -62,11 +63,12 @@ def tasks_insert(rows: Sequence[TaskInsert]) -> list[Write]:
     """Insert tasks, their tags and their dependencies."""
     if not rows:
         return []
-    last = max(row["task_number"] for row in rows)
+    last = max(map(_number, rows))
+    rich = [row for row in rows if len(row) > len(_PLAIN.keys)]
     found = [*_inserts(rows), Write("task_number_reached", {"task_number": last}, expect=1)]
-    tags = [_tag(row["task_uid"], key, value) for row in rows for key, value in row.get("tags", ())]
+    tags = [_tag(row["task_uid"], key, value) for row in rich for key, value in row.get("tags", ())]
     needs = [
-        {"task_uid": row["task_uid"], "needs_uid": uid} for row in rows for uid in row.get("depends_on", ())
+        {"task_uid": row["task_uid"], "needs_uid": uid} for row in rich for uid in row.get("depends_on", ())
     ]
     if tags:
         found.append(Write("tags_insert", tags, expect=len(tags)))

@@ -13,6 +13,7 @@ from remanager.model.states import TaskState, is_terminal
 from remanager.model.task_spec import DEFAULT_PRIORITY
 from remanager.store.records import Kind, Lazy, NewTask, QueueEntryRow, Retention, WorkerRow, Write
 
+
 def _kind(state: TaskState, item_type: str, name: str, user: str) -> Kind:
     """Return the kind of a task that is not of the task queue."""
     return state.value, item_type, name, "", "", user, DEFAULT_PRIORITY

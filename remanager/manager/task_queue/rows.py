@@ -19,6 +19,9 @@ from remanager.store.task_writes import tasks_end, tasks_insert, tasks_update
 _SELECTED_BY = ("domain", "group", "key", "job_uid", "parent_uid", "schedule_uid")
 """What an event tells of its task, where the task has it, beside type, user, label and tags."""
 
+_INSERTED_AS = {s: TaskState.PENDING.value if is_terminal(s) else s.value for s in TaskState}
+"""What ended within the command that submitted it gets its terminal record next."""
+
 _about = attrgetter("name", "user", "label", "tags", *_SELECTED_BY)
 
 
@@ -69,13 +72,17 @@ def _options(spec: TaskSpec) -> str | None:
 
 
 def _logs(transitions: Iterable[Transition]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the new lines of the logs, and the last reasons, by UID."""
+    """Return the new lines of the logs, and the last reasons, by UID; those of a batch have the same line."""
     logs: dict[str, str] = {}
     reasons: dict[str, str] = {}
+    made: dict[tuple[object, ...], str] = {}
     for t in transitions:
         uid = t.task_uid
-        error = (t.error.type, t.error.msg) if t.error else None
-        line = log_line(t.time, t.old, t.new, t.attempt, t.reason, t.worker_uid, error)
+        same = (t.time, t.old, t.new, t.attempt, t.reason, t.worker_uid, t.error)
+        line = made.get(same)
+        if line is None:
+            error = (t.error.type, t.error.msg) if t.error else None
+            line = made[same] = log_line(t.time, t.old, t.new, t.attempt, t.reason, t.worker_uid, error)
         logs[uid] = logs[uid] + line if uid in logs else line
         reasons[uid] = t.reason
     return logs, reasons
@@ -143,8 +150,7 @@ def _insert(card: Card, logs: Mapping[str, str], reasons: Mapping[str, str]) -> 
         "task_number": card.number,
         "item_type": spec.item_type,
         "name": spec.name,
-        # What ended within the same command gets its terminal record next.
-        "state": TaskState.PENDING.value if is_terminal(state) else state.value,
+        "state": _INSERTED_AS[state],
         "user": spec.user,
         "user_group": spec.user_group,
         "priority": card.priority,
