@@ -61,7 +61,7 @@ def check(old: TaskState | None, new: TaskState) -> None:
     Conflict
         The task has ended, or the change makes no sense.
     """
-    if (old, new) in TRANSITIONS:
+    if is_allowed(old, new):
         return
     if old is None:
         raise Conflict(f"A task cannot begin in the state '{new}'")

@@ -96,12 +96,11 @@ def prepare(
             raise InvalidItem(f"Unrecognized instruction: {item}")
     else:
         _check_function(catalogue, item, user_group)
-    prepared = {**item, "user": user, "user_group": user_group}
     if not keep_uid:
-        prepared["item_uid"] = new_uid()
-    elif "item_uid" not in item:
+        return {**item, "user": user, "user_group": user_group, "item_uid": new_uid()}
+    if "item_uid" not in item:
         raise InvalidItem("Item description contains no UID and UID generation is skipped")
-    return prepared
+    return {**item, "user": user, "user_group": user_group}
 
 
 def _check_labels(item: dict[str, Any]) -> None:

@@ -67,7 +67,7 @@ async def task_submit(manager: Manager, params: SubmitParams) -> Reply:
     (result,) = await queue.submit([spec])
     if result.error is not None:
         raise Refusal(result.error, item=item, outcome=result.outcome, existing_task_uid=result.existing_uid)
-    return {**_told(result), "item": item, "qsize": queue.size}
+    return {**_told(result, {}), "item": item, "qsize": queue.size}
 
 
 @verb(
@@ -136,7 +136,7 @@ def _batch_reply(
                 {"success": False, "msg": "another task of the batch was refused", "task_uid": None}
             )
         else:
-            results.append({"success": True, "msg": "", **_told(result)})
+            results.append(_told(result, {"success": True, "msg": ""}))
     counts = Counter(str(r.outcome) for r in submitted if r.error is None)
     whole = not (faults and params.atomic)
     return {
@@ -150,8 +150,10 @@ def _batch_reply(
     }
 
 
-def _told(result: Submitted) -> dict[str, object]:
-    told: dict[str, object] = {"task_uid": result.task_uid, "outcome": result.outcome}
+def _told(result: Submitted, told: dict[str, object]) -> dict[str, object]:
+    """Add to a dictionary what became of a task; return it."""
+    told["task_uid"] = result.task_uid
+    told["outcome"] = result.outcome
     if result.existing_uid is not None:
         told["existing_task_uid"] = result.existing_uid
     if result.held:

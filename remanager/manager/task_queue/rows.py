@@ -84,7 +84,8 @@ def _logs(transitions: Iterable[Transition]) -> tuple[dict[str, str], dict[str, 
             error = (t.error.type, t.error.msg) if t.error else None
             line = made[same] = log_line(t.time, t.old, t.new, t.attempt, t.reason, t.worker_uid, error)
         logs[uid] = logs[uid] + line if uid in logs else line
-        reasons[uid] = t.reason
+        if t.reason or uid in reasons:
+            reasons[uid] = t.reason
     return logs, reasons
 
 
