@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from store_samples import do, end, new, update
 
+from remanager.model.selector import Selector
 from remanager.model.states import TaskState, is_terminal
-from remanager.store import NewTask, QueueEntryRow, StaleWrite, Store, writes
+from remanager.store import NewTask, QueueEntryRow, StaleWrite, Store, WriteRejected, writes
 from remanager.store import task_writes as make
 from remanager.store.migrate import load_migrations, migrate
+from remanager.store.selection import TALLY
 from remanager.store.store import DATABASE_NAME
 from remanager.store.task_rows import TaskInsert, log_line
 
@@ -299,6 +301,45 @@ def test_changes_of_the_tally_are_added_up(store: Store) -> None:
     assert tally(connection) == counted(connection)
     assert connection.execute("SELECT COUNT(*) FROM tally_change").fetchone()[0] < 500
     assert connection.execute("SELECT COUNT(*) FROM tally_sum").fetchone()[0] <= 6
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_of_a_refused_batch_nothing_is_stored_or_counted(store: Store, alone: bool) -> None:
+    do(store, *make.tasks_insert([new("taken")]))
+    bad = make.tasks_insert(
+        [new(uid, n, name="bad") for n, uid in enumerate([*map(str, range(40)), "taken"], 2)]
+    )
+    good = [] if alone else [store.submit(make.tasks_insert([new("good", 50)]))]
+    refused = store.submit(bad)
+    good += [] if alone else [store.submit(make.tasks_insert([new("better", 51)]))]
+    with pytest.raises(WriteRejected):
+        refused.result(20)
+    for future in good:
+        future.result(20)
+    connection = store.reads.connection
+    assert tally(connection) == counted(connection)
+    assert connection.execute("SELECT COUNT(*) FROM task").fetchone() == (1 + len(good),)
+
+
+def test_pages_know_both_parts_of_the_tally(store: Store) -> None:
+    users = [f"u{n % 2}" for n in range(609)]
+    do(store, *make.tasks_insert([new(f"t{n}", n + 1, name=f"f{n % 3}", user=users[n]) for n in range(600)]))
+    for n in range(501):  # so many changes are added up
+        do(store, make.tasks_update([update("t0", "paused" if n % 2 else "running")]))
+    do(
+        store,
+        *make.tasks_insert([new(f"t{n}", n + 1, name=f"f{n % 3}", user=users[n]) for n in range(600, 609)]),
+    )
+    connection = store.reads.connection
+    assert all(connection.execute(f"SELECT EXISTS (SELECT 1 FROM {part})").fetchone()[0] for part in TALLY)
+
+    def total(**choice: Any) -> int:
+        return store.reads.pages.page(Selector(**choice), now=0.0, limit=5).total
+
+    assert total() == 609
+    assert total(name=("f1",)) == 203
+    assert total(name=("f0", "f1"), user=("u1",)) == sum(n % 3 < 2 and n % 2 for n in range(609))
+    assert total(state=(TaskState.PENDING,), user=("u0",)) == users.count("u0") - 1
 
 
 class TallyMachine(RuleBasedStateMachine):
