@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -197,14 +196,14 @@ class Writer:
         """Run submissions; return False if they must be rolled back, with the error of the one at fault."""
         seq = self._last_seq
         events: list[object] = []
-        tally: Counter[Kind] = Counter()
+        tally: dict[Kind, int] = {}
         submission = group[0]
         try:
             for submission in group:
                 for write in submission.writes:
                     self._write(write)
-                    if write.new:
-                        tally.update(write.new)
+                    for kind in write.new:
+                        tally[kind] = tally.get(kind, 0) + 1
                 for event in submission.events:
                     seq += 1
                     events += (seq, *event)
