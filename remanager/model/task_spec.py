@@ -9,8 +9,6 @@ from functools import lru_cache
 from typing import Any
 
 DEFAULT_PRIORITY = 128
-FUNCTION = "function"
-"""Type of the items that tasks are made of."""
 
 
 class DuplicatePolicy(StrEnum):
@@ -140,7 +138,7 @@ DEFAULT_OPTIONS = TaskOptions()
 
 
 # Not frozen, as are other dataclasses: each field of those takes a call, and there are thousands a second.
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class TaskSpec:
     """A task of the task queue as it was submitted; a change of it makes another one.
 
@@ -173,7 +171,7 @@ class TaskSpec:
     user_group: str
     body: str
     time_created: float
-    item_type: str = FUNCTION
+    item_type: str = "function"
     domain: str = ""
     group: str = ""
     label: str = ""
