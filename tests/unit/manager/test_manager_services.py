@@ -357,10 +357,38 @@ async def test_when_the_lists_file_is_written(
     path = rig.path / "lists.yaml"
     path.unlink()
     worker = await rig.open_environment()
+    await rig.manager.catalogue.write_lists()
     assert path.exists() is opened
     path.unlink(missing_ok=True)
     await worker.lists_changed({"new": plan_description("new")}, {})
+    await rig.manager.catalogue.write_lists()
     assert path.exists() is changed_later
+
+
+async def test_lists_that_are_not_in_their_file_yet_are_not_lost(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, real = threading.Event(), catalogue.update_lists
+    began = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def update_lists(path: Any, lists: Any) -> bool:
+        loop.call_soon_threadsafe(began.set)
+        go_on.wait(5)
+        return real(path, lists)
+
+    rig.options = rig.with_options(lists_update="ALWAYS")
+    await rig.restart()
+    monkeypatch.setattr(catalogue, "update_lists", update_lists)
+    worker = await rig.open_environment()
+    await worker.lists_changed({"new": plan_description("new")}, {})
+    await began.wait()
+    reloading = asyncio.ensure_future(rig.call("permissions_reload", restore_plans_devices=True))
+    await rig.settle()
+    assert not reloading.done()
+    go_on.set()
+    assert (await reloading)["success"]
+    assert list((await rig.ok("plans_existing"))["plans_existing"]) == ["new"]
 
 
 async def test_lists_file_that_cannot_be_written_is_no_fault(rig: Rig) -> None:
