@@ -6,6 +6,7 @@ supervisor starts this entry point again with ``--supervisor-fd``: that process 
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -34,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
             from remanager.daemon import supervisor
 
             return supervisor.run(args[1:])
+        # What imports make stays, and so does a queue in memory: looking through all of it often is in vain.
+        gc.set_threshold(20_000, 20, 50)
         from remanager.cli import start
 
         return start.run(args[1:])

@@ -1,9 +1,13 @@
 """Start-up code of a large instrument: 200 plans and 500 devices, the same for every daemon."""
 
+import sys
+
 import bluesky.plan_stubs as bps
 from bluesky import RunEngine
 from bluesky.protocols import Movable, Readable
 from ophyd.sim import SynAxis
+
+sys.modules["ophyd_async"] = None  # as in profile/
 
 PLANS, DEVICES = 200, 500
 

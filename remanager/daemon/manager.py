@@ -131,12 +131,15 @@ class ManagerProcess:
                 logger.warning("%s", notice)
             if self._info is not None:
                 self._info.start()
-            await restore(manager, first_start=info.restarts == 0)
+            restoring = asyncio.create_task(restore(manager, first_start=info.restarts == 0))
+            await asyncio.sleep(0)
+            dispatcher = Dispatcher(manager)  # loading the methods takes time: meanwhile the disk writes
+            await restoring
             gc.freeze()  # what is there now stays: a walk over 100 000 tasks would hold up every request
             private_key = settings.zmq_private_key or read_server_key(settings.state_dir)
             control = ControlServer(
                 settings.zmq_control_addr,
-                Dispatcher(manager),
+                dispatcher,
                 encoding=self._encoding,
                 private_key=private_key,
                 identities=KeyRing(settings.state_dir / KEYS_NAME) if private_key else None,
@@ -320,8 +323,6 @@ def run(settings: Settings, supervisor_fd: int) -> int:
     async def main() -> int:
         return await ManagerProcess(settings, supervisor_fd).run()
 
-    # The queue in memory is many small objects that live long: looking through all of them often is in vain.
-    gc.set_threshold(20_000, 20, 50)
     if settings.manager_scheduling == "auto":
         take_priority()  # before there are other threads: they inherit it
     return asyncio.run(main())

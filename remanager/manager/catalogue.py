@@ -74,6 +74,8 @@ class Catalogue:
         self._functions_of: Mapping[str, Any] | None = None
         self._functions: dict[tuple[str, str], bool] = {}
         self._making = asyncio.Lock()
+        self._unwritten: ExistingLists | None = None
+        self._writing = asyncio.Lock()
 
     # -------------------------------------------------------------------------------- asking
 
@@ -143,7 +145,7 @@ class Catalogue:
     # -------------------------------------------------------------------------------- lists
 
     async def take_lists(self, plans: str, devices: str, *, opening: bool) -> None:
-        """Take over the descriptions that a worker sent.
+        """Take over the descriptions that a worker sent; :meth:`write_lists` brings them into the file.
 
         Parameters
         ----------
@@ -156,6 +158,14 @@ class Catalogue:
         await self._use(lists)
         update = self._options.lists_update
         if update == "ALWAYS" or (opening and update == "ENVIRONMENT_OPEN"):
+            self._unwritten = lists
+
+    async def write_lists(self) -> None:
+        """Write the file of the lists if they were taken over since; a writing under way is waited for."""
+        async with self._writing:
+            lists, self._unwritten = self._unwritten, None
+            if lists is None:
+                return
             try:
                 await asyncio.to_thread(update_lists, self._options.lists_path, lists)
             except (OSError, RemanagerError) as exc:
@@ -168,6 +178,7 @@ class Catalogue:
 
     async def restore_lists(self) -> None:
         """Read the lists from their file; they are empty without one."""
+        await self.write_lists()
         if self._options.lists_path.exists():
             await self._use(await asyncio.to_thread(read_lists, self._options.lists_path), always=True)
         else:

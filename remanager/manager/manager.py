@@ -275,6 +275,7 @@ class Manager:
         """Write the last transaction."""
         self.figures_history.save(batch)
         await self.ledger.commit(batch)
+        await self.catalogue.write_lists()
         await self.background.close()
 
     # -------------------------------------------------------------------------------- small questions
@@ -447,16 +448,22 @@ class Manager:
                 if not self.environment_tasks.on_finished(batch, event):
                     self.tasks.on_finished(batch, event)
             case ListsChanged():
-                await self.catalogue.take_lists(event.plans, event.devices, opening=False)
-                self.catalogue.remember(batch, event.plans, event.devices)
+                await self._take_lists(batch, event, opening=False)
             case EnvironmentReady():
-                await self.catalogue.take_lists(event.plans, event.devices, opening=True)
-                self.catalogue.remember(batch, event.plans, event.devices)
+                await self._take_lists(batch, event, opening=True)
                 self.environment.on_ready(batch)
                 batch.after(self.execution.autostart)
                 batch.after(self.task_queue.tick)
             case EnvironmentFailed():
                 self.environment.on_failed(batch, event)
+
+    async def _take_lists(
+        self, batch: Batch, event: ListsChanged | EnvironmentReady, *, opening: bool
+    ) -> None:
+        await self.catalogue.take_lists(event.plans, event.devices, opening=opening)
+        self.catalogue.remember(batch, event.plans, event.devices)
+        # No request waits for the file.
+        batch.after(lambda: self.background.spawn(self.catalogue.write_lists(), "file of the lists"))
 
     def _close_all(self, batch: Batch, msg: str) -> None:
         """Close what ran in a worker that ended."""

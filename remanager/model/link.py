@@ -4,13 +4,12 @@ The manager listens on a Unix socket; a worker connects and gives its ``worker_u
 (:mod:`remanager.model.frames`). Each message is one frame (:func:`pack`, :func:`unpack`). Events carry a
 ``seq`` that counts from 1 in each worker; the worker keeps an event until an :class:`Ack` (or a
 :class:`Welcome`) covers it, so nothing is lost while the manager is away. Items travel as JSON text, the form
-in which the store keeps them.
-"""
+in"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias, cast, get_args
 
 import msgpack
 
@@ -68,8 +67,7 @@ class WorkerState:
 # ------------------------------------------------------------------------------------------ manager -> worker
 
 
-@dataclass(frozen=True, slots=True)
-class Welcome:
+class Welcome(NamedTuple):
     """Answer to :class:`Hello`: who the manager is and what it has already recorded."""
 
     manager_uid: str
@@ -77,15 +75,13 @@ class Welcome:
     permissions: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(NamedTuple):
     """Every event up to and including ``seq`` is on disk."""
 
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunPlan:
+class RunPlan(NamedTuple):
     """Run a plan.
 
     Attributes
@@ -105,24 +101,21 @@ class RunPlan:
     principal: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PausePlan:
+class PausePlan(NamedTuple):
     """Pause the running plan; ``option`` is ``deferred`` or ``immediate``."""
 
     id: int
     option: str
 
 
-@dataclass(frozen=True, slots=True)
-class ContinuePlan:
+class ContinuePlan(NamedTuple):
     """Go on with a paused plan; ``option`` is ``resume``, ``stop``, ``abort`` or ``halt``."""
 
     id: int
     option: str
 
 
-@dataclass(frozen=True, slots=True)
-class RunTask:
+class RunTask(NamedTuple):
     """Run a function or a script.
 
     ``kind`` is ``function`` (``body``: the item as JSON text) or ``script`` (``body``: JSON text of
@@ -136,30 +129,26 @@ class RunTask:
     background: bool
 
 
-@dataclass(frozen=True, slots=True)
-class SetPermissions:
+class SetPermissions(NamedTuple):
     """Use these user group permissions from now on."""
 
     id: int
     permissions: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class GetMetadata:
+class GetMetadata(NamedTuple):
     """Answer with the RunEngine's metadata: ``Reply.data["re_metadata"]`` is JSON text."""
 
     id: int
 
 
-@dataclass(frozen=True, slots=True)
-class GetKernelInfo:
+class GetKernelInfo(NamedTuple):
     """Answer with ``Reply.data``: what clients need to connect to the IPython kernel."""
 
     id: int
 
 
-@dataclass(frozen=True, slots=True)
-class InterruptKernel:
+class InterruptKernel(NamedTuple):
     """Interrupt what the IPython kernel executes; a task or plan of the manager only if that is allowed."""
 
     id: int
@@ -167,13 +156,11 @@ class InterruptKernel:
     plan: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseKernel:
+class ReleaseKernel(NamedTuple):
     """No plan follows soon: the IPython kernel may turn to its clients at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class CloseEnvironment:
+class CloseEnvironment(NamedTuple):
     """Leave in an orderly way. Refused while a plan or a foreground task runs."""
 
     id: int
@@ -182,8 +169,7 @@ class CloseEnvironment:
 # ------------------------------------------------------------------------------------------ worker -> manager
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(NamedTuple):
     """First message after each (re)connection.
 
     ``accepted`` lists the uids of plans and tasks that the worker accepted lately (at least the last 1000):
@@ -197,15 +183,13 @@ class Hello:
     state: WorkerState
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(NamedTuple):
     """Sent every few seconds by the control thread."""
 
     time: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """Answer to the command with the same ``id``: accepted or not."""
 
     id: int
@@ -214,15 +198,13 @@ class Reply:
     data: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StateChanged:
+class StateChanged(NamedTuple):
     """The worker's state changed. Never needed for correctness: :class:`Hello` repeats it."""
 
     state: WorkerState
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """How far the running plan is; ``total`` is None where it is not known."""
 
     item_uid: str
@@ -230,8 +212,7 @@ class Progress:
     total: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class EnvironmentReady:
+class EnvironmentReady(NamedTuple):
     """Start-up code was loaded. ``plans`` and ``devices`` are JSON texts of the descriptions."""
 
     seq: int
@@ -240,8 +221,7 @@ class EnvironmentReady:
     devices: str
 
 
-@dataclass(frozen=True, slots=True)
-class EnvironmentFailed:
+class EnvironmentFailed(NamedTuple):
     """Start-up code failed; the worker exits after this."""
 
     seq: int
@@ -250,8 +230,7 @@ class EnvironmentFailed:
     traceback: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListsChanged:
+class ListsChanged(NamedTuple):
     """Existing plans or devices changed. JSON texts as in :class:`EnvironmentReady`."""
 
     seq: int
@@ -260,8 +239,7 @@ class ListsChanged:
     devices: str
 
 
-@dataclass(frozen=True, slots=True)
-class PlanPaused:
+class PlanPaused(NamedTuple):
     """The running plan is paused."""
 
     seq: int
@@ -269,8 +247,7 @@ class PlanPaused:
     item_uid: str
 
 
-@dataclass(frozen=True, slots=True)
-class PlanFinished:
+class PlanFinished(NamedTuple):
     """The running plan ended.
 
     ``exit_status`` is a value of :class:`remanager.model.states.ExitStatus`; ``pause_pending`` tells that a
@@ -291,8 +268,7 @@ class PlanFinished:
     pause_pending: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFinished:
+class TaskFinished(NamedTuple):
     """A function or script ended. ``payload`` is its return value in ``codec`` (``json`` or ``msgpack``)."""
 
     seq: int
@@ -328,15 +304,14 @@ Message: TypeAlias = "ToWorker | ToManager | PoolToWorker | PoolToManager"
 
 
 class _Registry:
-    classes: ClassVar[dict[str, type]] = {}
-    names: ClassVar[dict[type, tuple[str, ...]]] = {WorkerState: tuple(f.name for f in fields(WorkerState))}
+    classes: ClassVar[dict[str, type[Any]]] = {}
+    state: ClassVar[tuple[str, ...]] = tuple(f.name for f in fields(WorkerState))
 
 
 def register(*kinds: type) -> None:
-    """Add kinds of messages: dataclasses whose fields msgpack can encode."""
+    """Add kinds of messages: named tuples whose fields msgpack can encode."""
     for kind in kinds:
         _Registry.classes[kind.__name__] = kind
-        _Registry.names[kind] = tuple(f.name for f in fields(kind))
 
 
 register(*get_args(ToWorker), *get_args(ToManager))
@@ -344,16 +319,15 @@ register(*get_args(ToWorker), *get_args(ToManager))
 
 def _plain(value: object) -> object:
     if type(value) is WorkerState:
-        return [getattr(value, n) for n in _Registry.names[WorkerState]]
+        return [getattr(value, n) for n in _Registry.state]
     return value
 
 
 def pack(message: Message) -> bytes:
     """Encode a message as one frame."""
-    kind = type(message)
-    values = [_plain(getattr(message, n)) for n in _Registry.names[kind]]
+    values = map(_plain, message)
     # Lone surrogates, as in the text of an exception about a file's name, have no UTF-8 form.
-    return cast(bytes, msgpack.packb([kind.__name__, *values], unicode_errors="backslashreplace"))
+    return cast(bytes, msgpack.packb([type(message).__name__, *values], unicode_errors="backslashreplace"))
 
 
 def unpack(frame: bytes | bytearray) -> Message:
@@ -367,8 +341,7 @@ def unpack(frame: bytes | bytearray) -> Message:
     try:
         name, *values = msgpack.unpackb(frame, strict_map_key=False)
         kind = _Registry.classes[name]
-        names = _Registry.names[kind]
-        data = dict(zip(names, values, strict=False))
+        data = dict(zip(kind._fields, values, strict=False))
         if "state" in data:
             data["state"] = WorkerState(*data["state"])
         return cast(Message, kind(**data))

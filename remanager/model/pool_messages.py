@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from remanager.model.link import register
 
 # ------------------------------------------------------------------------------------------ manager -> worker
 
 
-@dataclass(frozen=True, slots=True)
-class RunTasks:
+class RunTasks(NamedTuple):
     """Run these tasks one after another.
 
     ``tasks`` holds for each ``[task_uid, lease_epoch, attempt, body, timeout_s, checkpoint, finishing]``:
@@ -22,8 +20,7 @@ class RunTasks:
     tasks: list[list[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTask:
+class CancelTask(NamedTuple):
     """Stop a task that was handed over: one that has not begun is given back, a running one is told."""
 
     task_uid: str
@@ -31,8 +28,7 @@ class CancelTask:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChildAnswer:
+class ChildAnswer(NamedTuple):
     """Answer to :class:`SubmitChild` with the same ``id``: the UID of the child, or why there is none."""
 
     id: int
@@ -40,16 +36,14 @@ class ChildAnswer:
     msg: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Drain:
+class Drain(NamedTuple):
     """Finish what runs, give back what has not begun, and leave."""
 
 
 # ------------------------------------------------------------------------------------------ worker -> manager
 
 
-@dataclass(frozen=True, slots=True)
-class PoolHello:
+class PoolHello(NamedTuple):
     """First message after each (re)connection.
 
     Attributes
@@ -65,8 +59,7 @@ class PoolHello:
     held: list[list[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class PoolReady:
+class PoolReady(NamedTuple):
     """The task modules are imported.
 
     Attributes
@@ -84,8 +77,7 @@ class PoolReady:
     failures: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class PoolLeaving:
+class PoolLeaving(NamedTuple):
     """The worker leaves to be replaced: it takes no more tasks, and gives back what it has not begun.
 
     It stays until this is acknowledged, so that what was sent to it before is given back, too.
@@ -96,8 +88,7 @@ class PoolLeaving:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class TasksStarted:
+class TasksStarted(NamedTuple):
     """Tasks have begun: ``[task_uid, lease_epoch, time]`` each. Never needed for correctness.
 
     A task that ends within milliseconds is only told of by :class:`TasksEnded`.
@@ -106,8 +97,7 @@ class TasksStarted:
     tasks: list[list[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class TasksEnded:
+class TasksEnded(NamedTuple):
     """Executions have ended.
 
     ``outcomes`` holds for each ``[task_uid, lease_epoch, kind, time_start, time_stop, reason, error,
@@ -121,8 +111,7 @@ class TasksEnded:
     outcomes: list[list[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class TaskCheckpoint:
+class TaskCheckpoint(NamedTuple):
     """A value (msgpack) that the next attempt of the task, or its finishing, gets."""
 
     seq: int
@@ -132,8 +121,7 @@ class TaskCheckpoint:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class TaskProgress:
+class TaskProgress(NamedTuple):
     """How far a task is: a dict with some of ``done_count``, ``total_count``, ``done_size``, ``total_size``,
     ``fraction``, ``message``, and ``io`` (dict of bytes so far).
     """
@@ -144,8 +132,7 @@ class TaskProgress:
     report: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class SubmitChild:
+class SubmitChild(NamedTuple):
     """Submit a task as a child of a running one; ``item``, ``options``: JSON texts as of ``task_submit``.
 
     The item has an ``item_uid`` that the worker made: the message is repeated after a loss of the connection

@@ -20,7 +20,7 @@ from remanager.model.errors import (
 )
 from remanager.model.principal import LOCAL, Principal, asked_by
 from remanager.verbs import load
-from remanager.verbs.registry import REGISTRY, Refusal, Verb
+from remanager.verbs.registry import REGISTRY, WITHOUT_PARAMS, Refusal, Verb
 from remanager.verbs.repeats import NAME as REQUEST_ID
 from remanager.verbs.repeats import Repeats
 from remanager.wire.codec import CachedReply, Encoding, Reply
@@ -156,6 +156,8 @@ class Dispatcher:
             )
         if verb.lock is not None:
             self._manager.lock.check(params.get("lock_key"), verb.lock.value)
+        if not params and verb.params in WITHOUT_PARAMS:
+            return WITHOUT_PARAMS[verb.params]
         try:
             return verb.params.model_validate(params)
         except ValidationError as exc:

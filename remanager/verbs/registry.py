@@ -43,6 +43,13 @@ class LockParams(Params):
     lock_key: Any = Field(None, description="key of the lock, where the manager is locked")
 
 
+WITHOUT_PARAMS: dict[type[Params], Params] = {m: m.model_construct() for m in (NoParams, LockParams)}
+"""What a request without parameters gives.
+
+The first validation loads what takes as long as starting a worker; ``environment_open`` need not wait for it.
+"""
+
+
 class Refusal(Exception):
     """Carries an error together with keys of the reply that only the handler knows.
 

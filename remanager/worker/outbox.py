@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 if TYPE_CHECKING:
     from remanager.model.link import Event
@@ -37,7 +36,7 @@ class Outbox:
     def add(self, event: E) -> E:
         """Give an event the next number, keep it and return it as numbered."""
         self._last_seq += 1
-        numbered = replace(event, seq=self._last_seq)
+        numbered = cast("E", event._replace(seq=self._last_seq))
         self._pending.append(numbered)
         return numbered
 

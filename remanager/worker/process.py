@@ -47,7 +47,7 @@ logger = logging.getLogger("remanager.worker")
 
 EXIT_CLOSED = 0
 EXIT_FAILED = 1
-OPENING_GC = (100_000, 50, 100)
+OPENING_GC = (300_000, 50, 100)
 ACK_TIMEOUT_S = 1.0
 FAILURE_ACK_TIMEOUT_S = 5.0
 
@@ -127,8 +127,10 @@ class WorkerProcess:
         self._user_code.install()
         self._life.begin()
         self._link.start()
-        opened = self._open()
+        with rare_collections():
+            opened = self._open()
         if opened:
+            self._environment.warm_up()
             self._main.run(self._perform, self._board)
         self._board.change(environment_state=EnvironmentState.CLOSING.value)
         self._link.close(ACK_TIMEOUT_S if opened else FAILURE_ACK_TIMEOUT_S)
@@ -140,7 +142,7 @@ class WorkerProcess:
     def _open(self) -> bool:
         asyncio.set_event_loop(asyncio.new_event_loop())  # start-up code may need one
         try:
-            with rare_collections(), self._user_code:
+            with self._user_code:
                 self._environment.open(self._main.load)
         except BaseException as exc:  # noqa: BLE001 - start-up code may raise anything
             msg, trace = f"{STARTUP_ERROR}: {exception_text(exc)}", traceback_text(exc)
@@ -157,7 +159,6 @@ class WorkerProcess:
             events=[EnvironmentReady(0, time.time(), lists.plans_text, lists.devices_text)],
             environment_state=EnvironmentState.IDLE.value,
         )
-        self._environment.warm_up()
         return True
 
     def _perform(self, work: Work) -> bool:

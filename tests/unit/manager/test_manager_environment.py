@@ -329,6 +329,7 @@ async def test_lists_file_is_written_when_the_environment_opens(rig: Rig) -> Non
     await worker.ready({"new": plan_description("new")})
     assert rig.status["plans_existing_uid"] != before
     assert rig.status["devices_existing_uid"] == devices_uid
+    await rig.manager.catalogue.write_lists()
     assert "new:" in written()
     assert list((await rig.ok("plans_existing"))["plans_existing"]) == ["new"]
     assert "is not in the list of allowed plans" in await rig.refused(

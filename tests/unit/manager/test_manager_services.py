@@ -357,10 +357,53 @@ async def test_when_the_lists_file_is_written(
     path = rig.path / "lists.yaml"
     path.unlink()
     worker = await rig.open_environment()
+    await rig.manager.catalogue.write_lists()
     assert path.exists() is opened
     path.unlink(missing_ok=True)
     await worker.lists_changed({"new": plan_description("new")}, {})
+    await rig.manager.catalogue.write_lists()
     assert path.exists() is changed_later
+
+
+@pytest.fixture
+async def slow_file(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """An open environment with a new list of plans, whose file is written when the event is set."""
+    go_on, real = threading.Event(), catalogue.update_lists
+    began = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def update_lists(path: Any, lists: Any) -> bool:
+        loop.call_soon_threadsafe(began.set)
+        go_on.wait(5)
+        return real(path, lists)
+
+    rig.options = rig.with_options(lists_update="ALWAYS")
+    await rig.restart()
+    monkeypatch.setattr(catalogue, "update_lists", update_lists)
+    worker = await rig.open_environment()
+    await worker.lists_changed({"new": plan_description("new")}, {})
+    await began.wait()
+    return go_on
+
+
+async def test_lists_that_are_not_in_their_file_yet_are_not_lost(
+    rig: Rig, slow_file: threading.Event
+) -> None:
+    reloading = asyncio.ensure_future(rig.call("permissions_reload", restore_plans_devices=True))
+    await rig.settle()
+    assert not reloading.done()
+    slow_file.set()
+    assert (await reloading)["success"]
+    assert list((await rig.ok("plans_existing"))["plans_existing"]) == ["new"]
+
+
+async def test_manager_that_leaves_writes_the_lists_before(rig: Rig, slow_file: threading.Event) -> None:
+    leaving = asyncio.ensure_future(rig.manager.leave())
+    await rig.settle()
+    assert not leaving.done()
+    slow_file.set()
+    await leaving
+    assert "new:" in (rig.path / "lists.yaml").read_text()
 
 
 async def test_lists_file_that_cannot_be_written_is_no_fault(rig: Rig) -> None:
