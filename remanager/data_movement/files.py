@@ -1,12 +1,13 @@
-"""The files of a run: found, read with their checksums, copied so that a break does no harm."""
+"""The files of a run: read with their checksums, copied so that a break does no harm."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from remanager.tasks import Retry
@@ -20,54 +21,14 @@ Step = Callable[[int], None]
 """Called with the number of bytes of each piece; it raises to stop."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """A regular file of a run.
-
-    Attributes
-    ----------
-    name : str
-        Path relative to the run, with slashes; ``.`` for a run that is a single file.
-    size : int
-        Bytes.
-    mtime_ns : int
-        Time of the last change, ns since the epoch.
-    """
-
-    name: str
-    size: int
-    mtime_ns: int
-
-
-def find_files(run: Path, patterns: Sequence[str] = ("**/*",)) -> list[FileEntry]:
-    """Return the regular files of a run, sorted by name; symbolic links and unfinished copies are left out.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such run.
-    """
-    info = os.lstat(run)
-    if stat.S_ISREG(info.st_mode):
-        return [FileEntry(".", info.st_size, info.st_mtime_ns)]
-    found: dict[str, FileEntry] = {}
-    for pattern in patterns:
-        for path in run.glob(pattern):
-            status = os.lstat(path)
-            if stat.S_ISREG(status.st_mode) and not path.name.endswith(PART):
-                name = path.relative_to(run).as_posix()
-                found[name] = FileEntry(name, status.st_size, status.st_mtime_ns)
-    return [found[name] for name in sorted(found)]
-
-
 def path_of(run: Path, name: str) -> Path:
-    """Return the path of a file of a run."""
+    """Return the path of an entry of a run."""
     return run if name == "." else run / name
 
 
 def pieces(path: Path, start: int = 0) -> Iterator[bytes]:
-    """Return what a file holds from a place on, in pieces."""
-    with path.open("rb") as file:
+    """Return what a file holds from a place on, in pieces; a symbolic link is not followed."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
         file.seek(start)
         while piece := file.read(CHUNK_BYTES):
             yield piece
@@ -82,7 +43,22 @@ def digest_of(path: Path, step: Step) -> str:
     return checksum.hexdigest()
 
 
-def copy_file(source: Path, target: Path, step: Step) -> str:
+def digest_if_begun_by(source: Path, other: Path, size: int, step: Step) -> str | None:
+    """Return the checksum of another file if the source begins with all of it.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of the source.
+    """
+    checksum = hashlib.new(ALGORITHM)
+    good = _common_start(source, other, size, checksum, step)
+    return checksum.hexdigest() if good == other.lstat().st_size else None
+
+
+def copy_file(
+    source: Path, target: Path, step: Step, *, check: Step | None = None, replace: bool = False
+) -> str:
     """Copy a file and return its checksum; an unfinished copy is continued if it agrees with the source.
 
     The target appears under its name only when it is complete and on disk. Times and mode are kept.
@@ -91,19 +67,24 @@ def copy_file(source: Path, target: Path, step: Step) -> str:
     ----------
     step : callable
         Called with the bytes of each piece, those that were there already included.
+    check : callable, optional
+        If given, the copy is read again before it gets its name; called with the bytes of each piece.
+    replace : bool
+        A file that has the name already is replaced.
 
     Raises
     ------
     Retry
-        The source changed meanwhile.
+        The source changed meanwhile, the copy differs, the name is taken, or another task copies the same.
     """
-    before = source.stat()
+    before = source.lstat()
     part = target.with_name(target.name + PART)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_directories(target.parent)
     checksum = hashlib.new(ALGORITHM)
-    start = _continue_at(source, part, before.st_size, checksum, step)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(part, flags, 0o600), "wb") as file:
+        _lock(file.fileno(), part)
+        start = _common_start(source, part, before.st_size, checksum, step)
         file.truncate(start)
         file.seek(start)
         for piece in pieces(source, start):
@@ -112,32 +93,60 @@ def copy_file(source: Path, target: Path, step: Step) -> str:
             file.write(piece)
         file.flush()
         os.fsync(file.fileno())
-    after = source.stat()
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        part.unlink()
-        raise Retry(reason=f"'{source}' changed while it was copied")
-    part.chmod(stat.S_IMODE(before.st_mode))
-    os.utime(part, ns=(before.st_atime_ns, before.st_mtime_ns))
-    part.replace(target)
+        after = source.lstat()
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            part.unlink()
+            raise Retry(reason=f"'{source}' changed while it was copied")
+        digest = checksum.hexdigest()
+        if check is not None and digest_of(part, check) != digest:
+            part.unlink()
+            raise Retry(reason=f"the copy of '{source}' differs from the source")
+        os.chmod(part, stat.S_IMODE(before.st_mode))
+        os.utime(part, ns=(before.st_atime_ns, before.st_mtime_ns))
+        if not replace and os.path.lexists(target):
+            raise Retry(reason=f"'{target}' has appeared while it was copied")
+        part.replace(target)
     sync_directory(target.parent)
-    return checksum.hexdigest()
+    return digest
 
 
-def _continue_at(source: Path, part: Path, size: int, checksum: hashlib._Hash, step: Step) -> int:
-    """Return how many bytes of an unfinished copy are good, and take them into the checksum."""
+def _lock(fd: int, part: Path) -> None:
+    """Keep other tasks from an unfinished copy as long as it is open; some mounts know no locks."""
+    taken = Retry(reason=f"another task writes '{part}'")
     try:
-        there = part.stat().st_size
-    except FileNotFoundError:
-        return 0
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        if exc.errno == errno.EWOULDBLOCK:
+            raise taken from exc
+        if exc.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+    # Who had the lock before may have given the file its name: then it must not be written any more.
+    if not (os.path.lexists(part) and os.path.samestat(os.fstat(fd), os.lstat(part))):
+        raise taken
+
+
+def _common_start(source: Path, other: Path, size: int, checksum: hashlib._Hash, step: Step) -> int:
+    """Return how many bytes of another file the source begins with, and take them into the checksum."""
     good = 0
-    if there <= size:
-        for ours, theirs in zip(pieces(part), pieces(source), strict=False):
-            if theirs[: len(ours)] != ours:
+    if other.lstat().st_size <= size:
+        for theirs, ours in zip(pieces(other), pieces(source), strict=False):
+            if ours[: len(theirs)] != theirs:
                 break
-            step(len(ours))
-            checksum.update(ours)
-            good += len(ours)
+            step(len(theirs))
+            checksum.update(theirs)
+            good += len(theirs)
     return good
+
+
+def make_directories(directory: Path) -> None:
+    """Make a directory and those above it, and bring their names to disk."""
+    if directory.is_dir():
+        return
+    if os.path.lexists(directory):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
+    make_directories(directory.parent)
+    directory.mkdir(exist_ok=True)
+    sync_directory(directory.parent)
 
 
 def sync_directory(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""The manifest of a run: what its files must be.
+"""The manifest of a run: what must be in it.
 
 While a run is copied, what is known of each file is added to a journal beside the manifest. When the copy is
 complete, the manifest is written anew and the journal goes. So each file costs a line, however many they are.
@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from remanager.data_movement.files import ALGORITHM, FileEntry, sync_directory
+from remanager.data_movement.contents import JOURNAL, MANIFEST, OWN, Contents, FileEntry
+from remanager.data_movement.files import ALGORITHM, sync_directory
 from remanager.tasks import Permanent
-
-MANIFEST = ".remanager-manifest.json"
-JOURNAL = MANIFEST + ".journal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +32,15 @@ class Known:
 
 @dataclass(slots=True)
 class Manifest:
-    """What the files of a run must be, by name."""
+    """What must be in a run, by name: files, what its links say, directories that may be empty."""
 
     files: dict[str, Known] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    directories: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        """Tell whether there is a manifest: one that was written knows something."""
+        return bool(self.files or self.links or self.directories)
 
     @staticmethod
     def place(run: Path) -> Path:
@@ -54,29 +57,62 @@ class Manifest:
             It cannot be understood.
         """
         path = cls.place(run)
-        files: dict[str, Known] = {}
+        found = cls()
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             _check(path, data["algorithm"])
-            files = {name: Known(*known) for name, known in data["files"].items()}
+            found.files = {name: Known(*known) for name, known in data["files"].items()}
+            found.links, found.directories = dict(data.get("links", {})), list(data.get("directories", []))
         except FileNotFoundError:
             pass
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise Permanent(f"The manifest '{path}' is damaged: {exc}") from exc
-        return cls(files | _read_journal(_place(run, JOURNAL)))
+        found.files |= _read_journal(_place(run, JOURNAL))
+        return found
 
     def write(self, run: Path) -> None:
         """Write the manifest beside the data, at once or not at all; its journal is not needed any more."""
         path = self.place(run)
         new = path.with_name(path.name + ".new")
-        files = {name: [k.size, k.mtime_ns, k.digest] for name, k in sorted(self.files.items())}
+        data = {
+            "algorithm": ALGORITHM,
+            "files": {name: [k.size, k.mtime_ns, k.digest] for name, k in sorted(self.files.items())},
+            "links": dict(sorted(self.links.items())),
+            "directories": sorted(self.directories),
+        }
         with new.open("w", encoding="utf-8") as file:
-            json.dump({"algorithm": ALGORITHM, "files": files}, file, indent=0)
+            json.dump(data, file, indent=0)
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
         sync_directory(path.parent)
         _place(run, JOURNAL).unlink(missing_ok=True)
+
+    def has(self, contents: Contents) -> bool:
+        """Tell whether everything that is in a run is known, and looks the same."""
+        files = (name in self.files and self.files[name].is_like(e) for name, e in contents.files.items())
+        links = (self.links.get(name) == to for name, to in contents.links.items())
+        known = all(files) and all(links) and set(contents.empty) <= set(self.directories)
+        return known and not contents.parts and not contents.others
+
+    def missing(self, contents: Contents) -> list[str]:
+        """Return the names of what is not in a run: files, and links and directories that are otherwise."""
+        links = (name for name, to in self.links.items() if contents.links.get(name) != to)
+        directories = (name for name in self.directories if name not in contents.directories)
+        return sorted({*(self.files.keys() - contents.files.keys()), *links, *directories})
+
+    def of_other_size(self, contents: Contents) -> list[str]:
+        """Return the names of files that have another size."""
+        files = contents.files
+        return [
+            name for name, known in self.files.items() if name in files and files[name].size != known.size
+        ]
+
+
+def remove_manifest(run: Path) -> None:
+    """Remove what tells of a run that is not there any more."""
+    for name in OWN:
+        run.with_name(run.name + name).unlink(missing_ok=True)
 
 
 class Journal:
@@ -143,19 +179,3 @@ def _place(run: Path, name: str) -> Path:
 def _check(path: Path, algorithm: object) -> None:
     if algorithm != ALGORITHM:
         raise Permanent(f"The manifest '{path}' has checksums of another kind: {algorithm}")
-
-
-def is_manifest(name: str) -> bool:
-    """Tell whether a file is a manifest, or its journal, by its name."""
-    return name.endswith((MANIFEST, MANIFEST + ".new", JOURNAL))
-
-
-def without_manifest(entries: list[FileEntry]) -> list[FileEntry]:
-    """Return the files that are data."""
-    return [e for e in entries if not is_manifest(e.name)]
-
-
-def missing_or_other(known: Mapping[str, Known], entries: list[FileEntry]) -> list[str]:
-    """Return the names of files that are missing or have another size."""
-    sizes = {e.name: e.size for e in entries}
-    return [name for name, k in known.items() if sizes.get(name) != k.size]

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from remanager.data_movement.files import find_files, remove_empty
-from remanager.data_movement.manifest import Manifest, is_manifest, missing_or_other, without_manifest
+from remanager.data_movement.contents import contents_of, is_text, told, without_manifests
+from remanager.data_movement.files import PART, remove_empty
+from remanager.data_movement.manifest import Manifest
 from remanager.data_movement.one_run import delete_copied, examine, faults_of_disks
-from remanager.data_movement.places import allowed, apart
+from remanager.data_movement.places import allowed_directory, apart, roots
 from remanager.data_movement.planning import Disk, Move, Run, may_be_deleted, plan_balance
 from remanager.tasks import Context, Permanent, Skip, task
 
@@ -26,21 +27,26 @@ def drain_directory(
 ) -> dict[str, Any]:
     """Move all runs of a directory to another one, each by a child task ``move_run``.
 
+    A directory with entries that are no runs is refused: symbolic links, special files, unfinished copies.
+
     Parameters
     ----------
     one_at_a_time : bool
         Move one run of the disk at a time.
     """
     with faults_of_disks():
-        place, goal = allowed(directory), allowed(target)
+        place, goal = allowed_directory(directory), allowed_directory(target)
         apart(place, goal)
+        runs, others = entries_of(place)
+        if others:
+            raise Permanent(f"'{place}' has entries that are no runs: {told(others)}")
         if ctx.finishing:
-            left = [run.name for run in runs_of(place)]
+            left = [run.name for run in runs]
             if left:
                 raise Permanent(f"{len(left)} runs are still in '{place}': {left[:10]}")
-            remove_empty(place)
+            if place not in roots() and not place.is_mount():
+                remove_empty(place)
             return {"moved": ctx.last_checkpoint}
-        runs = runs_of(place)
         if not runs:
             raise Skip(f"'{place}' has no runs")
         ctx.checkpoint(len(runs))
@@ -75,12 +81,14 @@ def balance_directories(
     with faults_of_disks():
         if ctx.finishing:
             return {"moves": ctx.last_checkpoint}
-        places = [allowed(d) for d in directories]
+        if not isinstance(directories, list | tuple):
+            raise Permanent(f"The directories must be a list of paths, not {directories!r}")
+        places = [allowed_directory(d) for d in directories]
         for n, place in enumerate(places):
             for other in places[n + 1 :]:
                 apart(place, other)
         disks = [_disk(p) for p in places]
-        moves = plan_balance(disks, {str(p): runs_of(p) for p in places}, tolerance=tolerance)
+        moves = plan_balance(disks, {str(p): entries_of(p)[0] for p in places}, tolerance=tolerance)
         told = [{"run": m.run, "source": m.source, "target": m.target, "size": m.size} for m in moves]
         if not moves:
             raise Skip("the disks are filled alike")
@@ -118,47 +126,62 @@ def delete_runs(
         ``deleted`` (names), ``bytes``, ``kept`` (reason by name), ``dry_run``.
     """
     with faults_of_disks():
-        place, copies = allowed(directory), allowed(archive)
+        place, copies = allowed_directory(directory), allowed_directory(archive)
         apart(place, copies)
-        runs, now = runs_of(place), time.time()
+        (runs, others), now = entries_of(place), time.time()
         old = [r for r in runs if now - r.changed >= older_than_s]
         good = [r.name for r in old if _has_good_copy(place / r.name, copies / r.name, read_copies, ctx)]
         delete, keep = may_be_deleted(runs, good, now=now, older_than_s=older_than_s)
         sizes = {r.name: r.size for r in runs}
-        for name in () if dry_run else delete:
+        for name in () if dry_run else list(delete):
             ctx.check_cancelled()
-            delete_copied(place / name, copies / name)
+            if delete_copied(place / name, copies / name):
+                delete.remove(name)
+                keep[name] = "it has changed meanwhile"
         return {
             "deleted": delete,
             "bytes": sum(sizes[name] for name in delete),
-            "kept": keep,
+            "kept": keep | others,
             "dry_run": dry_run,
         }
 
 
-def runs_of(directory: Path) -> list[Run]:
-    """Return the runs of a directory: what is directly in it, except symbolic links."""
-    found = []
-    for entry in sorted(os.scandir(directory), key=lambda e: e.name):
-        if entry.is_symlink() or is_manifest(entry.name):
-            continue
-        files = find_files(Path(entry.path))
-        changed = max((f.mtime_ns for f in files), default=entry.stat().st_mtime_ns)
-        found.append(Run(entry.name, sum(f.size for f in files), changed / 1e9))
-    return found
+def entries_of(directory: Path) -> tuple[list[Run], dict[str, str]]:
+    """Return the runs of a directory, and what else is directly in it, except manifests."""
+    runs, others = [], {}
+    with os.scandir(directory) as entries:
+        found = {entry.name: entry for entry in entries}
+    for name in sorted(without_manifests(found)):
+        entry = found[name]
+        if not is_text(name):
+            others[repr(name)] = "its name is not UTF-8"
+        elif entry.is_symlink():
+            others[name] = "it is a symbolic link"
+        elif name.endswith(PART):
+            others[name] = "it is an unfinished copy"
+        elif not entry.is_dir() and not entry.is_file():
+            others[name] = "it is a special file"
+        else:
+            files = contents_of(directory / name).files.values()
+            changed = max((f.mtime_ns for f in files), default=entry.stat().st_mtime_ns)
+            runs.append(Run(name, sum(f.size for f in files), changed / 1e9))
+    return runs, others
 
 
 def _has_good_copy(run: Path, copy: Path, read_it: bool, ctx: Context) -> bool:
-    """Tell whether every file of a run is in the manifest of its copy as it is, and the copy is good."""
-    if not copy.exists():
+    """Tell whether everything in a run is in the manifest of its copy as it is, and the copy is good.
+
+    A link in place of the copy is none: it may lead back to the run.
+    """
+    if copy.is_symlink() or not copy.exists():
         return False
-    known = Manifest.read(copy).files
-    entries = without_manifest(find_files(run))
-    if not known or any(e.name not in known or not known[e.name].is_like(e) for e in entries):
+    manifest = Manifest.read(copy)
+    if not manifest or not manifest.has(contents_of(run)):
         return False
     if read_it:
         return bool(examine(copy, ctx)["healthy"])
-    return not missing_or_other(known, without_manifest(find_files(copy)))
+    there = contents_of(copy)
+    return not manifest.missing(there) and not manifest.of_other_size(there)
 
 
 def _disk(place: Path) -> Disk:

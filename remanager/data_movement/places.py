@@ -31,13 +31,43 @@ def allowed(path: str) -> Path:
     Raises
     ------
     Permanent
-        It is not absolute, lies elsewhere, or is itself one of these directories.
+        It is no text, not absolute, or lies elsewhere.
     """
+    if not isinstance(path, str) or "\0" in path:
+        raise Permanent(f"A path must be a text without NUL, not {path!r}")
     if not os.path.isabs(path):
         raise Permanent(f"The path '{path}' is not absolute")
     found = Path(os.path.realpath(path))
     if not any(found.is_relative_to(root) for root in roots()):
         raise Permanent(f"The path '{path}' lies in none of the directories of {ROOTS}")
+    return found
+
+
+def allowed_run(path: str) -> Path:
+    """Return the path of a run, as :func:`allowed` does.
+
+    Raises
+    ------
+    Permanent
+        It may not be touched, or is itself one of the directories that may.
+    """
+    found = allowed(path)
+    if found in roots():
+        raise Permanent(f"The path '{path}' is one of the directories of {ROOTS} and not a run in it")
+    return found
+
+
+def allowed_directory(path: str) -> Path:
+    """Return the path of a directory with runs, as :func:`allowed` does.
+
+    Raises
+    ------
+    Permanent
+        It may not be touched, or something else than a directory has its name.
+    """
+    found = allowed(path)
+    if found.exists() and not found.is_dir():
+        raise Permanent(f"The path '{path}' is no directory")
     return found
 
 

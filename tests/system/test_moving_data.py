@@ -115,3 +115,18 @@ def test_a_path_outside_fails_for_good(mover: Daemon, tmp_path: Path) -> None:
     info = mover.wait_ended(submit(mover, "inspect_run", tmp_path))
     assert (info["task"]["state"], info["task"]["attempt"]) == ("failed", 1)
     assert "lies in none of the directories" in info["task"]["last_error"]["msg"]
+
+
+def test_faults_of_the_caller_fail_for_good(mover: Daemon, disks: Path) -> None:
+    run, copy = make_run(disks / "fast" / "run4"), disks / "archive" / "run4"
+    info = mover.wait_ended(submit(mover, "copy_run", run, copy, "*.raw"))
+    assert (info["task"]["state"], info["task"]["attempt"]) == ("failed", 1)
+    assert "must be a list of texts" in info["task"]["last_error"]["msg"]
+    assert mover.wait_ended(submit(mover, "move_run", run, copy))["task"]["state"] == "completed"
+    monday = (copy / "data.h5").read_bytes()
+    make_run(run)
+    info = mover.wait_ended(submit(mover, "move_run", run, copy))
+    assert (info["task"]["state"], info["task"]["attempt"]) == ("failed", 1)
+    assert "'data.h5' (differs)" in info["task"]["last_error"]["msg"]
+    assert (copy / "data.h5").read_bytes() == monday
+    assert (run / "data.h5").exists()

@@ -1,0 +1,84 @@
+"""Faults of the caller end a task at once, with a text that names them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_trees import make_run, tree
+
+from remanager import data_movement as dm
+from remanager.tasks import Context, Permanent
+
+
+@pytest.mark.parametrize(
+    ("patterns", "said"),
+    [
+        ("*.raw", r"must be a list of texts, such as \['\*\.raw'\], not '\*\.raw'"),
+        (None, "must be a list of texts"),
+        ([1], "must be a list of texts"),
+        ([""], "The pattern '' is empty"),
+        (["/etc/*"], "leads out of the run"),
+        (["../*"], "leads out of the run"),
+        (["a/../../*"], "leads out of the run"),
+    ],
+)
+def test_patterns_that_are_none(room: Path, patterns: Any, said: str) -> None:
+    run = make_run(room / "run")
+    make_run(room / "secret")
+    with pytest.raises(Permanent, match=said):
+        dm.copy_run(str(run), str(room / "copy"), patterns, ctx=Context())
+    assert not (room / "copy").exists()
+
+
+@pytest.mark.parametrize("path", [None, 1, ["/"], b"/", "a\0b", ""])
+def test_paths_that_are_none(room: Path, path: Any) -> None:
+    target = str(room / "copy")
+    for call in (
+        lambda: dm.copy_run(path, target, ctx=Context()),
+        lambda: dm.move_run(target, path, ctx=Context()),
+        lambda: dm.inspect_run(path, ctx=Context()),
+        lambda: dm.repair_run(path, target, ctx=Context()),
+        lambda: dm.drain_directory(path, target, ctx=Context()),
+        lambda: dm.balance_directories([path], ctx=Context()),
+        lambda: dm.balance_directories(path, ctx=Context()),
+        lambda: dm.delete_runs(path, target, ctx=Context()),
+    ):
+        with pytest.raises(Permanent):
+            call()
+
+
+def test_a_file_where_a_directory_is_wanted(room: Path) -> None:
+    run, file = make_run(room / "run"), make_run(room / "file", a=b"1") / "a"
+    for task in (dm.copy_run, dm.move_run):
+        with pytest.raises(Permanent, match=f"Not a directory: '{file}'"):
+            task(str(run), str(file / "copy"), ctx=Context())
+        with pytest.raises(Permanent, match="Not a directory"):
+            task(str(file / "x"), str(room / "copy"), ctx=Context())
+    for call in (
+        lambda: dm.drain_directory(str(file), str(room / "copy"), ctx=Context()),
+        lambda: dm.drain_directory(str(run), str(file), ctx=Context()),
+        lambda: dm.balance_directories([str(file), str(run)], ctx=Context()),
+        lambda: dm.delete_runs(str(file), str(run), ctx=Context()),
+        lambda: dm.delete_runs(str(run), str(file), ctx=Context()),
+    ):
+        with pytest.raises(Permanent, match=f"'{file}' is no directory"):
+            call()
+    assert sorted(tree(run)) == ["a.h5", "b.h5"]
+
+
+def test_a_name_that_is_too_long(room: Path) -> None:
+    with pytest.raises(Permanent, match="File name too long"):
+        dm.copy_run(str(make_run(room / "run")), str(room / ("x" * 300)), ctx=Context())
+
+
+def test_a_root_is_no_run(room: Path) -> None:
+    run = make_run(room / "run")
+    for call in (
+        lambda: dm.copy_run(str(run), str(room), ctx=Context()),
+        lambda: dm.move_run(str(room), str(run), ctx=Context()),
+        lambda: dm.inspect_run(f"{room}/run/..", ctx=Context()),
+    ):
+        with pytest.raises(Permanent, match="not a run in it"):
+            call()

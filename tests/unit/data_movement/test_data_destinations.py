@@ -1,0 +1,250 @@
+"""What a destination holds already is never overwritten or destroyed unasked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_trees import make_run, tree
+
+from remanager import data_movement as dm
+from remanager.data_movement import files, one_run
+from remanager.data_movement.contents import MANIFEST
+from remanager.data_movement.files import PART, Step, copy_file
+from remanager.data_movement.manifest import Manifest
+from remanager.tasks import Context, Permanent, Retry, Skip
+
+TASKS = pytest.mark.parametrize("task", [dm.copy_run, dm.move_run])
+Task = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_a_move_onto_the_run_of_monday_is_refused(room: Path, single: bool) -> None:
+    fast, archived = room / "fast" / "run1", room / "arch" / "run1"
+    data, kept = (fast, archived) if single else (fast / "a.raw", archived / "a.raw")
+    data.parent.mkdir(parents=True)
+    data.write_text("monday")
+    dm.move_run(str(fast), str(archived), ctx=Context())
+    data.parent.mkdir(exist_ok=True)
+    data.write_text("tuesday")
+    for task in (dm.move_run, dm.copy_run):
+        named = "the run itself" if single else "'a.raw'"
+        with pytest.raises(Permanent, match=rf"holds other content than .*: {named} \(differs\)"):
+            task(str(fast), str(archived), ctx=Context())
+    assert (data.read_text(), kept.read_text()) == ("tuesday", "monday")
+    assert dm.move_run(str(fast), str(archived), overwrite=True, ctx=Context())["files"] == 1
+    assert (data.exists(), kept.read_text()) == (False, "tuesday")
+    assert dm.inspect_run(str(archived), ctx=Context())["healthy"]
+
+
+@TASKS
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ({"a.h5": b"b" * 5000}, r"'a\.h5' \(differs\)"),
+        ({"a.h5": b"a" * 6000}, r"'a\.h5' \(differs\)"),
+        ({"notes.txt": b"notes"}, r"'notes\.txt' \(not in the run\)"),
+        ({f"{n:02}": b"" for n in range(30)}, r"'09' \(not in the run\) and 20 more"),
+    ],
+)
+def test_files_without_a_manifest_are_not_touched(
+    room: Path, task: Task, there: dict[str, bytes], said: str
+) -> None:
+    run, copy = make_run(room / "run"), make_run(room / "copy", **there)
+    with pytest.raises(Permanent, match=said):
+        task(str(run), str(copy), ctx=Context())
+    assert tree(copy) == there
+    assert not Manifest.place(copy).exists()
+    assert sorted(tree(run)) == ["a.h5", "b.h5"]
+
+
+@TASKS
+def test_the_copy_of_another_run_is_not_mixed_with_this_one(room: Path, task: Task) -> None:
+    dm.copy_run(str(make_run(room / "one", x=b"1")), str(room / "copy"), ctx=Context())
+    run = make_run(room / "two", y=b"2")
+    with pytest.raises(Permanent, match="of another run"):
+        task(str(run), str(room / "copy"), ctx=Context())
+    assert tree(room / "copy") == {"x": b"1"}
+    task(str(run), str(room / "copy"), overwrite=True, ctx=Context())
+    assert tree(room / "copy") == {"x": b"1", "y": b"2"}
+
+
+@TASKS
+def test_a_file_and_a_directory_never_replace_each_other(room: Path, task: Task) -> None:
+    run = make_run(room / "run", a=b"1", b__c=b"2")
+    there = make_run(room / "copy", a__x=b"3", b=b"4")
+    for overwrite in (False, True):
+        with pytest.raises(Permanent, match=r"cannot take .*'a' \(a directory here.*'b' \(a directory in"):
+            task(str(run), str(there), overwrite=overwrite, ctx=Context())
+        with pytest.raises(Permanent, match="a directory in the run, none here"):
+            task(str(run), str(there / "b"), overwrite=overwrite, ctx=Context())
+        with pytest.raises(Permanent, match="a directory here, none in the run"):
+            task(str(run / "a"), str(there), overwrite=overwrite, ctx=Context())
+    assert tree(there) == {"a/x": b"3", "b": b"4"}
+
+
+@TASKS
+def test_links_and_special_files_are_in_the_way_too(room: Path, tmp_path: Path, task: Task) -> None:
+    (tmp_path / "outside").mkdir()
+    run, copy = make_run(room / "run", sub__a=b"1"), room / "copy"
+    copy.mkdir()
+    (copy / "sub").symlink_to(tmp_path / "outside")
+    with pytest.raises(Permanent, match="'sub'"):
+        task(str(run), str(copy), overwrite=True, ctx=Context())
+    (copy / "sub").unlink()
+    os.mkfifo(copy / "pipe")
+    with pytest.raises(Permanent, match="'pipe'"):
+        task(str(run), str(copy), ctx=Context())
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+@TASKS
+def test_a_run_that_grew_goes_on(room: Path, task: Task) -> None:
+    run, copy = make_run(room / "run", a=b"1", b=b"2"), room / "copy"
+    dm.copy_run(str(run), str(copy), ctx=Context())
+    (run / "c").write_bytes(b"3")
+    (run / "a").write_bytes(b"1 and more")
+    result = task(str(run), str(copy), ctx=Context())
+    assert (result["files"], result["files_there"]) == (2, 1)
+    assert tree(copy) == {"a": b"1 and more", "b": b"2", "c": b"3"}
+    assert dm.inspect_run(str(copy), ctx=Context())["healthy"]
+
+
+@TASKS
+def test_the_same_content_is_the_same_run_whatever_its_times_and_manifest(room: Path, task: Task) -> None:
+    run, copy = make_run(room / "run"), make_run(room / "copy")
+    os.utime(run / "a.h5")
+    if task is dm.copy_run:
+        with pytest.raises(Skip, match="there already"):
+            task(str(run), str(copy), ctx=Context())
+    else:
+        assert task(str(run), str(copy), ctx=Context())["files_there"] == 2
+        assert not run.exists()
+    assert sorted(Manifest.read(copy).files) == ["a.h5", "b.h5"]
+    assert dm.inspect_run(str(copy), ctx=Context())["healthy"]
+
+
+def test_what_a_run_has_lost_since_stays_in_its_copy(room: Path) -> None:
+    run, copy = make_run(room / "run"), room / "copy"
+    dm.copy_run(str(run), str(copy), ctx=Context())
+    (run / "a.h5").unlink()
+    (run / "new").write_bytes(b"new")
+    dm.copy_run(str(run), str(copy), ctx=Context())
+    assert sorted(tree(copy)) == ["a.h5", "b.h5", "new"]
+
+
+@pytest.mark.parametrize("wrong", ["copy", "run"])
+def test_a_move_reads_what_is_there_whatever_size_and_time_say(room: Path, wrong: str) -> None:
+    run, copy = make_run(room / "run"), room / "copy"
+    dm.copy_run(str(run), str(copy), ctx=Context())
+    make_run(room / wrong, **{"a.h5": b"x" * 5000})
+    with pytest.raises(Permanent, match=r"'a\.h5'"):
+        dm.move_run(str(run), str(copy), ctx=Context())
+    with pytest.raises(Permanent, match=r"'a\.h5'"):
+        dm.copy_run(str(run), str(copy), verify=True, ctx=Context())
+    assert sorted(tree(run)) == ["a.h5", "b.h5"]
+
+
+def test_a_move_deletes_nothing_if_a_file_came_meanwhile(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, copy = make_run(room / "run"), room / "copy"
+    write = Manifest.write
+
+    def come(manifest: Manifest, target: Path) -> None:
+        write(manifest, target)
+        (run / "late").write_bytes(b"late")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Manifest, "write", come)
+        with pytest.raises(Retry, match=r"'late' \(changed\)"):
+            dm.move_run(str(run), str(copy), ctx=Context())
+    assert sorted(tree(run)) == ["a.h5", "b.h5", "late"]
+    dm.move_run(str(run), str(copy), ctx=Context())
+    assert sorted(tree(copy)) == ["a.h5", "b.h5", "late"]
+
+
+def test_a_source_that_is_gone_and_a_copy_that_is_damaged_are_no_success(room: Path) -> None:
+    run, copy = make_run(room / "run"), room / "copy"
+    dm.move_run(str(run), str(copy), ctx=Context())
+    (copy / "a.h5").unlink()
+    with pytest.raises(Permanent, match="There is no"):
+        dm.move_run(str(run), str(copy), ctx=Context())
+
+
+def test_a_manifest_of_a_file_that_is_gone_says_nothing(room: Path) -> None:
+    (room / "one").write_bytes(b"1")
+    dm.copy_run(str(room / "one"), str(room / "copy"), ctx=Context())
+    (room / "copy").unlink()
+    dm.copy_run(str(make_run(room / "run")), str(room / "copy"), ctx=Context())
+    assert dm.inspect_run(str(room / "copy"), ctx=Context())["healthy"]
+
+
+def test_manifests_of_runs_in_a_run_are_data(room: Path) -> None:
+    dm.copy_run(str(make_run(room / "run")), str(room / "day" / "run"), ctx=Context())
+    dm.move_run(str(room / "day"), str(room / "tape"), ctx=Context())
+    assert (room / "tape" / "run" / MANIFEST).exists()
+    assert dm.inspect_run(str(room / "tape" / "run"), ctx=Context())["healthy"]
+
+
+def test_a_single_file_takes_its_manifest_along(room: Path) -> None:
+    (room / "one").write_bytes(b"1")
+    dm.copy_run(str(room / "one"), str(room / "two"), ctx=Context())
+    dm.move_run(str(room / "two"), str(room / "three"), ctx=Context())
+    assert sorted(p.name for p in room.iterdir()) == ["one", "three", "three" + MANIFEST]
+
+
+# ------------------------------------------------------------------------------------ tasks at the same time
+
+
+def test_a_name_that_is_taken_meanwhile_is_not_overwritten(room: Path) -> None:
+    source, target = make_run(room / "run", a=b"1" * 100) / "a", room / "copy" / "a"
+
+    def take(_size: int) -> None:
+        target.write_bytes(b"other")
+
+    with pytest.raises(Retry, match="has appeared"):
+        copy_file(source, target, take)
+    assert target.read_bytes() == b"other"
+
+
+def test_two_tasks_do_not_write_the_same_file(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = make_run(room / "run", a=b"1" * 100) / "a", room / "copy" / "a"
+    seen = []
+
+    def second(_size: int) -> None:
+        with pytest.raises(Retry, match="another task writes"):
+            copy_file(source, target, lambda _: None)
+        seen.append(True)
+
+    copy_file(source, target, second)
+    assert seen == [True]
+    monkeypatch.setattr(files.fcntl, "flock", lambda _fd, _how: target.with_name("a" + PART).unlink())
+    with pytest.raises(Retry, match="another task writes"):
+        copy_file(source, target, lambda _: None, replace=True)
+
+
+def test_a_mount_without_locks_will_do(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(_fd: int, _how: int) -> None:
+        raise OSError(files.errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    dm.copy_run(str(make_run(room / "run")), str(room / "copy"), ctx=Context())
+    assert sorted(tree(room / "copy")) == ["a.h5", "b.h5"]
+
+
+def test_a_file_that_grows_before_it_is_copied_is_known_as_it_is(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, copy = make_run(room / "run", a=b"1", b=b"2"), room / "copy"
+
+    def grow(source: Path, target: Path, step: Step, **options: Any) -> str:
+        if source.name == "a":
+            (run / "b").write_bytes(b"2 and more")
+        return copy_file(source, target, step, **options)
+
+    monkeypatch.setattr(one_run, "copy_file", grow)
+    dm.copy_run(str(run), str(copy), ctx=Context())
+    assert dm.inspect_run(str(copy), ctx=Context())["healthy"]
+    assert tree(copy) == {"a": b"1", "b": b"2 and more"}
