@@ -81,6 +81,8 @@ def copy_file(
     part = target.with_name(target.name + PART)
     make_directories(target.parent)
     checksum = hashlib.new(ALGORITHM)
+    if part.is_file() and not part.is_symlink():
+        part.chmod(0o600)  # a break just before the end has left it with the mode of the source
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(part, flags, 0o600), "wb") as file:
         _lock(file.fileno(), part)

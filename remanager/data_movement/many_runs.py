@@ -171,9 +171,9 @@ def entries_of(directory: Path) -> tuple[list[Run], dict[str, str]]:
 def _has_good_copy(run: Path, copy: Path, read_it: bool, ctx: Context) -> bool:
     """Tell whether everything in a run is in the manifest of its copy as it is, and the copy is good.
 
-    A link in place of the copy is none: it may lead back to the run.
+    A link in place of the copy is none, nor is the run itself under another name.
     """
-    if copy.is_symlink() or not copy.exists():
+    if copy.is_symlink() or not copy.exists() or copy.samefile(run):
         return False
     manifest = Manifest.read(copy)
     if not manifest or not manifest.has(contents_of(run)):

@@ -254,7 +254,7 @@ class _Copy:
             if name not in there.directories:
                 make_directories(path_of(self._target, name))
                 self._made += 1
-            manifest.directories = sorted({*manifest.directories, name})
+        manifest.directories = sorted({*manifest.directories, *chosen.empty})
         for name, to in chosen.links.items():
             if there.links.get(name) != to:
                 goal = path_of(self._target, name)

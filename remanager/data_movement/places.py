@@ -77,7 +77,9 @@ def apart(source: Path, target: Path) -> None:
     Raises
     ------
     Permanent
-        They are the same, or one lies in the other.
+        They are the same, by whatever mounts and hard links, or one lies in the other.
     """
     if source.is_relative_to(target) or target.is_relative_to(source):
         raise Permanent(f"'{source}' and '{target}' overlap")
+    if source.exists() and target.exists() and source.samefile(target):
+        raise Permanent(f"'{source}' and '{target}' are the same under two names")

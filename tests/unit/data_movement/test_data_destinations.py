@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_trees import make_run, tree
+from run_trees import OLD, make_run, tree
 
 from remanager import data_movement as dm
 from remanager.data_movement import files, one_run
@@ -193,6 +193,26 @@ def test_a_single_file_takes_its_manifest_along(room: Path) -> None:
     dm.copy_run(str(room / "one"), str(room / "two"), ctx=Context())
     dm.move_run(str(room / "two"), str(room / "three"), ctx=Context())
     assert sorted(p.name for p in room.iterdir()) == ["one", "three", "three" + MANIFEST]
+
+
+@TASKS
+def test_a_run_is_not_moved_onto_itself(room: Path, task: Task) -> None:
+    (room / "one").write_bytes(b"1")
+    (room / "two").hardlink_to(room / "one")
+    with pytest.raises(Permanent, match="the same under two names"):
+        task(str(room / "one"), str(room / "two"), ctx=Context())
+    assert (room / "one").exists()
+
+
+def test_a_run_under_two_names_is_no_copy(room: Path) -> None:
+    for place in ("disk", "archive"):
+        (room / place).mkdir()
+    (room / "one").write_bytes(b"1")
+    os.utime(room / "one", (OLD, OLD))
+    dm.copy_run(str(room / "one"), str(room / "archive" / "one"), ctx=Context())
+    (room / "disk" / "one").hardlink_to(room / "archive" / "one")
+    told = dm.delete_runs(str(room / "disk"), str(room / "archive"), ctx=Context())
+    assert told["kept"] == {"one": "it has no verified copy"}
 
 
 # ------------------------------------------------------------------------------------ tasks at the same time

@@ -81,6 +81,7 @@ def test_an_interrupted_copy_goes_on_where_it_was(room: Path, monkeypatch: pytes
     part = target.with_name("big" + PART)
     assert not target.exists()
     assert 0 < part.stat().st_size < 10_500
+    part.chmod(0o400)
     inode = part.stat().st_ino
     digest = copy_file(source, target, lambda _: None)
     assert target.read_bytes() == source.read_bytes()
