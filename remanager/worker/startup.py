@@ -146,7 +146,7 @@ def load_directory(directory: Path, ns: Namespace) -> None:
         if path.suffix in (".py", ".ipy") and not path.name.startswith(".")
     )
     if not files:
-        raise OSError(f"The directory '{directory}' contains no startup files (mask '[0-9][0-9]*.py').")
+        raise OSError(f"The directory '{directory}' contains no startup files (*.py, *.ipy).")
     ns["get_ipython"] = get_ipython
     importlib.invalidate_caches()
     is_new = str(directory) not in sys.path

@@ -115,7 +115,7 @@ class TaskRunner:
                     value = self._call_function(body)
                 else:
                     self._load(body, events)
-            payload = encode_value(value, self._encoding)
+            payload = self._encode_result(value)
             msg = trace = ""
             success = True
         except BaseException as exc:  # noqa: BLE001 - user code may raise anything; the task then failed
@@ -138,6 +138,15 @@ class TaskRunner:
             )
         )
         return events
+
+    def _encode_result(self, value: object) -> bytes:
+        try:
+            return encode_value(value, self._encoding)
+        except Exception as exc:
+            raise ValueError(
+                f"The function has run, but its return value of the type {type(value).__name__} cannot be sent: "
+                f"{exception_text(exc)}"
+            ) from exc
 
     def _call_function(self, item: dict[str, Any]) -> object:
         call = self._environment.function_call(item)

@@ -129,8 +129,14 @@ def test_a_function_may_leave_by_system_exit(worker: Worker, background: bool) -
 def test_an_unserialisable_value(worker: Worker) -> None:
     finished = worker.call("unserialisable")
     assert not finished.success
-    assert "Object of type object is not JSON serializable" in finished.msg
-    assert "Object of type object is not JSON serializable" in finished.traceback
+    reason = "Object of type object is not JSON serializable"
+    assert finished.msg == (
+        "Error occurred while executing 'unserialisable': "
+        f"The function has run, but its return value of the type object cannot be sent: {reason}"
+    )
+    assert finished.traceback.startswith("Traceback")
+    assert f"TypeError: {reason}" in finished.traceback
+    assert finished.traceback.endswith(f"cannot be sent: {reason}\n")
 
 
 def test_an_unknown_function(worker: Worker) -> None:

@@ -193,7 +193,7 @@ def test_failure_without_a_text_is_named(tmp_path: Path, code: str, reason: str)
 def test_directories_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"Path .+ does not exist"):
         load_startup(config(startup_dir=str(tmp_path / "none")))
-    with pytest.raises(OSError, match="contains no startup files"):
+    with pytest.raises(OSError, match=r"contains no startup files \(\*\.py, \*\.ipy\)"):
         load_startup(config(startup_dir=str(tmp_path)))
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="is not a directory"):
