@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
     StartPlan = Callable[[Any], object]
     OnProgress = Callable[[str, int, int | None], None]
+    OnThrown = Callable[[BaseException], None]
 
 logger = logging.getLogger(__name__)
 
 NO_RUN_ENGINE = "Run Engine is not found in the RE Worker environment"
+NO_CHECKPOINT = ": it was to be paused, but it had no checkpoint from which it could be resumed"
 
 _OPTION_STATUS = {
     "resume": ExitStatus.COMPLETED,
@@ -53,10 +55,10 @@ def is_run_engine(candidate: object) -> bool:
     return callable(candidate) and hasattr(candidate, "state") and not isinstance(candidate, type)
 
 
-def _is_interruption(exc: BaseException) -> bool:
-    """Tell whether the RunEngine was asked to pause or to end the plan."""
+def _is_a(exc: BaseException, name: str) -> bool:
+    """Tell whether an exception is one of bluesky's."""
     # By name: this room runs without bluesky, too.
-    return any(base.__name__ == "RunEngineInterrupted" for base in type(exc).__mro__)
+    return any(base.__name__ == name for base in type(exc).__mro__)
 
 
 def contained(plan: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
@@ -68,9 +70,15 @@ def contained(plan: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
 
 
 def labelled(
-    plan: Generator[Any, Any, Any], persistent: Mapping[str, object], metadata: Mapping[str, object]
+    plan: Generator[Any, Any, Any],
+    persistent: Mapping[str, object],
+    metadata: Mapping[str, object],
+    on_thrown: OnThrown,
 ) -> Generator[Any, Any, Any]:
-    """Run a plan; its runs get metadata that neither they nor the RunEngine's persistent metadata have."""
+    """Run a plan; its runs get metadata that neither they nor the RunEngine's persistent metadata have.
+
+    ``on_thrown`` is told what the RunEngine throws into the plan.
+    """
     result, error = None, None
     while True:
         try:
@@ -87,14 +95,15 @@ def labelled(
             raise
         except BaseException as exc:  # noqa: BLE001 - handed on to the plan
             error = exc
+            on_thrown(exc)
 
 
 @contextlib.contextmanager
-def _preprocessing(engine: Any, metadata: Mapping[str, object]) -> Iterator[None]:
+def _preprocessing(engine: Any, metadata: Mapping[str, object], on_thrown: OnThrown) -> Iterator[None]:
     """Apply :func:`labelled` and :func:`contained`, outermost, to the plans started in the context."""
 
     def preprocess(plan: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        return labelled(contained(plan), getattr(engine, "md", {}), metadata)
+        return labelled(contained(plan), getattr(engine, "md", {}), metadata, on_thrown)
 
     preprocessors = getattr(engine, "preprocessors", [])
     preprocessors.append(preprocess)
@@ -127,6 +136,12 @@ class _Plan:
     unsubscribe: Callable[[], None] = lambda: None
     interrupted_by: ExitStatus | None = None
     end_wanted: str | None = None
+    reason: str = ""
+
+    def take_thrown(self, exc: BaseException) -> None:
+        """Remember why the plan ends that the RunEngine throws an exception into."""
+        if _is_a(exc, "FailedPause"):
+            self.reason = NO_CHECKPOINT
 
 
 class RunEngineControl:
@@ -278,7 +293,7 @@ class RunEngineControl:
         def call() -> None:
             engine = self._ready_engine()
             plan.unsubscribe = _subscribe(engine, monitor)
-            with _preprocessing(engine, metadata):
+            with _preprocessing(engine, metadata, plan.take_thrown):
                 start(engine)
 
         self._execute(call, ExitStatus.COMPLETED)
@@ -328,11 +343,12 @@ class RunEngineControl:
         except BaseException as exc:  # noqa: BLE001 - user code may raise anything; the plan then failed
             if self.state == "paused":
                 self._take_pause()
-            elif _is_interruption(exc) and self._plan is not None:
+            elif _is_a(exc, "RunEngineInterrupted") and self._plan is not None:
                 # Nobody stopped, aborted or halted it: the pause came when the plan was at its end.
                 status = self._plan.interrupted_by or ExitStatus.COMPLETED
                 completed = status is ExitStatus.COMPLETED
-                self._finish(status, "" if completed else f"The plan was {status.value} while it was running")
+                msg = f"The plan was {status.value} while it was running{self._plan.reason}"
+                self._finish(status, "" if completed else msg)
             else:
                 self._finish(ExitStatus.FAILED, f"Plan failed: {exception_text(exc)}", traceback_text(exc))
         else:

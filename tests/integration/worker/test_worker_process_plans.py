@@ -264,7 +264,11 @@ def test_a_plan_that_cannot_be_paused_is_aborted(worker: Worker) -> None:
     worker.manager.expect_state(running_item_uid=uid, re_state="running")
     worker.manager.command(lambda i: PausePlan(i, "immediate"))
     finished = worker.manager.expect(PlanFinished, item_uid=uid)
-    assert (finished.exit_status, finished.msg) == ("aborted", "The plan was aborted while it was running")
+    assert (finished.exit_status, finished.msg) == (
+        "aborted",
+        "The plan was aborted while it was running: "
+        "it was to be paused, but it had no checkpoint from which it could be resumed",
+    )
 
 
 def test_a_failing_plan(worker: Worker) -> None:

@@ -312,13 +312,16 @@ def test_runs_are_labelled_with_what_they_lack() -> None:
         yield Message("open_run", {})
         return "result"
 
-    generator = labelled(plan(), {"lab": "here"}, {"user": "Ann", "attempt": 2, "lab": "there"})
+    thrown: list[BaseException] = []
+    metadata = {"user": "Ann", "attempt": 2, "lab": "there"}
+    generator = labelled(plan(), {"lab": "here"}, metadata, thrown.append)
     assert next(generator) == Message("open_run", {"user": "of the plan", "attempt": 2})
     assert generator.send("uid") == Message("read", {})
     assert generator.throw(ValueError("thrown")) == Message("open_run", {"user": "Ann", "attempt": 2})
     with pytest.raises(StopIteration) as end:
         next(generator)
     assert end.value.value == "result"
+    assert [str(exc) for exc in thrown] == ["thrown"]
 
 
 def test_closing_a_labelled_plan_closes_the_plan() -> None:
@@ -330,7 +333,9 @@ def test_closing_a_labelled_plan_closes_the_plan() -> None:
         finally:
             closed.append(True)
 
-    generator = labelled(plan(), {}, {})
+    thrown: list[BaseException] = []
+    generator = labelled(plan(), {}, {}, thrown.append)
     next(generator)
     generator.close()
     assert closed == [True]
+    assert thrown == []
