@@ -134,6 +134,24 @@ class Environment:
             validators=allowed.validators,
         )
 
+    def unknown_names(self, item: dict[str, Any]) -> list[str]:
+        """Return a sentence for each text that is no known name where a plan takes devices or plans.
+
+        Parameters
+        ----------
+        item : dict
+            A plan item of which :meth:`plan_call` has made a call.
+        """
+        from remanager.plans.unknown_names import unknown_names  # only here: few plans need it
+
+        allowed, group = self._current_allowed(), item["user_group"]
+        validator = allowed.validators.get(group)
+        if validator is None:  # the lists have changed since
+            return []
+        plans, devices = allowed.plans[group], allowed.devices[group]
+        parameters = plans.get(item["name"], {}).get("parameters", ())
+        return list(unknown_names(validator.arguments(item), parameters, plans, devices))
+
     def function_call(self, item: dict[str, Any]) -> PreparedFunction:
         """Turn a function item into a call; raises an error of :mod:`remanager.model.errors`."""
         from remanager.plans.prepare import prepare_function  # only here: see warm_up

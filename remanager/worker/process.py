@@ -191,7 +191,12 @@ class WorkerProcess:
             metadata = {"queue_item_uid": command.item_uid, **call["meta"]}
             return engine(call["callable"](*call["args"], **call["kwargs"]), **metadata)
 
-        self._control.run(command.item_uid, start, _run_metadata(command, item))
+        self._control.run(
+            command.item_uid,
+            start,
+            _run_metadata(command, item),
+            hints=lambda: self._environment.unknown_names(item),
+        )
 
     # ------------------------------------------------------------------------------------ link's thread
 

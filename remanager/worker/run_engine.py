@@ -16,7 +16,7 @@ from remanager.worker.failures import exception_text, traceback_text
 from remanager.worker.runs import DOCUMENTS, RunMonitor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     StartPlan = Callable[[Any], object]
     OnProgress = Callable[[str, int, int | None], None]
+    Hints = Callable[[], Iterable[str]]
     OnThrown = Callable[[BaseException], None]
 
 logger = logging.getLogger(__name__)
@@ -133,6 +134,7 @@ class _Plan:
     monitor: RunMonitor
     time_start: float
     clock_start: float
+    hints: Hints
     unsubscribe: Callable[[], None] = lambda: None
     interrupted_by: ExitStatus | None = None
     end_wanted: str | None = None
@@ -268,7 +270,7 @@ class RunEngineControl:
 
     # ------------------------------------------------------------------------------------ main thread
 
-    def run(self, item_uid: str, start: StartPlan, metadata: Mapping[str, object]) -> None:
+    def run(self, item_uid: str, start: StartPlan, metadata: Mapping[str, object], hints: Hints) -> None:
         """Run a plan until it ends or is paused, and report that.
 
         Parameters
@@ -280,12 +282,14 @@ class RunEngineControl:
             plan fail.
         metadata : mapping
             Goes into the start documents of the plan's runs where they do not have these keys.
+        hints : callable
+            Returns what looks wrong with the plan's parameters; asked when the plan misuses an object.
         """
         monitor = RunMonitor(
             on_runs=lambda runs: self._board.change(run_list=runs),
             on_progress=lambda done, total: self._on_progress(item_uid, done, total),
         )
-        plan = _Plan(item_uid, monitor, time.time(), time.monotonic())
+        plan = _Plan(item_uid, monitor, time.time(), time.monotonic(), hints)
         with self._lock:
             self._plan = plan
         self._install_hook()
@@ -350,9 +354,17 @@ class RunEngineControl:
                 msg = f"The plan was {status.value} while it was running{self._plan.reason}"
                 self._finish(status, "" if completed else msg)
             else:
-                self._finish(ExitStatus.FAILED, f"Plan failed: {exception_text(exc)}", traceback_text(exc))
+                msg = ". ".join((f"Plan failed: {exception_text(exc)}", *self._hints(exc)))
+                self._finish(ExitStatus.FAILED, msg, traceback_text(exc))
         else:
             self._finish(expected)
+
+    def _hints(self, exc: BaseException) -> Iterable[str]:
+        """Return what may have led to an error of a plan."""
+        # A text that is no known name reaches the plan as a text, and is used like a device there.
+        if self._plan is None or not isinstance(exc, AttributeError | TypeError | AssertionError):
+            return ()
+        return self._plan.hints()
 
     def _take_pause(self) -> None:
         """Report that the plan is paused, unless it shall end instead."""

@@ -144,8 +144,8 @@ class TaskRunner:
             return encode_value(value, self._encoding)
         except Exception as exc:
             raise ValueError(
-                f"The function has run, but its return value of the type {type(value).__name__} cannot be sent: "
-                f"{exception_text(exc)}"
+                f"The function has run, but its return value of the type {type(value).__name__} "
+                f"cannot be sent: {exception_text(exc)}"
             ) from exc
 
     def _call_function(self, item: dict[str, Any]) -> object:

@@ -25,8 +25,10 @@ PROFILE = """
     import time
     import bluesky.plan_stubs as bps
     import bluesky.preprocessors as bpp
+    from collections.abc import Sequence
     from bluesky import RunEngine
-    from bluesky.plans import count
+    from bluesky.plans import count, rel_scan
+    from bluesky.protocols import Readable
     from ophyd.sim import det, motor
 
     print("Loading", __file__)
@@ -80,6 +82,10 @@ PROFILE = """
             raise ValueError("inner trouble")
         except ValueError as exc:
             raise RuntimeError("outer trouble") from exc
+
+    def misusing(detectors: Sequence[Readable]):
+        yield from bps.null()
+        raise AttributeError("misused")
 
     def leaving():
         yield from bps.null()
@@ -280,6 +286,26 @@ def test_a_failing_plan(worker: Worker) -> None:
     assert "run_engine.py" not in finished.traceback.splitlines()[1].replace("bluesky/run_engine.py", "")
     assert len(finished.run_uids) == 1
     assert worker.run_plan("steps").exit_status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "text"),
+    [
+        ("count", [["det", "det_9"]], "Parameter 'detectors': 'det_9'"),
+        ("rel_scan", [["det"], "motr", 0, 1, 2], "Parameter 'args': 'motr'"),
+    ],
+)
+def test_a_plan_with_an_unknown_name(worker: Worker, name: str, args: list[object], text: str) -> None:
+    finished = worker.run_plan(name, *args)
+    assert finished.exit_status == "failed"
+    assert finished.msg.startswith("Plan failed: ")
+    assert finished.msg.endswith(f". {text} is not the name of a device of the list")
+    assert finished.traceback.startswith("Traceback")
+
+
+def test_a_plan_that_fails_with_known_names(worker: Worker) -> None:
+    finished = worker.run_plan("misusing", ["det"])
+    assert finished.msg == "Plan failed: misused"
 
 
 def test_a_plan_with_wrong_parameters(worker: Worker) -> None:

@@ -93,7 +93,7 @@ class Bench:
     def run(self, *plan: object) -> Event:
         self.control.expect_plan()
         self.board.change(environment_state="executing_plan", running_item_uid="a")
-        self.control.run("a", lambda engine: engine(plan), {})
+        self.control.run("a", lambda engine: engine(plan), {}, lambda: ["Hint"])
         return self.events[-1]
 
     def pause(self) -> None:
@@ -130,6 +130,7 @@ def test_without_an_engine(bench: Bench) -> None:
     [
         (["running", "idle"], "completed", ""),
         (["running", ValueError("bad")], "failed", "Plan failed: bad"),
+        (["running", TypeError("bad")], "failed", "Plan failed: bad. Hint"),
         (["running", SystemExit(1)], "failed", "Plan failed: SystemExit(1)"),
         (
             ["running", "pausing", "aborting", "idle", RunEngineInterrupted()],
