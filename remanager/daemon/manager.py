@@ -263,6 +263,7 @@ def _options(settings: Settings, runtime: Path) -> ManagerOptions:
         kernel_connection_file=settings.ipython_connection_file,
         kernel_connection_dir=settings.ipython_connection_dir,
         kernel_ports=_kernel_ports(settings),
+        log_level=settings.log_level,
     )
     return ManagerOptions(
         version=settings.report_version or __version__,
@@ -290,6 +291,7 @@ def _options(settings: Settings, runtime: Path) -> ManagerOptions:
             aging_ceiling=settings.task_aging_ceiling,
             retention=parse_retention(settings.task_retention),
             archive=settings.task_archive,
+            log_level=settings.log_level,
         ),
     )
 

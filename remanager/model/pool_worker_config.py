@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field
 
 
@@ -33,6 +34,8 @@ class PoolWorkerConfig:
         When a task takes longer than this (s), those that wait behind it are given back.
     orphan_timeout_s : float
         An idle worker that hears nothing from a manager for so long (s) leaves.
+    log_level : int
+        From which level of :mod:`logging` on the worker's log is written.
     """
 
     worker_uid: str
@@ -47,6 +50,7 @@ class PoolWorkerConfig:
     max_checkpoint_bytes: int = 1024 * 1024
     give_back_after_s: float = 0.25
     orphan_timeout_s: float = 600.0
+    log_level: int = logging.INFO
 
     def to_json(self) -> str:
         """Return the settings as JSON text."""

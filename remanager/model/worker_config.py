@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -43,6 +44,8 @@ class WorkerConfig:
         Fixed ports by channel (``shell``, ``iopub``, ``stdin``, ``hb``, ``control``).
     orphan_timeout_s : float
         An idle worker that hears nothing from a manager for so long (s) leaves.
+    log_level : int
+        From which level of :mod:`logging` on the worker's log is written.
     """
 
     worker_uid: str
@@ -66,6 +69,7 @@ class WorkerConfig:
     kernel_connection_dir: str | None = None
     kernel_ports: dict[str, int] = field(default_factory=dict)
     orphan_timeout_s: float = 600.0
+    log_level: int = logging.INFO
 
     def to_json(self) -> str:
         """Return the settings as JSON text."""

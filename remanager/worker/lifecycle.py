@@ -24,6 +24,8 @@ class Lifecycle:
     ----------
     console : ConsoleCapture
         Captures what the process writes; it is started and closed here.
+    log_level : int
+        From which level on the log of this package is written.
 
     Attributes
     ----------
@@ -31,9 +33,10 @@ class Lifecycle:
         With which the process ends; 70 until it is set.
     """
 
-    def __init__(self, console: ConsoleCapture) -> None:
+    def __init__(self, console: ConsoleCapture, log_level: int) -> None:
         self.exit_code = EXIT_FAULT
         self._console = console
+        self._log_level = log_level
 
     def begin(self) -> None:
         """Prepare the process for user code, of which none may have run yet."""
@@ -44,7 +47,7 @@ class Lifecycle:
             os.environ["MPLBACKEND"] = "agg"
         self._console.start()
         faulthandler.enable(self._console.original_stderr)
-        _configure_logging()
+        _configure_logging(self._log_level)
 
     def end_soon(self) -> None:
         """End the process also if the exit of the interpreter takes too long; returns at once."""
@@ -61,7 +64,7 @@ class Lifecycle:
         self._end()
 
 
-def _configure_logging() -> None:
+def _configure_logging(level: int) -> None:
     """Write the log of this package to the standard error of the process, which is the console."""
     handler = logging.StreamHandler()
     handler.setFormatter(
@@ -71,5 +74,5 @@ def _configure_logging() -> None:
     )
     root = logging.getLogger("remanager")
     root.addHandler(handler)
-    root.setLevel(logging.INFO)
+    root.setLevel(level)
     root.propagate = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 import zmq
-from system_harness import Daemon, RawClient, free_port
+from system_harness import Daemon, RawClient, free_port, function, plan
 
 MakeDaemon = Callable[..., Daemon]
+TASKS = Path(__file__).parent / "tasks"
 
 
 def version_of(daemon: Daemon) -> str:
@@ -221,6 +223,25 @@ def test_silence_on_the_terminal(make_daemon: MakeDaemon) -> None:
     daemon.start()
     assert daemon.stop() == 0
     assert daemon.log.read_text() == ""
+
+
+@pytest.mark.parametrize(("option", "levels"), [("--quiet", "E"), ("--silent", "")])
+def test_level_of_the_log(make_daemon: MakeDaemon, option: str, levels: str) -> None:
+    """It holds for the workers, too; what start-up code, plans and scripts print is shown all the same."""
+    daemon = make_daemon(option, "--task-paths", str(TASKS), "--task-modules", "queue_tasks")
+    daemon.start()
+    daemon.open_environment()
+    daemon.add(plan("count", ["diode"], num=1))
+    daemon.client.ok("queue_start")
+    daemon.wait_idle()
+    failing = daemon.client.ok("script_upload", script="print('printed')\n1/0")["task_uid"]
+    assert not daemon.wait_task(failing)["success"]
+    daemon.wait_ended(daemon.submit(function("add", 1)))
+    assert daemon.stop() == 0
+    log = daemon.log.read_text()
+    assert "printed\n" in log
+    found = re.findall(r"^\[([A-Z]) \d.*? remanager", log, re.MULTILINE)
+    assert sorted(set(found)) == sorted(levels), log
 
 
 def test_encryption(make_daemon: MakeDaemon) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,8 @@ class TaskQueueOptions:
         How long the ended tasks of a class are kept, where it is not as long as their results.
     archive : Path or None
         Directory in which tasks are written down before they are deleted; None: they are not.
+    log_level : int
+        From which level of :mod:`logging` on the log of the workers is written.
     """
 
     modules: tuple[str, ...] = ()
@@ -62,6 +65,7 @@ class TaskQueueOptions:
     aging_ceiling: int = 64
     retention: Mapping[StateClass, Keep] = field(default_factory=dict)
     archive: Path | None = None
+    log_level: int = logging.INFO
 
     @property
     def aging(self) -> Aging | None:
@@ -80,4 +84,5 @@ class TaskQueueOptions:
             module_paths=list(self.paths),
             max_tasks=self.max_tasks,
             max_rss_bytes=self.max_rss_bytes,
+            log_level=self.log_level,
         )

@@ -62,7 +62,7 @@ class PoolWorkerProcess:
         self._manager_uid: str | None = None
         self._busy_until = time.monotonic()
         self._orphaned = False
-        self._life = Lifecycle(ConsoleCapture(config.console_address, config.worker_uid))
+        self._life = Lifecycle(ConsoleCapture(config.console_address, config.worker_uid), config.log_level)
         self._link = Link(
             config.link_address,
             config.worker_uid,
