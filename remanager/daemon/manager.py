@@ -102,6 +102,8 @@ class ManagerProcess:
         settings = self._settings
         raise_descriptor_limit()
         info = await self._supervisor.connect()
+        if settings.log_level > logging.INFO:
+            self._supervisor.be_quiet()
         store = Store.open(settings.state_dir, on_failure=self._on_store_failure)
         if settings.demo_mode and settings.use_ipython_kernel and settings.ipython_dir is not None:
             copy_profile(settings.ipython_dir)

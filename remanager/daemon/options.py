@@ -392,7 +392,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "console_logging_level",
         Kind.CHOICE,
-        "How much is logged: everything, the course of events, warnings and errors, nothing.",
+        "How much manager and workers log: everything, the course of events, warnings and errors, nothing. "
+        "A manager that dies or cannot start is reported all the same.",
         (),
         key="operation/console_logging_level",
         choices=("VERBOSE", "NORMAL", "QUIET", "SILENT"),

@@ -18,6 +18,7 @@ manager        ``heartbeat`` status                                  once a seco
 manager        ``spawn`` id, argv, env, cwd                          start a worker
 manager        ``workers`` leave                                     whether workers outlive the daemon
 manager        ``stopping``                                          the end of the manager is intended
+manager        ``quiet``                                             write nothing but what goes wrong
 =============  ====================================================  ======================================
 """
 
@@ -32,7 +33,7 @@ import sys
 import time
 
 from remanager.daemon.channel import Channel, Message
-from remanager.daemon.journal_stream import NOTICE, WARNING, say
+from remanager.daemon.journal_stream import NOTICE, WARNING, is_journal, say
 from remanager.daemon.notify import Notifier
 
 EXIT_CONFIGURATION = 2
@@ -80,7 +81,12 @@ class Timing:
 
 
 def _log(text: str, priority: int = WARNING) -> None:
-    say(f"remanager supervisor: {text}", priority)
+    if is_journal(2):  # which notes the time
+        say(f"remanager supervisor: {text}", priority)
+        return
+    now = time.time()
+    stamp = f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))}.{int(now % 1 * 1000):03d}"
+    say(f"[{'W' if priority == WARNING else 'I'} {stamp} remanager.supervisor] {text}")
 
 
 def _describe_exit(returncode: int) -> str:
@@ -126,6 +132,7 @@ class Supervisor:
         self._stopping = False
         self._replacing = False
         self._leave_workers = False
+        self._quiet = False
         self._stop_signals = 0
         self._killed = False
         self._result: int | None = None
@@ -227,6 +234,11 @@ class Supervisor:
             _log(f"the manager sent no heartbeat for {self._timing.silence_s:g} s: it is killed")
         self._kill_manager()
 
+    def _note(self, text: str) -> None:
+        """Write what is no fault."""
+        if not self._quiet:
+            _log(text, NOTICE)
+
     # -------------------------------------------------------------------------------------- manager
 
     def _start_manager(self) -> None:
@@ -240,7 +252,7 @@ class Supervisor:
         )
         argv = [*self._command, "--supervisor-fd", str(theirs.fileno()), *self._argv]
         self._healthy_since = None
-        self._killed = self._replacing = False
+        self._killed = self._replacing = self._quiet = False
         self._deadline = time.monotonic() + self._timing.start_s
         try:
             # In a session of its own: Ctrl-C in a terminal reaches this process alone, which stops in order.
@@ -264,7 +276,7 @@ class Supervisor:
         self._read_channel()  # its last words
         self._close_channel()
         if self._replacing and not self._stopping:
-            _log("the manager is replaced", NOTICE)
+            self._note("the manager is replaced")
             self._restarts += 1
             self._start_manager()
         elif self._stopping or returncode == 0:
@@ -315,6 +327,8 @@ class Supervisor:
         elif op == "stopping":
             if not self._replacing:
                 self._expect_stop()
+        elif op == "quiet":
+            self._quiet = True
         else:
             _log(f"unknown message {op!r}")
 
@@ -396,7 +410,7 @@ class Supervisor:
             self._kill_manager()
         if self._leave_workers:
             if self._workers:
-                _log(f"workers go on: {' '.join(map(str, self._workers))}", NOTICE)
+                self._note(f"workers go on: {' '.join(map(str, self._workers))}")
             self._workers.clear()
         sessions = list(self._workers)
         hurried = self._killed

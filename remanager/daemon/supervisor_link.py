@@ -128,6 +128,10 @@ class SupervisorLink:
         """Tell whether workers shall outlive the daemon, also if this process can not be asked any more."""
         self._send({"op": "workers", "leave": leave})
 
+    def be_quiet(self) -> None:
+        """Have the supervisor write nothing but what goes wrong."""
+        self._send({"op": "quiet"})
+
     def stopping(self) -> None:
         """Announce that the end of this process is intended."""
         self._send({"op": "stopping"})

@@ -19,6 +19,7 @@ from remanager.manager.worker_files import settings_path, write_settings
 from remanager.manager.worker_link import WorkerLink
 from remanager.model.errors import Busy, Conflict, EnvironmentClosed, RequestTimeout
 from remanager.model.link import CloseEnvironment, EnvironmentFailed
+from remanager.model.principal import asked_by
 from remanager.model.states import ManagerState
 from remanager.model.worker_config import WorkerConfig
 from remanager.store.records import WorkerRow
@@ -126,6 +127,7 @@ class EnvironmentService:
         self.on_idle: Callable[[], None] = lambda: None
         self._ended = asyncio.Event()
         self._why_killed = ""
+        self._destroying_since = 0.0  # on the clock of the event loop
 
     # -------------------------------------------------------------------------------- requests
 
@@ -180,9 +182,12 @@ class EnvironmentService:
         state = self._state
         if not (state.environment_exists or state.manager_state is ManagerState.CREATING_ENVIRONMENT):
             raise EnvironmentClosed("RE environment does not exist")
-        self._set(ManagerState.DESTROYING_ENVIRONMENT)
-        if state.worker is not None and state.worker.pid:
-            self._processes.kill(state.worker.pid)
+        pid = state.worker.pid if state.worker is not None else 0
+        what = f"the worker (pid {pid}) is killed" if pid else "the worker is killed as soon as it is started"
+        logger.warning("The environment is destroyed, as '%s' asked: %s", asked_by.get(), what)
+        self._begin_destroying()
+        if pid:
+            self._processes.kill(pid)
 
     async def leave(self) -> bool:
         """Ask the worker to leave and wait for its end; kill it if it agreed and does not go.
@@ -216,7 +221,7 @@ class EnvironmentService:
             return
         logger.warning("The worker is killed: %s", why)
         self._why_killed = why
-        self._set(ManagerState.DESTROYING_ENVIRONMENT)
+        self._begin_destroying()
         if worker.pid:  # else it is being started, and killed then
             self._processes.kill(worker.pid)
         try:
@@ -263,22 +268,27 @@ class EnvironmentService:
         opened = state.environment_exists
         # A worker that reported why the environment cannot be opened leaves by itself.
         unexpected = was not in _LEAVING and not state.environment_error
-        msg = self._why_killed or "RE Worker environment was destroyed"
-        if was is not ManagerState.DESTROYING_ENVIRONMENT:
-            msg = exit_.why or describe_exit(exit_.returncode)
+        msg = exit_.why or describe_exit(exit_.returncode)
+        if was is ManagerState.DESTROYING_ENVIRONMENT:
+            msg = self._why_killed or "RE Worker environment was destroyed"
+        elif was is ManagerState.CLOSING_ENVIRONMENT:
+            msg = "RE Worker environment was closed"
         batch = self._ledger.batch()
         batch.write(worker_delete(worker.uid))
         batch.event("environment_closed", worker_uid=worker.uid, returncode=exit_.returncode, msg=msg)
         if was is ManagerState.CLOSING_ENVIRONMENT:
             logger.info("The environment is closed")
-        elif was is not ManagerState.DESTROYING_ENVIRONMENT and opened:
+        elif was is ManagerState.DESTROYING_ENVIRONMENT:
+            took = asyncio.get_running_loop().time() - self._destroying_since
+            logger.info("The environment is destroyed: its worker has ended after %.1f s", took)
+        elif opened:
             logger.error("%s", msg)
         elif was is ManagerState.CREATING_ENVIRONMENT and not state.environment_error:
             state.environment_error = msg
             logger.error("The environment could not be opened: %s", msg)
         if unexpected:
             self._autopsies.record(batch, worker, exit_.returncode, msg)
-        self._on_lost(batch, msg)
+        self._on_lost(batch, f"{msg} while it ran" if was is ManagerState.CLOSING_ENVIRONMENT else msg)
         state.worker = state.worker_state = None
         state.environment_exists = False
         state.running_task_uid = None
@@ -342,6 +352,10 @@ class EnvironmentService:
 
     def _remove_config(self, worker_uid: str) -> None:
         settings_path(self._make_command().runtime_dir, worker_uid).unlink(missing_ok=True)
+
+    def _begin_destroying(self) -> None:
+        self._destroying_since = asyncio.get_running_loop().time()
+        self._set(ManagerState.DESTROYING_ENVIRONMENT)
 
     def _require_idle(self) -> None:
         if not self._state.idle:

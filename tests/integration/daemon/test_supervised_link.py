@@ -60,4 +60,4 @@ async def test_a_restarted_manager_takes_its_workers_over(supervisor: asyncio.su
     supervisor.terminate()
     _, said = await asyncio.wait_for(supervisor.communicate(), WAIT_S)
     assert supervisor.returncode == 0
-    assert said.decode() == "remanager supervisor: the manager died of SIGKILL: restart 1 in 0 s\n"
+    assert said.decode().endswith("remanager.supervisor] the manager died of SIGKILL: restart 1 in 0 s\n")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 WAIT_S = 20.0
+STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
 FAKE = str(Path(__file__).with_name("fake_manager.py"))
 DRIVER = """
 import json, sys
@@ -322,7 +324,26 @@ async def test_a_hangup_replaces_the_manager_and_spares_the_workers(harness: Har
     assert second["children"] == [{"pid": worker, "returncode": None}]
     manager.do(exit=0)
     returncode, said = await harness.result()
-    assert (returncode, said) == (0, "remanager supervisor: the manager is replaced\n")
+    assert returncode == 0
+    assert re.fullmatch(rf"\[I {STAMP} remanager\.supervisor\] the manager is replaced\n", said)
+
+
+async def test_a_quiet_supervisor_tells_faults_only(harness: Harness) -> None:
+    await harness.start()
+    manager, _, _ = await harness.manager()
+    manager.send("quiet")
+    manager.send("heartbeat")
+    harness.signal(signal.SIGHUP)
+    assert await manager.hear() == {"op": "leave"}
+    manager.do(exit=0)
+    manager, _, _ = await harness.manager()
+    manager.do(abort=True)
+    manager, _, _ = await harness.manager()
+    manager.do(exit=0)
+    returncode, said = await harness.result()
+    assert returncode == 0
+    line = rf"\[W {STAMP} remanager\.supervisor\] the manager died of SIGKILL: restart 2 in 0 s\n"
+    assert re.fullmatch(line, said), said
 
 
 async def test_a_manager_that_does_not_leave_is_killed_and_replaced(harness: Harness) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,36 @@ async def test_late_events_of_a_dead_worker_are_not_those_of_the_next(rig: Rig) 
     await new.finish()
     await rig.settle()
     assert len(await rig.history()) == 1
+
+
+async def test_close_while_a_function_runs_in_the_background(rig: Rig) -> None:
+    worker = await rig.open_environment()
+    item = {"name": "f", "item_type": "function"}
+    reply = await rig.ok("function_execute", item=item, run_in_background=True, **user())
+    await rig.ok("environment_close")
+    await rig.settle()
+    worker.die(0)
+    await rig.until(lambda: rig.state == "idle")
+    result = (await rig.ok("task_result", task_uid=reply["task_uid"]))["result"]
+    assert not result["success"]
+    assert result["msg"] == "RE Worker environment was closed while it ran"
+    (event,) = (await rig.ok("event_list", types=["environment_closed"]))["events"]
+    assert event["data"]["msg"] == "RE Worker environment was closed"
+
+
+async def test_destroying_is_logged(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    worker = await rig.open_environment()
+    await rig.ok("environment_destroy")
+    await rig.until(lambda: rig.state == "idle")
+    lines = [r.getMessage() for r in caplog.records if "The environment is destroyed" in r.getMessage()]
+    asked, ended = lines
+    assert asked.endswith(f"as 'local' asked: the worker (pid {worker.pid}) is killed")
+    assert re.fullmatch(r"The environment is destroyed: its worker has ended after \d+\.\d s", ended)
+    await rig.ok("environment_open")
+    await rig.ok("environment_destroy")
+    await rig.until(lambda: rig.state == "idle")
+    assert "as 'local' asked: the worker is killed as soon as it is started" in caplog.text
 
 
 async def test_destroy_while_a_plan_runs(rig: Rig) -> None:
