@@ -84,13 +84,15 @@ class ControlLimits:
 class ControlCounters:
     """What happened on the control socket since the start.
 
+    ``stats`` tells them beside the counters of tasks: no name may be one of those.
+
     Attributes
     ----------
     received, replied : int
         Messages in and out.
     undecodable, too_large, busy : int
         Requests refused before they reached a handler (they are answered).
-    failed : int
+    internal_errors : int
         Handlers that raised, replies that could not be encoded (they are answered).
     unanswered : int
         Requests that a handler left unanswered on purpose.
@@ -105,7 +107,7 @@ class ControlCounters:
     undecodable: int = 0
     too_large: int = 0
     busy: int = 0
-    failed: int = 0
+    internal_errors: int = 0
     unanswered: int = 0
     dropped_malformed: int = 0
     dropped_unreachable: int = 0
@@ -378,7 +380,7 @@ class ControlServer:
 
     def _failure(self, exc: BaseException) -> dict[str, object]:
         """Make the reply for a handler that raised."""
-        self.counters.failed += 1
+        self.counters.internal_errors += 1
         return _refusal("internal", f"Internal error of the manager: {type(exc).__name__}: {exc}")
 
     # -------------------------------------------------------------------------------------- replies
@@ -391,7 +393,7 @@ class ControlServer:
         try:
             data = encode_reply(answer, client.encoding)
         except _ENCODING_ERRORS as exc:
-            self.counters.failed += 1
+            self.counters.internal_errors += 1
             logger.exception("A reply could not be encoded in %s", client.encoding.name)
             refusal = _refusal("internal", f"The reply can not be encoded in {client.encoding.name}: {exc}")
             data = encode_reply(refusal, client.encoding)

@@ -250,7 +250,7 @@ async def test_errors_of_handlers_are_reported(caplog: pytest.LogCaptureFixture)
             reply = await peer.ask(b"[]")
             assert reply["code"] == "internal"
             assert "set is not JSON serializable" in str(reply["msg"])
-        assert server.counters.failed == 3
+        assert server.counters.internal_errors == 3
     assert "A request handler failed" in caplog.text
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from remanager.daemon.control import ControlCounters
 from remanager.manager.manager import Manager
 from remanager.manager.options import ManagerOptions
 from remanager.manager.ports import NotConnected
@@ -593,7 +594,7 @@ class Rig:
             status_wanted=lambda: True,
             on_fault=self._on_fault,
             on_stop=self.stopped.set,
-            transport_counters=dict,
+            transport_counters=ControlCounters().as_dict,
             publish_info=self.news.append,
         )
         self.running = True

@@ -41,6 +41,8 @@ async def test_figures(pool_rig: Rig, worker: FakePoolWorker, monkeypatch: pytes
         "remanager_plan_queue_items 1",
         "remanager_limits 1",
         "remanager_tasks_dispatched_total 1",
+        "remanager_tasks_failed_total 0",
+        "remanager_control_internal_errors_total 0",
     } <= lines
     assert 'domain="(other)"' in text
     assert "secret" not in text

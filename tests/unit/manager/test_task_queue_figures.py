@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from manager_rig import FakePoolWorker, Rig, function, user
 
+from remanager.daemon.control import ControlCounters
 from remanager.engine.task_queue.type_figures import COUNTERS, PER_MINUTE
 from remanager.manager.task_queue.history import Metric
 from remanager.store.records import Write
@@ -52,7 +53,7 @@ async def test_an_idle_manager(pool_rig: Rig) -> None:
     idle = {"throughput_per_s": 0.0, "error_rate": 0.0, "latency_ms": None}
     assert stats["rates"] == {"1m": idle, "5m": idle, "20m": idle}
     zeros = dict.fromkeys(COUNTERS, 0)
-    assert stats["counters"] == {**zeros, "since_ever": zeros}
+    assert stats["counters"] == {**zeros, **ControlCounters().as_dict(), "since_ever": zeros}
     status = await pool_rig.ok("queue_status")
     assert {k: status[k] for k in ("queued", "ready", "unacked", "total", "users_count", "lanes")} == {
         **dict.fromkeys(("queued", "ready", "unacked", "total", "users_count"), 0),
@@ -178,6 +179,9 @@ async def test_plans_and_functions_have_the_same_figures(pool_rig: Rig, worker: 
     assert [e["error"] for e in found["scan"]["err_stats"]] == ["no beam"]
     assert (found["f"]["done_tasks_cnt"], found["f"]["per_min"]["succeeded"][-1]) == (1, 1)
     assert await counters(rig) == {"submitted": 2, "dispatched": 2, "failed": 1, "completed": 1}
+    await rig.ok("alert_rule_set", name="failures", metric="counters.failed", warn=0.0)
+    await rig.manager.controls.alerts.evaluate()
+    assert [a["name"] for a in (await rig.ok("alert_list"))["alerts"]] == ["failures"]
 
 
 async def test_the_minutes_move_on(pool_rig: Rig, worker: FakePoolWorker) -> None:
