@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from remanager.engine.task_queue.limits import LimitSpec
 from remanager.engine.task_queue.scopes import Scope
 from remanager.manager.queue_view import QUEUED
-from remanager.manager.task_queue.schedules import matching
 from remanager.model.selector import Location, Selector
 from remanager.model.states import TaskState
 from remanager.store.page_plan import Order
@@ -80,7 +79,7 @@ class SnapshotView:
         if Part.LIMITS in wanted:
             found["limits"] = manager.controls.limits.list(slots=slots)
         if Part.SCHEDULES in wanted:
-            found["schedules"] = matching(list(manager.controls.schedules.all), {})
+            found["schedules"] = manager.controls.schedules.matching({})
         if Part.AGING in wanted:
             aging = manager.task_queue.scheduler.dispatcher.aging
             found["aging"] = None if aging is None else asdict(aging)

@@ -9,7 +9,7 @@ from pydantic import Field
 from remanager.engine.task_queue.recurrence import MAX_CRON_CHARS, CatchUp, Recurrence, RecurrenceMode
 from remanager.manager.items import FUNCTIONS, MISSING, check_form, user_of
 from remanager.manager.manager import Manager
-from remanager.manager.task_queue.schedules import Order, describe, matching
+from remanager.manager.task_queue.schedules import Order
 from remanager.manager.task_queue.submission import Seconds
 from remanager.verbs.queue import UserParams
 from remanager.verbs.registry import LockParams, LockScope, Params, fixed, verb
@@ -108,11 +108,12 @@ async def schedule_add(manager: Manager, params: AddParams) -> Reply:
         max_executions=given.max_executions,
     )
     order = Order(item, params.options, user, group)
-    schedule = await manager.controls.schedules.add(recurrence, order, given.catch_up)
+    service = manager.controls.schedules
+    schedule = await service.add(recurrence, order, given.catch_up)
     return {
         "schedule_uid": schedule.schedule_uid,
         "next_run": schedule.next_run,
-        "schedule": describe(schedule),
+        "schedule": service.describe(schedule),
     }
 
 
@@ -126,10 +127,10 @@ def schedule_list(manager: Manager, params: ListParams) -> Reply:
     wanted: dict[str, Any] = {}
     for name, value in (params.selector.model_dump(exclude_none=True) if params.selector else {}).items():
         wanted[name] = value if isinstance(value, list) else [value]
-    schedules = manager.controls.schedules.all
+    service = manager.controls.schedules
     return {
-        "schedules": matching(list(schedules), wanted),
-        "next_run_after": schedules.next_wakeup(),
+        "schedules": service.matching(wanted),
+        "next_run_after": service.all.next_wakeup(),
         "schedules_uid": manager.state.schedules_uid,
     }
 
@@ -137,20 +138,20 @@ def schedule_list(manager: Manager, params: ListParams) -> Reply:
 @verb("schedule_pause", ScheduleParams, lock=LockScope.QUEUE, fillers=_NONE)
 async def schedule_pause(manager: Manager, params: ScheduleParams) -> Reply:
     """Let no occurrence come until ``schedule_resume``; the present one goes on."""
-    return {"schedule": describe(await manager.controls.schedules.pause(params.schedule_uid))}
+    service = manager.controls.schedules
+    return {"schedule": service.describe(await service.pause(params.schedule_uid))}
 
 
 @verb("schedule_resume", ResumeParams, lock=LockScope.QUEUE, fillers=_NONE)
 async def schedule_resume(manager: Manager, params: ResumeParams) -> Reply:
     """Go on with a schedule that was paused."""
-    schedule = await manager.controls.schedules.resume(params.schedule_uid, params.catch_up)
-    return {"schedule": describe(schedule)}
+    service = manager.controls.schedules
+    return {"schedule": service.describe(await service.resume(params.schedule_uid, params.catch_up))}
 
 
 @verb("schedule_cancel", CancelParams, lock=LockScope.QUEUE, fillers=_NONE)
 async def schedule_cancel(manager: Manager, params: CancelParams) -> Reply:
     """End a schedule for good; ``schedule`` is what it was."""
-    schedule = await manager.controls.schedules.cancel(
-        params.schedule_uid, cancel_current=params.cancel_current
-    )
-    return {"schedule": describe(schedule)}
+    service = manager.controls.schedules
+    schedule = await service.cancel(params.schedule_uid, cancel_current=params.cancel_current)
+    return {"schedule": service.describe(schedule)}

@@ -72,6 +72,11 @@ class Functions:
         """Return what is told about each function."""
         return [f.description for f in self._all.values()]
 
+    def options_of(self, name: str) -> Mapping[str, Any]:
+        """Return the default options of a function's tasks; none of one that is not known."""
+        function = self._all.get(name)
+        return {} if function is None else function.options
+
     def get(self, name: str) -> Function:
         """Return a function.
 

@@ -21,7 +21,7 @@ from remanager.manager.state import State, change_uid, new_uid
 from remanager.manager.task_queue.service import TaskQueue
 from remanager.model.errors import Busy, InvalidParams, RemanagerError, TooLarge
 from remanager.model.states import TaskState, is_terminal
-from remanager.model.task_spec import TaskSpec
+from remanager.model.task_spec import TaskSpec, Where
 from remanager.store.store import Store
 from remanager.store.task_writes import schedule_delete, schedule_put
 
@@ -165,6 +165,18 @@ class ScheduleService:
         await self._ledger.commit(batch)
         return schedule
 
+    def describe(self, schedule: Schedule) -> dict[str, Any]:
+        """Return what is told of a schedule."""
+        order = Order(**schedule.task)
+        in_pool = order.options.get("where", Where.POOL) == Where.POOL
+        defaults = self._queue.functions.options_of(order.item["name"]) if in_pool else {}
+        return _describe(schedule, order, {**defaults, **order.options})
+
+    def matching(self, wanted: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+        """Return what is told of the schedules all of whose named values are among the wanted ones."""
+        told = map(self.describe, self.all)
+        return [row for row in told if all(row[name] in values for name, values in wanted.items())]
+
     # -------------------------------------------------------------------------------- at work
 
     def restore(self) -> None:
@@ -269,18 +281,16 @@ class ScheduleService:
         await self._ledger.commit(batch)
 
 
-def describe(schedule: Schedule) -> dict[str, Any]:
-    """Return what is told of a schedule."""
-    recurrence, task = schedule.recurrence, schedule.task
-    item, options = task.get("item", {}), task.get("options", {})
+def _describe(schedule: Schedule, order: Order, options: Mapping[str, Any]) -> dict[str, Any]:
+    recurrence = schedule.recurrence
     return {
         "schedule_uid": schedule.schedule_uid,
-        "task_type": item.get("name"),
+        "task_type": order.item["name"],
         "label": options.get("label", ""),
         "domain": options.get("domain", ""),
         "group": options.get("group", ""),
-        "user": task.get("user"),
-        "user_group": task.get("user_group"),
+        "user": order.user,
+        "user_group": order.user_group,
         "interval_s": recurrence.interval_s,
         "cron": recurrence.cron,
         "timezone": recurrence.timezone if recurrence.cron is not None else None,
@@ -296,12 +306,6 @@ def describe(schedule: Schedule) -> dict[str, Any]:
         "skipped_count": schedule.skipped_count,
         "paused": schedule.paused,
         "current_task_uid": schedule.current_task_uid,
-        "item": item,
-        "options": options,
+        "item": order.item,
+        "options": order.options,
     }
-
-
-def matching(schedules: Sequence[Schedule], wanted: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Return what is told of the schedules all of whose named values are among the wanted ones."""
-    told = map(describe, schedules)
-    return [row for row in told if all(row[name] in values for name, values in wanted.items())]

@@ -46,6 +46,28 @@ async def finish(rig: Rig, worker: FakePoolWorker, kind: str = "completed") -> s
     return uid
 
 
+async def test_domain_and_group_of_the_function_are_those_of_its_schedule(
+    pool_rig: Rig, worker: FakePoolWorker
+) -> None:
+    rig = pool_rig
+    worker.ready({"work": {"domain": "d1", "group": "g1", "label": "of the module"}})
+    await rig.settle()
+    uid = await add(rig, {"group": "own"}, interval_s=100.0)
+    there = await add(rig, {"where": "environment"}, interval_s=100.0)
+    for _ in range(2):
+        [found] = (await rig.ok("schedule_list", selector={"domain": "d1"}))["schedules"]
+        told = {name: found[name] for name in ("schedule_uid", "domain", "group", "label", "options")}
+        assert told == {
+            "schedule_uid": uid,
+            "domain": "d1",
+            "group": "own",
+            "label": "of the module",
+            "options": {"group": "own"},
+        }
+        assert (await look(rig, there))["domain"] == ""
+        await rig.restart()
+
+
 async def test_it_goes_on_whatever_becomes_of_an_occurrence(pool_rig: Rig, worker: FakePoolWorker) -> None:
     rig = pool_rig
     uid = await add(rig, {"label": "sweep", "tags": {"a": "b"}}, interval_s=100.0, mode="fixed_rate")
