@@ -102,7 +102,7 @@ class SnapshotView:
             )
         found: dict[str, object] = {"running": tasks} if Part.RUNNING in wanted else {}
         if Part.PROGRESS in wanted:
-            keys = ("task_uid", "task_type", "label", "attempt")
+            keys = ("task_uid", "domain", "task_type", "label", "attempt")
             found["progress"] = [{**{k: t[k] for k in keys}, **(t["progress"] or {})} for t in tasks]
         return found
 

@@ -256,5 +256,5 @@ async def task_progress(manager: Manager, params: ProgressParams) -> Reply:
     tasks, _page = await manager.questions.page(
         selector_of(model), order=Order.PRIORITY, limit=1000, cursor=None, offset=0, fields=None
     )
-    keys = ("task_uid", "task_type", "label", "attempt")
+    keys = ("task_uid", "domain", "task_type", "label", "attempt")
     return {"progress": [{**{k: t[k] for k in keys}, **(t["progress"] or {})} for t in tasks]}

@@ -450,6 +450,7 @@ def test_progress_of_a_domain(api: REManagerAPI, who: str, gate: Path) -> None:
     assert (row.task_id, row.bytes_completed, row.bytes_total) == (uid, 250, 1000)
     assert row.elapsed > 0
     (estimated,) = handle.estimated_progress()
+    assert estimated.task_type == row.task_type == f"{who}::gated"
     assert estimated.reported == 0.25
     assert estimated.percent is not None
     assert 0.25 <= estimated.percent < 1

@@ -58,6 +58,10 @@ def type_selector(task_type: str) -> dict[str, Any]:
     return {"task_type": name, **({"domain": domain} if domain else {})}
 
 
+def _type_of(row: Record) -> str:
+    return qualified(row["domain"] or "", row["task_type"])
+
+
 @dataclass(frozen=True, slots=True)
 class TaskRecord:
     """An active task.
@@ -114,7 +118,7 @@ def _fields(task: Record) -> dict[str, Any]:
     fault, expected = task["last_error"], task["expected_io"]
     return {
         "id": task["task_uid"],
-        "task_type": qualified(task["domain"] or "", task["task_type"]),
+        "task_type": _type_of(task),
         "key": task["key"] or "",
         "label": task["label"],
         "status": STATUS[task["state"]],
@@ -250,7 +254,7 @@ class TaskProgress:
 def estimated_progress(row: Answer) -> EstimatedProgress:
     """Return the progress of a task from an entry of ``task_progress``."""
     return EstimatedProgress(
-        row["task_uid"], row["task_type"], row.get("reported"), row.get("estimated"), row.get("best")
+        row["task_uid"], _type_of(row), row.get("reported"), row.get("estimated"), row.get("best")
     )
 
 
@@ -261,7 +265,7 @@ def byte_progress(row: Answer) -> TaskProgress | None:
     total = row.get("total_size")
     return TaskProgress(
         row["task_uid"],
-        row["task_type"],
+        _type_of(row),
         int(row.get("done_size") or 0),
         None if total is None else int(total),
         row.get("rate_bps"),
@@ -325,7 +329,7 @@ def recurring_schedule(row: Answer) -> RecurringScheduleInfo:
     """Return a schedule from an entry of ``schedule_list``."""
     return RecurringScheduleInfo(
         row["schedule_uid"],
-        qualified(row["domain"], row["task_type"]),
+        _type_of(row),
         row["label"],
         row["interval_s"],
         time_of(row["next_run"]),

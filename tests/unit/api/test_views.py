@@ -283,6 +283,6 @@ def test_taskmill_figures_of_an_unknown_type() -> None:
 
 
 def test_taskmill_progress_without_bytes() -> None:
-    row = {"task_uid": "u", "task_type": "t", "best": 0.5, "estimated": 0.5}
+    row = {"task_uid": "u", "domain": "d", "task_type": "t", "best": 0.5, "estimated": 0.5}
     assert taskmill.byte_progress(row) is None
-    assert taskmill.estimated_progress(row) == taskmill.EstimatedProgress("u", "t", None, 0.5, 0.5)
+    assert taskmill.estimated_progress(row) == taskmill.EstimatedProgress("u", "d::t", None, 0.5, 0.5)
