@@ -12,6 +12,7 @@ from rich.text import Text
 
 from remanager.cli.show_tasks import TASK_RENDERERS, TREES
 from remanager.cli.shown import STYLES, Reply, columns, describe, duration, moment, value
+from remanager.model.states import STATE_CLASS
 
 _STATUS_ROWS = (
     ("manager", "manager_state"),
@@ -292,9 +293,15 @@ def _autopsies(reply: Reply) -> RenderableType:
 def _task_result(reply: Reply) -> RenderableType:
     result = reply.get("result") or {}
     rows: list[tuple[str, Any]] = [("task_uid", reply.get("task_uid")), ("status", reply.get("status"))]
+    state = reply.get("state")
+    if state:
+        rows.append(("state", Text(state, STYLES.get(state, ""))))
     if "success" in result:
         good = bool(result["success"])
-        rows.append(("outcome", Text("success" if good else "failure", "green" if good else "red")))
+        kind = STATE_CLASS[state] if state in STATE_CLASS else "success" if good else "failure"
+        rows.append(("outcome", Text(kind, "green" if good else "red")))
+        if reply.get("reason") and reply["reason"] != result.get("msg"):
+            rows.append(("reason", reply["reason"]))
         rows += [("time", duration(result)), ("return value", result.get("return_value"))]
         rows.append(("asked by", result.get("principal")))
         rows += [(k, result[k]) for k in ("msg", "traceback") if result.get(k)]

@@ -99,5 +99,6 @@ def _task(api: REManagerAPI, task_uid: str, limit: float, *, as_json: bool) -> E
     else:
         from remanager.cli.show import show
 
-        show("task_result", reply)
+        task = ask(api, "task_info", {"task_uid": task_uid}).get("task") or {}
+        show("task_result", {**reply, "reason": task.get("state_reason")})
     return ExitStatus.SUCCESS if (reply.get("result") or {}).get("success") else ExitStatus.FAILED

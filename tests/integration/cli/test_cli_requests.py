@@ -131,6 +131,36 @@ def test_result_of_a_task(manager: Any, command: Run, capsys: pytest.CaptureFixt
     assert "no beam" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("state", "kind", "reason", "status"),
+    [
+        ("lost", "failure", "its worker died", 5),
+        ("timed_out", "failure", "", 5),
+        ("dead_letter", "failure", "3 attempts failed", 5),
+        ("superseded", "dropped", "replaced by u-2", 5),
+        ("skipped", "success", "the run is there already", 0),
+    ],
+)
+def test_how_a_task_has_ended(
+    manager: Any,
+    command: Run,
+    capsys: pytest.CaptureFixture[str],
+    state: str,
+    kind: str,
+    reason: str,
+    status: int,
+) -> None:
+    result = {"success": status == 0, "msg": "", "return_value": None}
+    ended = {"success": True, "task_uid": "t", "status": "completed", "state": state, "result": result}
+    manager.handlers["task_submit"] = lambda _: {"success": True, "task_uid": "t"}
+    manager.handlers["task_status"] = lambda _: {"success": True, "status": "completed"}
+    manager.handlers["task_result"] = lambda _: ended
+    manager.handlers["task_info"] = lambda _: {"success": True, "task": {"state_reason": reason}}
+    assert command("task", "submit", "f()", "--wait") == status
+    words = capsys.readouterr().out.split()
+    assert {state, kind, *reason.split()} <= set(words)
+
+
 def test_queue_and_item_that_have_ended(manager: Any, command: Run) -> None:
     manager.handlers["status"] = lambda _: STATUS
     assert command("queue", "start", "--wait") == 0
