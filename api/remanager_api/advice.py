@@ -12,6 +12,7 @@ from remanager_api.errors import (
     RequestFailedError,
     RequestParameterError,
     RequestTimeoutError,
+    refused_items,
 )
 
 PROBE_S = 0.25
@@ -26,7 +27,11 @@ Request = Callable[[str, Mapping[str, Any], float], Awaitable[Any]]
 _TO_DO = {
     "environment_closed": "Open the environment first: environment_open().",
     "locked": "lock_info() tells who has locked it and why; unlock(key) opens it.",
-    "not_permitted": "permissions_get() tells what the user group may do.",
+    "not_permitted": (
+        "permissions_get() tells what the user group may do. The file of permissions says it "
+        "(allowed_functions, allowed_plans, ...), by default user_group_permissions.yaml beside the start-up "
+        "code; permissions_reload() reads it again."
+    ),
     "unknown_method": "The manager is of another version, or of another kind.",
     "too_large": "Send less at once.",
 }
@@ -108,8 +113,12 @@ async def explain_refusal(exc: RequestFailedError, request: Request) -> None:
             return  # the refusal is what counts
         if words:
             exc.add_note(words)
-    elif exc.code in _TO_DO:
-        exc.add_note(_TO_DO[exc.code])
+        return
+    response = exc.response if isinstance(exc.response, Mapping) else {}
+    codes = {exc.code, *(result.get("code") for result in refused_items(response).values())}
+    for code, words in _TO_DO.items():
+        if code in codes:
+            exc.add_note(words)
 
 
 async def _occupation(request: Request) -> str:

@@ -17,6 +17,9 @@ from typing import Any
 
 _TIMEOUT = "Request timeout: "
 
+MAX_REASONS = 3
+"""Refused items of a batch whose reasons are in the text of the exception."""
+
 
 class RequestParameterError(Exception):
     """A parameter is wrong; nothing was sent."""
@@ -54,7 +57,7 @@ class RequestTimeoutError(TimeoutError):
 
 
 class RequestFailedError(Exception):
-    """The manager refused the request.
+    """The manager refused the request; of a batch, the text says why for the first items.
 
     Where the manager gives a code, a note of the exception says what it is busy with, or what can be done.
 
@@ -73,7 +76,8 @@ class RequestFailedError(Exception):
 
     def __init__(self, request: Mapping[str, Any], response: object) -> None:
         fields = response if isinstance(response, Mapping) else {"msg": str(response)}
-        super().__init__(f"Request failed: {fields.get('msg') or '(no error message)'}")
+        text = f"Request failed: {fields.get('msg') or '(no error message)'}"
+        super().__init__("\n".join([text, *_reasons(fields)]))
         self.request = request
         self.response = response
         self.code: str | None = fields.get("code")
@@ -81,6 +85,29 @@ class RequestFailedError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.request, self.response), vars(self)
+
+
+def refused_items(response: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """Return the results of those items of a refused batch that are the reason, by their places.
+
+    Where results have a ``code``, those without were not at fault.
+    """
+    results = response.get("results")
+    if not isinstance(results, list):
+        return {}
+    failed = {
+        place: result
+        for place, result in enumerate(results)
+        if isinstance(result, Mapping) and not result.get("success", True)
+    }
+    return {place: result for place, result in failed.items() if result.get("code")} or failed
+
+
+def _reasons(response: Mapping[str, Any]) -> list[str]:
+    faults = refused_items(response)
+    lines = [f"  items[{place}]: {result.get('msg')}" for place, result in faults.items()]
+    more = len(lines) - MAX_REASONS
+    return [*lines[:MAX_REASONS], *([f"  and {more} more"] if more > 0 else [])]
 
 
 def _request_id(request: Mapping[str, Any]) -> str | None:

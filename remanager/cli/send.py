@@ -14,12 +14,20 @@ import click
 from remanager.cli import words
 from remanager.cli.requests import Request, Wait
 from remanager_api import RequestFailedError, RequestParameterError, RequestTimeoutError, WaitTimeoutError
+from remanager_api.errors import refused_items
 from remanager_api.zmq import REManagerAPI
 
 Reply = dict[str, Any]
 
 _MOST_FAULTS = 20
 """Items of a refused batch that are named."""
+
+_TO_DO = {
+    "not_permitted": "'remanager permissions get' shows what user groups may do. The file of permissions "
+    "says it, by default user_group_permissions.yaml beside the start-up code; "
+    "'remanager permissions reload' reads it again.",
+}
+"""What to do about a refusal, by its code."""
 
 
 class ExitStatus(IntEnum):
@@ -253,12 +261,11 @@ def refusal(reply: Mapping[str, Any]) -> str:
     """Say that and why the manager refused a request; of a batch, also what is wrong with which item."""
     code = f" ({reply['code']})" if reply.get("code") else ""
     lines = [f"Refused{code}: {reply.get('msg') or 'no reason was given'}"]
-    faults = [
-        f"  item {number}: {result['msg']}"
-        for number, result in enumerate(reply.get("results") or (), 1)
-        if isinstance(result, Mapping) and not result.get("success", True)
-    ]
+    refused = refused_items(reply)
+    faults = [f"  item {place + 1}: {result.get('msg')}" for place, result in refused.items()]
     lines += faults[:_MOST_FAULTS]
     if len(faults) > _MOST_FAULTS:
         lines.append(f"  and {len(faults) - _MOST_FAULTS} more")
+    codes = {reply.get("code"), *(result.get("code") for result in refused.values())}
+    lines += [text for code, text in _TO_DO.items() if code in codes]
     return "\n".join(lines)

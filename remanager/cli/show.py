@@ -12,7 +12,7 @@ from rich.text import Text
 
 from remanager.cli.show_tasks import TASK_RENDERERS, TREES
 from remanager.cli.shown import STYLES, Reply, columns, describe, duration, moment, value
-from remanager.model.states import STATE_CLASS
+from remanager.model.states import STATE_CLASS, TaskState
 
 _STATUS_ROWS = (
     ("manager", "manager_state"),
@@ -293,12 +293,12 @@ def _autopsies(reply: Reply) -> RenderableType:
 def _task_result(reply: Reply) -> RenderableType:
     result = reply.get("result") or {}
     rows: list[tuple[str, Any]] = [("task_uid", reply.get("task_uid")), ("status", reply.get("status"))]
-    state = reply.get("state")
+    state = str(reply.get("state") or "")
     if state:
         rows.append(("state", Text(state, STYLES.get(state, ""))))
     if "success" in result:
         good = bool(result["success"])
-        kind = STATE_CLASS[state] if state in STATE_CLASS else "success" if good else "failure"
+        kind = STATE_CLASS[TaskState(state)] if state else "success" if good else "failure"
         rows.append(("outcome", Text(kind, "green" if good else "red")))
         if reply.get("reason") and reply["reason"] != result.get("msg"):
             rows.append(("reason", reply["reason"]))

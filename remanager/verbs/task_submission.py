@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from remanager.engine.task_queue.submission import Submitted
+from remanager.engine.task_queue.submission import OTHERS_REFUSED, Submitted
 from remanager.manager.items import FUNCTIONS, MISSING, check_form, prepare, user_of
 from remanager.manager.manager import Manager
 from remanager.manager.state import new_uid
+from remanager.manager.task_queue.submission import MAX_PREREQUISITES
 from remanager.model.errors import InvalidParams, RemanagerError
 from remanager.model.task_spec import TaskSpec
 from remanager.verbs.queue import UserParams, submitted_item
@@ -81,11 +83,14 @@ async def task_submit_batch(manager: Manager, params: SubmitBatchParams) -> Repl
 
     ``results`` tells for each task ``success``, ``msg``, ``task_uid`` and ``outcome``, in order; ``counts``
     how often each outcome occurred. If one is refused, none is submitted, unless ``atomic`` is false.
+    In ``depends_on`` a number stands for the task at this place of ``items``, counted from 0; tasks that
+    would wait for each other are refused.
     """
     user, group = user_of(manager.catalogue, params.user, params.user_group)
     queue, job_uid, now = manager.task_queue, params.job_uid or new_uid(), manager.clock()
     await queue.need_functions()
-    specs: list[TaskSpec] = []
+    specs: dict[int, TaskSpec] = {}
+    links: dict[int, list[int]] = {}
     refused: dict[int, RemanagerError] = {}
     for place, entry in enumerate(params.items):
         if place % SLICE == SLICE - 1:
@@ -93,12 +98,16 @@ async def task_submit_batch(manager: Manager, params: SubmitBatchParams) -> Repl
         try:
             item, options = _entry(entry, params.defaults)
             item = prepare(manager.catalogue, check_form(item, FUNCTIONS), user, group)
-            specs.append(queue.specs.make(item, options, now, job_uid=job_uid))
+            options, needs = _without_places(options)
+            specs[place] = queue.specs.make(item, options, now, job_uid=job_uid)
+            if needs:
+                links[place] = needs
         except RemanagerError as exc:
             refused[place] = exc
+    _link(specs, links)
     submitted: list[Submitted] = []
     if specs and not (refused and params.atomic):
-        submitted = await queue.submit(specs, atomic=params.atomic)
+        submitted = await queue.submit(list(specs.values()), atomic=params.atomic)
     return _batch_reply(params, job_uid, refused, submitted, queue.size)
 
 
@@ -111,6 +120,26 @@ def _entry(entry: Mapping[str, Any], defaults: Options) -> tuple[object, Options
     if not isinstance(options, dict):
         raise InvalidParams(f"The 'options' of a task must be a dictionary: {type(options)}")
     return entry["item"], {**defaults, **options} if defaults else options
+
+
+def _without_places(options: Options) -> tuple[Options, list[int]]:
+    """Take the places of other tasks of the batch out of ``depends_on``."""
+    needs = options.get("depends_on")
+    if not isinstance(needs, list) or len(needs) > MAX_PREREQUISITES:
+        return options, []
+    places = [n for n in needs if type(n) is int]
+    if not places:
+        return options, places
+    return {**options, "depends_on": [n for n in needs if type(n) is not int]}, places
+
+
+def _link(specs: dict[int, TaskSpec], links: Mapping[int, list[int]]) -> None:
+    """Let tasks of a batch depend on others of it, given by their places."""
+    for place, needs in links.items():
+        # What is not there is refused under this name.
+        uids = [specs[n].task_uid if n in specs else f"items[{n}]" for n in needs]
+        depends_on = dict.fromkeys((*specs[place].depends_on, *uids))
+        specs[place] = replace(specs[place], depends_on=tuple(depends_on))
 
 
 def _batch_reply(
@@ -128,10 +157,10 @@ def _batch_reply(
         result = next(left, None) if error is None else None
         if error is None and result is not None:
             error = result.error
-        if error is not None:
+        if error is not None and error is not OTHERS_REFUSED:
             faults += 1
             results.append({"success": False, "msg": str(error), "code": error.code, "task_uid": None})
-        elif result is None:
+        elif result is None or error is OTHERS_REFUSED:
             results.append(
                 {"success": False, "msg": "another task of the batch was refused", "task_uid": None}
             )

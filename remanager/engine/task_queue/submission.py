@@ -17,6 +17,9 @@ from remanager.model.errors import Conflict, RemanagerError
 from remanager.model.states import TaskState, is_terminal
 from remanager.model.task_spec import DuplicatePolicy, TaskSpec
 
+OTHERS_REFUSED = Conflict("Another task of the batch was refused, so none was accepted")
+"""Why a task of an atomic batch was refused that had no fault itself."""
+
 
 class SubmitOutcome(StrEnum):
     """What a submission led to."""
@@ -59,8 +62,7 @@ def submit(
     """Accept tasks; with ``atomic`` all of them or none."""
     check = BatchCheck(board, specs, known)
     if atomic and check.errors:
-        other = Conflict("Another task of the batch was refused, so none was accepted")
-        return [_refused(board, s, check.errors.get(i, other)) for i, s in enumerate(specs)]
+        return [_refused(board, s, check.errors.get(i, OTHERS_REFUSED)) for i, s in enumerate(specs)]
     results = {i: _refused(board, specs[i], error) for i, error in check.errors.items()}
     first_number = board.next_number
     board.next_number += len(specs)

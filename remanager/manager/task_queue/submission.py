@@ -28,6 +28,7 @@ from remanager.model.task_spec import (
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_TAGS = 32
+MAX_PREREQUISITES = 1000
 YEAR_S = 366 * 86400.0
 
 Name = Annotated[str, Field(max_length=256)]
@@ -77,7 +78,7 @@ class OptionsModel(_Model):
     job_uid: Uid | None = Field(None, description="tasks with the same one are a job")
     parent_uid: Uid | None = Field(None, description="it is a child of this running task")
     fail_fast: bool = Field(True, description="a parent fails with its first failed child")
-    depends_on: Annotated[list[Uid], Field(max_length=1000)] = Field(
+    depends_on: Annotated[list[Uid], Field(max_length=MAX_PREREQUISITES)] = Field(
         default_factory=list, description="UIDs of tasks that must succeed before"
     )
     on_dependency_failure: Annotated[DependencyPolicy, Field(strict=False)] = Field(

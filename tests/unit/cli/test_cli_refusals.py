@@ -19,6 +19,16 @@ def test_a_refused_batch_names_the_items_at_fault() -> None:
     ]
 
 
+def test_items_without_a_fault_are_not_named_and_a_remedy_is() -> None:
+    results = [
+        {"success": False, "msg": "another task of the batch was refused"},
+        {"success": False, "msg": "not allowed for users from 'primary' group.", "code": "not_permitted"},
+    ]
+    _, fault, remedy = refusal({"success": False, "msg": "1 of 2", "results": results}).splitlines()
+    assert fault == "  item 2: not allowed for users from 'primary' group."
+    assert "user_group_permissions.yaml" in remedy
+
+
 def test_of_many_faults_only_some_are_named() -> None:
     results = [{"success": False, "msg": "no"}] * 33
     lines = refusal({"success": False, "msg": "33 failed", "results": results}).splitlines()

@@ -207,6 +207,63 @@ async def test_a_full_queue(pool_rig: Rig, worker: FakePoolWorker) -> None:
     assert stats["health"]["state"] == "bad"
 
 
+async def test_tasks_of_a_batch_depend_on_each_other(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    first = await busy(rig, worker)
+
+    def linked(*needs: object, **options: Any) -> dict[str, Any]:
+        return {"item": function("work"), "options": {"depends_on": [*needs], **options}}
+
+    items = [linked(1, first, 2, 1), linked(), linked(1, key="k"), linked(4), linked(key="k")]
+    reply = await rig.ok("task_submit_batch", **user(), items=items)
+    uids = [r["task_uid"] for r in reply["results"]]
+    assert (await rig.task(uids[0]))["depends_on"] == [first, uids[1], uids[2]]
+    assert [(await rig.task(uid))["state"] for uid in uids[:4]] == [
+        "blocked",
+        "pending",
+        "blocked",
+        "blocked",
+    ]
+    # The duplicate stands for what it is one of.
+    assert uids[4] == uids[2]
+    assert (await rig.task(uids[3]))["depends_on"] == [uids[2]]
+
+
+async def test_wrong_places_and_cycles_of_a_batch_are_refused(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+
+    async def refused(*depends_on: object, atomic: bool = True) -> list[Any]:
+        items = [{"item": function("work"), "options": {"depends_on": needs}} for needs in depends_on]
+        reply = await rig.call("task_submit_batch", **user(), items=items, atomic=atomic)
+        assert reply["success"] is not atomic
+        return [r["msg"] for r in reply["results"]]
+
+    others = "another task of the batch was refused"
+    assert await refused([], [2]) == [others, "Prerequisite 'items[2]' is not known"]
+    assert "'items[-1]' is not known" in (await refused([-1]))[0]
+    assert "valid string" in (await refused([True]))[0]
+    assert "depends_on" in (await refused([0] * 1001))[0]
+    assert "can't depend on itself" in (await refused([0]))[0]
+    cycle = await refused([1], [2], [0], [])
+    assert all("form a cycle" in msg for msg in cycle[:3])
+    assert cycle[3] == others
+    assert (await rig.ok("task_count"))["total"] == 0
+    # What needs something that is refused is refused as well, and nothing else.
+    found = await refused(["nobody"], [0], [1], [], atomic=False)
+    assert ["not known" in found[0], "was refused" in found[1], "was refused" in found[2]] == [True] * 3
+    assert found[3] == ""
+    assert (await rig.ok("task_count"))["total"] == 1
+    reply = await rig.call("task_submit", **user(), item=function("work"), options={"depends_on": [0]})
+    assert "depends_on.0" in reply["msg"]
+
+
+async def test_only_tasks_at_fault_are_counted_as_refused(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    good, bad = {"item": function("work")}, {"item": function("work"), "options": {"depends_on": ["nobody"]}}
+    reply = await pool_rig.call("task_submit_batch", **user(), items=[good, bad, good])
+    assert reply["msg"] == "1 of 3 tasks were refused; none is submitted"
+    assert [r.get("code") for r in reply["results"]] == [None, "not_found", None]
+
+
 async def test_a_batch_is_atomic_unless_told_otherwise(pool_rig: Rig, worker: FakePoolWorker) -> None:
     rig = pool_rig
     items = [
