@@ -275,6 +275,8 @@ REQUESTS: tuple[Request, ...] = (
         "Set the permissions from a YAML file.",
         "FILE",
         words.permissions,
+        "When the daemon is started, its own file of permissions replaces them, unless the option "
+        "--user-group-permissions-reload is ON_REQUEST or NEVER.",
         locked=True,
     ),
     Request(

@@ -39,7 +39,12 @@ async def permissions_reload(manager: Manager, params: ReloadParams) -> Reply:
 
 @verb("permissions_set", SetParams, lock=LockScope.QUEUE, permission=Permission.ADMIN)
 async def permissions_set(manager: Manager, params: SetParams) -> Reply:
-    """Replace the user group permissions; they survive restarts."""
+    """Replace the user group permissions; they survive a restart of the manager process.
+
+    When the daemon is started, the file of permissions, if there is one, replaces them, unless
+    ``--user-group-permissions-reload`` is ``ON_REQUEST`` or ``NEVER`` (default: ``ON_STARTUP``). What shall
+    stay belongs in the file, too.
+    """
     if params.user_group_permissions is MISSING:
         raise InvalidParams("Parameter 'user_group_permissions' is missing")
     if await manager.catalogue.set_permissions(params.user_group_permissions):

@@ -106,7 +106,9 @@ async def task_info(manager: Manager, params: InfoParams) -> Reply:
     """Return everything that is known of a task.
 
     ``location`` is ``active``, ``history`` (it has ended) or ``not_found``; ``task`` is its record and
-    ``progress`` how far it is.
+    ``progress`` how far it is. Of the record, ``worker_uid`` is the worker to which it was assigned,
+    ``lease_expires_at`` when that one loses it if it stays silent, ``resource_lock`` what it needs for
+    itself, and ``attempt`` how often it was tried.
     """
     uid = params.task_uid
     if (uid is None) == (params.key is None) or (params.key is None) != (params.task_type is None):

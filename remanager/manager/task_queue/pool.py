@@ -391,6 +391,11 @@ class Pool:
     def _begun_path(self, uid: str) -> Path:
         return self._runtime_dir / f"worker-{uid}.begun"
 
+    def lease_expires_at(self, worker_uid: str | None) -> float | None:
+        """Return when a silent worker loses its tasks, epoch seconds; None if it is none of the pool."""
+        worker = self.workers.get(worker_uid or "")
+        return None if worker is None else worker.last_heartbeat + self._options.lease_s
+
     def describe(self) -> list[dict[str, object]]:
         """Return what ``worker_list`` answers for each worker."""
         now = self._clock()
@@ -403,7 +408,7 @@ class Pool:
                 "slots": 1,
                 "running": list(w.held),
                 "heartbeat_age_s": now - w.last_heartbeat,
-                "lease_expires_at": w.last_heartbeat + self._options.lease_s,
+                "lease_expires_at": self.lease_expires_at(w.uid),
                 "tasks_done": w.tasks_done,
                 "tasks_failed": w.tasks_failed,
                 "restarts": self.restarts,

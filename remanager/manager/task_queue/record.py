@@ -114,6 +114,7 @@ def _live(record: TaskRecord, queue: TaskQueue, now: float) -> dict[str, Any]:
             "effective_priority": record.priority,
             "wait_reason": "",
             "children_count": 0,
+            "lease_expires_at": None,
             "progress": queue.progress.final(record.state, stored),
         }
     held = card.state in _HELD
@@ -126,6 +127,7 @@ def _live(record: TaskRecord, queue: TaskQueue, now: float) -> dict[str, Any]:
         "effective_priority": queue.scheduler.dispatcher.effective_priority(card, now),
         "wait_reason": queue.wait_reason(card.uid, now) if held else "",
         "children_count": card.open_children,
+        "lease_expires_at": queue.pool.lease_expires_at(card.worker_uid),
         "progress": queue.progress.of(card, stored, now),
     }
 

@@ -269,7 +269,10 @@ def _options(options: Mapping[str, Any]) -> OptionsModel:
     except ValidationError as exc:
         errors = exc.errors()
         faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors[:5]]
-        if any(e["type"] == "extra_forbidden" and len(e["loc"]) == 1 for e in errors):
+        unknown = {e["loc"] for e in errors if e["type"] == "extra_forbidden" and len(e["loc"]) == 1}
+        if ("recurring",) in unknown:
+            faults.append("tasks that come again and again are those of a schedule: 'schedule_add'")
+        if unknown - {("recurring",)}:
             faults.append("arguments of the function belong in 'args' and 'kwargs' of the item")
         raise InvalidParams(f"The options of the task are not valid: {'; '.join(faults)}") from exc
 

@@ -23,6 +23,9 @@ async def test_list(pool_rig: Rig, worker: FakePoolWorker) -> None:
     told = workers[worker.uid]
     assert (told["kind"], told["state"], told["running"], told["pid"]) == ("pool", "busy", [uid], worker.pid)
     assert told["lease_expires_at"] > rig.now
+    task = await rig.task(uid)
+    assert (task["worker_uid"], task["lease_expires_at"]) == (worker.uid, told["lease_expires_at"])
+    assert (await rig.task(await rig.submit()))["lease_expires_at"] is None
     keys = {"slots", "heartbeat_age_s", "tasks_done", "tasks_failed", "restarts", "cpu_s", "rss_bytes"}
     assert keys <= told.keys()
     assert keys <= workers[environment.uid].keys()

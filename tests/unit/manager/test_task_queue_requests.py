@@ -116,6 +116,7 @@ BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"parent_uid": "nobody"}, "'nobody' is not known"),
     ({"expected_io": {"disk_read": -1}}, "expected_io"),
     ({"where": "moon"}, "where"),
+    ({"recurring": {"interval_s": 5}}, "those of a schedule: 'schedule_add'"),
     (
         {"order": 3},
         "order: Extra inputs are not permitted; arguments of the function belong in 'args' and 'kwargs'",
