@@ -7,6 +7,7 @@ allowed to touch. In place of ``curl`` there are requests; the answers have the 
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 from options import parse
@@ -32,8 +33,9 @@ def show(path: str, answer: object) -> None:
 
 def main() -> None:
     """Run the example."""
-    given = parse(__doc__, directory="an empty directory that the daemon may touch")
-    root = Path(given.directory).resolve()
+    given = parse(__doc__, directory="a directory that the daemon may touch; a new one is made in it")
+    Path(given.directory).mkdir(parents=True, exist_ok=True)
+    root = Path(tempfile.mkdtemp(dir=Path(given.directory).resolve()))
     disk, other = make_runs(root / "disk-2678", 4), root / "disk-6027"
     other.mkdir()
     with REManagerAPI(zmq_control_addr=given.address) as manager:

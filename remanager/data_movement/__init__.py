@@ -8,13 +8,22 @@ touch with the environment variable ``REMANAGER_DATA_ROOTS`` (separated by colon
 from __future__ import annotations
 
 from remanager.data_movement.many_runs import balance_directories, delete_runs, drain_directory
-from remanager.data_movement.one_run import copy_run, inspect_run, move_run, repair_run
+from remanager.data_movement.one_run import (
+    balance_run,
+    copy_run,
+    drain_run,
+    inspect_run,
+    move_run,
+    repair_run,
+)
 
 __all__ = [
     "balance_directories",
+    "balance_run",
     "copy_run",
     "delete_runs",
     "drain_directory",
+    "drain_run",
     "inspect_run",
     "move_run",
     "repair_run",

@@ -25,7 +25,7 @@ SAFE_AGE_S = 72 * 3600.0
 def drain_directory(
     directory: str, target: str, one_at_a_time: bool = True, *, ctx: Context
 ) -> dict[str, Any]:
-    """Move all runs of a directory to another one, each by a child task ``move_run``.
+    """Move all runs of a directory to another one, each by a child task ``drain_run``.
 
     A directory with entries that are no runs is refused: symbolic links, special files, unfinished copies.
 
@@ -51,7 +51,7 @@ def drain_directory(
             raise Skip(f"'{place}' has no runs")
         ctx.checkpoint(len(runs))
         for run in runs:
-            _move(ctx, Move(run.name, str(place), str(goal), run.size), one_at_a_time)
+            _move(ctx, "drain_run", Move(run.name, str(place), str(goal), run.size), one_at_a_time)
         return {"moved": len(runs)}
 
 
@@ -64,7 +64,7 @@ def balance_directories(
     *,
     ctx: Context,
 ) -> dict[str, Any]:
-    """Move runs between directories until their disks are filled alike.
+    """Move runs between directories until their disks are filled alike, each by a child ``balance_run``.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def balance_directories(
         if not dry_run:
             ctx.checkpoint(told)
             for move in moves:
-                _move(ctx, move, one_at_a_time)
+                _move(ctx, "balance_run", move, one_at_a_time)
         return {"moves": told}
 
 
@@ -189,10 +189,10 @@ def _disk(place: Path) -> Disk:
     return Disk(str(place), usage.total, usage.free)
 
 
-def _move(ctx: Context, move: Move, one_at_a_time: bool) -> None:
+def _move(ctx: Context, name: str, move: Move, one_at_a_time: bool) -> None:
     source = Path(move.source)
     ctx.submit_child(
-        "move_run",
+        name,
         str(source / move.run),
         str(Path(move.target) / move.run),
         options={

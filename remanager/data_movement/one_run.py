@@ -150,6 +150,22 @@ def move_run(source: str, target: str, overwrite: bool = False, *, ctx: Context)
     overwrite : bool
         Replace files of the target that differ from those of the run; others stay.
     """
+    return _move(source, target, ctx, overwrite=overwrite)
+
+
+@task(domain="data", **_RETRIES)
+def drain_run(source: str, target: str, *, ctx: Context) -> dict[str, Any]:
+    """Move a run as :func:`move_run` does: a child of ``drain_directory``."""
+    return _move(source, target, ctx)
+
+
+@task(domain="data", **_RETRIES)
+def balance_run(source: str, target: str, *, ctx: Context) -> dict[str, Any]:
+    """Move a run as :func:`move_run` does: a child of ``balance_directories``."""
+    return _move(source, target, ctx)
+
+
+def _move(source: str, target: str, ctx: Context, *, overwrite: bool = False) -> dict[str, Any]:
     with faults_of_disks():
         place, copy = allowed_run(source), allowed_run(target)
         apart(place, copy)

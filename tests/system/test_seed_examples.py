@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -80,7 +81,12 @@ def test_cubefs(seeds: Daemon, disks: Path) -> None:
     text = run(seeds, "cubefs.py", "--directory", str(disks / "cubefs"))
     assert '"progress": 100' in text
     assert '"total_tasks_cnt": 4,\n  "migrated_tasks_cnt": 4' in text
+    last = json.loads(text.rpartition("GET /stats\n")[2])
+    assert (last["disk_drop"]["total_tasks_cnt"], last["disk_drop"]["dropped_tasks_cnt"]) == (4, 4)
+    finished = last["manual_migrate"]["stats_per_min"]["finished_cnt"]
+    assert sum(map(int, finished.strip("[]").split())) == 1, "the copy, and no move of the drain"
     assert '"data_amount_byte": "[0.000B ' in text
+    run(seeds, "cubefs.py", "--directory", str(disks / "cubefs"))
 
 
 def test_bluesky(seeds: Daemon) -> None:

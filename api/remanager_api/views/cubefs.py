@@ -6,6 +6,7 @@ printed texts. Which task types stand for which section is data (:data:`SECTIONS
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -67,29 +68,40 @@ class Section:
         Key of the number of tasks that have ended.
     has_enable : bool
         Whether it has the key ``enable``.
+    parents : tuple of str
+        Task types whose children are counted here: they are not, but ``enable`` heeds their switches.
     """
 
-    types: tuple[str, ...]
+    types: tuple[str, ...] = ()
     kind: Kind = Kind.MIGRATION
     disks: str = ""
     done: str = ""
     has_enable: bool = True
+    parents: tuple[str, ...] = ()
 
 
 SECTIONS: Mapping[str, Section] = {
     "disk_repair": Section(("repair_run",), disks="repairing_disks", done="repaired_tasks_cnt"),
-    "disk_drop": Section(("drain_directory", "move_run"), disks="dropping_disks", done="dropped_tasks_cnt"),
-    "balance": Section(("balance_directories",)),
+    "disk_drop": Section(
+        ("drain_run",),
+        disks="dropping_disks",
+        done="dropped_tasks_cnt",
+        parents=("drain_directory",),
+    ),
+    "balance": Section(("balance_run",), parents=("balance_directories",)),
     "manual_migrate": Section(("copy_run", "move_run"), has_enable=False),
     "volume_inspect": Section(("inspect_run",), Kind.INSPECTION),
-    "shard_repair": Section(("repair_run",), Kind.RUNNER),
+    "shard_repair": Section(kind=Kind.RUNNER),
     "blob_delete": Section(("delete_runs",), Kind.RUNNER),
 }
 """The sections of the seed, with the task types of ``remanager.data_movement``.
 
-Figures belong to a task type: ``move_run`` counts in two sections, as a drained directory is emptied by it,
-and ``repair_run`` in two shapes.
+Each task counts in one section, children in that of their parent. Nothing of ours runs as ``shard_repair``:
+``repair_run`` counts as ``disk_repair``.
 """
+
+_OF_DISKS = ("drain_directory", "balance_directories", "delete_runs")
+"""Task types whose arguments are disks; those of the others are in one."""
 
 SLOTS = 20
 _NOTHING: Mapping[str, Any] = {"enable": True, "resources": [], "per_min": {}, "err_stats": []}
@@ -113,13 +125,20 @@ def stats(answer: Answer, sections: Mapping[str, Section] = SECTIONS) -> dict[st
     make = {Kind.MIGRATION: _migration, Kind.INSPECTION: _inspection, Kind.RUNNER: _runner}
     types = answer["types"]
     return {
-        name: make[section.kind](section, [types.get(t, _NOTHING) for t in section.types])
+        name: _switched(section, types)
+        | make[section.kind](section, [types.get(t, _NOTHING) for t in section.types])
         for name, section in sections.items()
     }
 
 
+def _switched(section: Section, types: Answer) -> dict[str, Any]:
+    if not section.has_enable:
+        return {}
+    return {"enable": all(types.get(t, _NOTHING)["enable"] for t in (*section.types, *section.parents))}
+
+
 def _migration(section: Section, rows: Sequence[Answer]) -> dict[str, Any]:
-    found: dict[str, Any] = {"enable": _enabled(rows)} if section.has_enable else {}
+    found: dict[str, Any] = {}
     if section.disks:
         locks = sorted({lock for row in rows for lock in row["resources"]})
         found[section.disks] = [lock.removeprefix(_LOCK_PREFIX) for lock in locks]
@@ -141,7 +160,6 @@ def _migration(section: Section, rows: Sequence[Answer]) -> dict[str, Any]:
 
 def _inspection(_section: Section, rows: Sequence[Answer]) -> dict[str, Any]:
     return {
-        "enable": _enabled(rows),
         "finished_per_min": printed(_per_min(rows, "finished")),
         "time_out_per_min": printed(_per_min(rows, "timed_out")),
     }
@@ -153,16 +171,11 @@ def _runner(_section: Section, rows: Sequence[Answer]) -> dict[str, Any]:
     errors.sort(key=lambda kind: -kind["count"])
     texts = [f"{k['error']}: {100 * k['count'] / total:.2f}%[{k['count']}]" for k in errors]
     return {
-        "enable": _enabled(rows),
         "success_per_min": printed(_per_min(rows, "succeeded")),
         "failed_per_min": printed(_per_min(rows, "failed")),
         "total_err_cnt": _sum(rows, "total_err_cnt"),
         "err_stats": texts or None,
     }
-
-
-def _enabled(rows: Sequence[Answer]) -> bool:
-    return all(row["enable"] for row in rows)
 
 
 def _sum(rows: Iterable[Answer], name: str) -> int:
@@ -171,7 +184,7 @@ def _sum(rows: Iterable[Answer], name: str) -> int:
 
 def _per_min(rows: Sequence[Answer], name: str) -> list[int]:
     windows = [row["per_min"].get(name, [0] * SLOTS) for row in rows]
-    return [sum(slot) for slot in zip(*windows, strict=True)]
+    return [sum(slot) for slot in zip([0] * SLOTS, *windows, strict=True)]
 
 
 def printed(values: Iterable[int], form: Callable[[int], str] = str) -> str:
@@ -211,7 +224,8 @@ def task_detail(info: Answer) -> dict[str, Any] | None:
     if task is None:
         return None
     progress = task["progress"] or {}
-    source, destination, others = _places(task)
+    destination, sources = _places(task)
+    source = sources[0] if sources else {"disk_id": task["tags"].get("disk", ""), "vuid": ""}
     skipped = task["state"] == "skipped"
     return {
         "stat": {
@@ -228,10 +242,10 @@ def task_detail(info: Answer) -> dict[str, Any] | None:
             "finish_advance_reason": task["state_reason"] if skipped else "",
             "forbidden_direct_download": not task["kwargs"].get("direct_download", True),
             "mtime": printed_time(task["time_updated"]),
-            "source_disk_id": task["tags"].get("disk", ""),
+            "source_disk_id": source["disk_id"],
             "source_idc": task["group"] or "",
-            "source_vuid": source,
-            "sources": others,
+            "source_vuid": source["vuid"],
+            "sources": sources,
             "state": state_number(task),
             "task_id": task["task_uid"],
             "task_type": task["task_type"],
@@ -240,17 +254,25 @@ def task_detail(info: Answer) -> dict[str, Any] | None:
     }
 
 
-def _places(task: Record) -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
-    """Return what the task reads and where it writes: its first two arguments or those of these names."""
+def _places(task: Record) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """Return where the task writes and what it reads: its first two arguments, or those of these names."""
     args, kwargs = list(task["args"]), task["kwargs"]
-    names = ("source", "run", "directory")
-    source = str(next((kwargs[n] for n in names if n in kwargs), args[0] if args else ""))
-    target = str(
-        next((kwargs[n] for n in ("target", "archive") if n in kwargs), "".join(map(str, args[1:2])))
-    )
-    worker = task["worker_uid"] or ""
-    destination = {"disk_id": target, "host": worker, "vuid": target} if target else {}
-    return source, destination, [{"disk_id": source, "host": worker, "vuid": source}] if source else []
+    first = next((kwargs[n] for n in ("source", "run", "directory", "directories") if n in kwargs), args[:1])
+    target = next((kwargs[n] for n in ("target", "archive") if n in kwargs), args[1:2])
+    disk = task["tags"].get("disk")
+    sources = [_place(task, place, disk) for place in _texts(first)]
+    targets = [_place(task, place) for place in _texts(target)]
+    return targets[0] if targets else {}, sources
+
+
+def _texts(value: Any) -> list[str]:
+    """Return a value, or all of those in nested lists, as texts."""
+    return [text for item in value for text in _texts(item)] if isinstance(value, list) else [str(value)]
+
+
+def _place(task: Record, path: str, disk: str | None = None) -> dict[str, str]:
+    of_disk = path if task["task_type"] in _OF_DISKS else posixpath.dirname(path) or path
+    return {"disk_id": disk or of_disk, "host": task["worker_uid"] or "", "vuid": path}
 
 
 def migrating_selector(

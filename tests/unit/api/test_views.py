@@ -105,7 +105,7 @@ def test_cubefs_stats_have_the_shape_of_the_document() -> None:
 
 def test_cubefs_sections_add_up_types() -> None:
     last = [0] * 19
-    drain = type_row(total_tasks_cnt=1, worker_doing_cnt=1)
+    drain = type_row(total_tasks_cnt=1, worker_doing_cnt=1, enable=False)
     move = type_row(
         total_tasks_cnt=4,
         done_tasks_cnt=1,
@@ -115,14 +115,23 @@ def test_cubefs_sections_add_up_types() -> None:
         resources=["disk:/fast"],
         per_min={**drain["per_min"], "finished": [*last, 1], "items": [*last, 3], "bytes": [*last, 1536]},
     )
-    found = cubefs.stats({"types": {"drain_directory": drain, "move_run": move}})["disk_drop"]
+    stats = cubefs.stats({"types": {"drain_directory": drain, "drain_run": move}})
+    found = stats["disk_drop"]
+    assert found["enable"] is False
     assert found["dropping_disks"] == ["/fast"]
-    assert (found["total_tasks_cnt"], found["dropped_tasks_cnt"]) == (5, 1)
+    assert (found["total_tasks_cnt"], found["dropped_tasks_cnt"]) == (4, 1), "what drains is no move"
     counters = (found["preparing_cnt"], found["worker_doing_cnt"], found["finishing_cnt"])
-    assert counters == (1, 2, 1), "what could start is counted with what a worker does"
+    assert counters == (1, 1, 1), "what could start is counted with what a worker does"
     assert found["stats_per_min"]["finished_cnt"].endswith(" 0 1]")
     assert found["stats_per_min"]["shard_cnt"].endswith(" 0 3]")
     assert found["stats_per_min"]["data_amount_byte"].endswith(" 0.000B 1.500KB]")
+    assert all(stats[name]["stats_per_min"] == PER_MIN for name in ("balance", "manual_migrate"))
+
+
+def test_cubefs_counts_each_type_once() -> None:
+    counted = [task_type for section in cubefs.SECTIONS.values() for task_type in section.types]
+    assert len(counted) == len(set(counted))
+    assert not {p for section in cubefs.SECTIONS.values() for p in section.parents} & set(counted)
 
 
 def test_cubefs_errors_are_texts() -> None:
@@ -147,14 +156,14 @@ def test_cubefs_detail_has_the_shape_of_the_document() -> None:
         "task": {
             "code_mode": 0,
             "ctime": "2023-11-14 22:13:20.250000 +0000 UTC",
-            "destination": {"disk_id": "/archive/run7", "host": "w1", "vuid": "/archive/run7"},
+            "destination": {"disk_id": "/archive", "host": "w1", "vuid": "/archive/run7"},
             "finish_advance_reason": "",
             "forbidden_direct_download": True,
             "mtime": "2023-11-14 22:13:22.500000 +0000 UTC",
             "source_disk_id": "/fast",
             "source_idc": "",
             "source_vuid": "/fast/run7",
-            "sources": [{"disk_id": "/fast/run7", "host": "w1", "vuid": "/fast/run7"}],
+            "sources": [{"disk_id": "/fast", "host": "w1", "vuid": "/fast/run7"}],
             "state": 2,
             "task_id": "u1",
             "task_type": "move_run",
@@ -169,12 +178,31 @@ def test_cubefs_detail_without_progress() -> None:
     assert found is not None
     assert found["stat"]["total_size"] == 0
     assert (found["task"]["source_vuid"], found["task"]["destination"]) == ("/a", {})
+    assert found["task"]["source_disk_id"] == "/fast"
     assert cubefs.printed_time(None) == ""
+
+
+def test_cubefs_disks_of_a_task() -> None:
+    drain = {**RECORD, "task_type": "drain_directory", "tags": {}, "args": ["/fast", "/archive"]}
+    both = {**drain, "task_type": "balance_directories", "args": [["/fast", "/slow"]]}
+    copy = {**RECORD, "tags": {}}
+    nothing = {**RECORD, "args": [], "kwargs": {}}
+    for task, sources, target in (
+        (drain, [("/fast", "/fast")], ("/archive", "/archive")),
+        (both, [("/fast", "/fast"), ("/slow", "/slow")], None),
+        (copy, [("/fast", "/fast/run7")], ("/archive", "/archive/run7")),
+        (nothing, [], None),
+    ):
+        found = (cubefs.task_detail({"task": task}) or {})["task"]
+        assert [(s["disk_id"], s["vuid"]) for s in found["sources"]] == sources
+        assert found["source_disk_id"] == "/fast"
+        place = found["destination"]
+        assert (place["disk_id"], place["vuid"]) == target if target else place == {}
 
 
 def test_cubefs_disk() -> None:
     assert cubefs.migrating_selector("disk_drop", "/fast") == {
-        "task_type": ["drain_directory", "move_run"],
+        "task_type": ["drain_run"],
         "tags": {"disk": "/fast"},
     }
     job = {"total_tasks_cnt": 10, "done_tasks_cnt": 1, "state": "running"}

@@ -343,7 +343,8 @@ def test_a_run_without_or_with_a_damaged_manifest_cannot_be_inspected(room: Path
 def run_children(ctx: Context) -> None:
     """Do what the children of a task would do."""
     for child in ctx.children:
-        dm.move_run(*child.args, ctx=Context(), **child.kwargs)
+        move = {"drain_run": dm.drain_run, "balance_run": dm.balance_run}[child.name]
+        move(*child.args, ctx=Context(), **child.kwargs)
 
 
 def test_drain_moves_each_run_by_a_child(room: Path) -> None:
@@ -353,7 +354,7 @@ def test_drain_moves_each_run_by_a_child(room: Path) -> None:
     ctx = Context()
     assert dm.drain_directory(str(room / "disk"), str(room / "other"), ctx=ctx) == {"moved": 3}
     first = ctx.children[0]
-    assert first.name == "move_run"
+    assert first.name == "drain_run"
     assert first.options["resource_lock"] == f"disk:{room / 'disk'}"
     assert first.options["tags"] == {"disk": str(room / "disk"), "run": "run0"}
     with pytest.raises(Permanent, match="still in"):
