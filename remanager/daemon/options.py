@@ -112,7 +112,10 @@ TASK_OPTIONS: tuple[Option, ...] = (
     ),
     _task_option("task_workers", Kind.COUNT, "Most processes that run tasks at the same time."),
     _task_option(
-        "task_worker_idle", Kind.SECONDS, "A task worker without work for so long leaves; one always stays."
+        "task_worker_idle",
+        Kind.SECONDS,
+        "A task worker without work for so long leaves, unless it is the last one. One that died is replaced "
+        "when there is work for it.",
     ),
     _task_option("task_worker_max_tasks", Kind.COUNT, "A task worker leaves after so many tasks; 0: never."),
     _task_option(

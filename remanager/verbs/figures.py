@@ -116,7 +116,7 @@ async def snapshot(manager: Manager, params: SnapshotParams) -> Reply:
 
     ``running`` has the records of what runs (at most 1000), ``counts`` the active tasks by state,
     ``pressure`` how far the most used of ``pressure_sources`` is used up (0 to 1), ``groups`` how the places
-    are divided.
+    are divided: ``allocated_slots`` by weights and minimums of groups alone, as in ``limit_list``.
     """
     return await manager.snapshot_view.snapshot(selector_of(params.selector), params.parts)
 

@@ -35,7 +35,9 @@ class SetParams(LockParams):
     scope: AnyScope = Field(description=f"which tasks: {_SCOPES}")
     name: Name = Field("", description="name of the domain, type, group or user; none for ``all``")
     max_running: Count | None = Field(None, description="at most so many run at once; null: any number")
-    weight: Number = Field(1.0, description="share of a group or a user, relative to others")
+    weight: Number = Field(
+        1.0, description="share of a group or a user, relative to others; users come before groups"
+    )
     min_slots: Count = Field(0, description="so many tasks of a group start before those of others")
     rate: RateModel | None = Field(
         None, description="how many start per time: ``{permits, interval_s, burst}``"
@@ -65,7 +67,11 @@ async def limit_set(manager: Manager, params: SetParams) -> Reply:
 
     A scope that is full does not hold up others. Tasks that run go on, also if there are more than allowed.
     There are no limits by worker: each runs one task at a time, and how many there are is an option.
-    The answer is that of ``limit_list``.
+
+    The best priority starts first. Among equals the user with the least of its share starts, then, of this
+    user's tasks and those of users with as much, the group: the ``weight`` of a group counts among tasks of
+    one user, or of users that have equally much; where each group has a user of its own, weigh the users.
+    A group below its ``min_slots`` comes before all. The answer is that of ``limit_list``.
     """
     rate = params.rate
     spec = LimitSpec(
@@ -93,7 +99,8 @@ async def limit_remove(manager: Manager, params: RemoveParams) -> Reply:
 def limit_list(manager: Manager, params: ListParams) -> Reply:
     """Return the limits with what they do: how many tasks run, the tokens left, how often they held back.
 
-    ``allocated_slots`` tells how many workers fall to a group as things are now, by weights and minimums.
+    ``allocated_slots`` tells how many workers would fall to a group by weights and minimums of groups alone;
+    priorities and shares of users, which come first, are not looked at.
     ``limits_uid`` changes whenever a limit is set or lifted.
     """
     return _answer(manager, params.scope, params.name)

@@ -88,7 +88,7 @@ class LimitDesk:
         return [_told(figures, slots) for figures in found]
 
     def allocated(self) -> dict[str, int]:
-        """Return the slots that fall to each group, as it waits and runs now."""
+        """Return the slots that fall to each group as it waits and runs now; users are not looked at."""
         limits = self._dispatcher.limits
         ready = self._dispatcher.ready_by_group()
         groups = {f.spec.name: f for f in limits.list(self._clock()) if f.spec.scope is Scope.GROUP}

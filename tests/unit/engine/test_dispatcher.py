@@ -268,6 +268,20 @@ def test_groups_share_by_weight_and_get_their_minimum_first() -> None:
     assert sorted(groups[2:]) == ["a"] * 6 + ["b"] * 2
 
 
+def test_users_come_before_the_weights_of_groups() -> None:
+    cards = [
+        card(user=user, group=group) for user, group in (("ann", "ga"), ("bob", "gb")) for _ in range(30)
+    ]
+    dispatcher = filled(*cards)
+    dispatcher.limits.set(LimitSpec(scope=Scope.GROUP, name="gb", weight=3), T0)
+    groups = [c.spec.group for c in dispatcher.pick(T0, 8)]
+    assert (groups.count("ga"), groups.count("gb")) == (4, 4)
+    dispatcher = filled(*cards)
+    dispatcher.limits.set(LimitSpec(scope=Scope.USER, name="bob", weight=3), T0)
+    groups = [c.spec.group for c in dispatcher.pick(T0, 8)]
+    assert (groups.count("ga"), groups.count("gb")) == (2, 6)
+
+
 def test_waiting_makes_a_task_better() -> None:
     old = card(priority=200)
     dispatcher = filled(old, aging=Aging(grace_s=300, interval_s=60, ceiling=64))
