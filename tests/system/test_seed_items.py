@@ -575,6 +575,13 @@ def test_dependencies(api: REManagerAPI, who: str, gate: Path) -> None:
     assert store.task_dependencies(second) == [first], "kept after it is met"
     with pytest.raises(RequestFailedError):
         submit(api, "give", depends_on=["nothing"])
+    batch = api.task_submit_batch([BFunc("give", 1), (BFunc("give", 2), {"depends_on": [0]})])
+    above, below = (result["task_uid"] for result in batch["results"])
+    assert store.task_dependencies(below) == [above]
+    assert ended(api, above, below) == ["completed", "completed"]
+    cycle = [(BFunc("give", n), {"depends_on": [1 - n]}) for n in range(2)]
+    with pytest.raises(RequestFailedError, match=r"items\[0\]: .* form a cycle"):
+        api.task_submit_batch(cycle)
 
 
 def test_each_ending(api: REManagerAPI, who: str, gate: Path) -> None:
@@ -749,7 +756,7 @@ def test_detail_of_a_task(api: REManagerAPI, who: str, gate: Path) -> None:
         "total_size": 1000,
     }
     assert detail["task"]["state"] == 2
-    assert detail["task"]["source_disk_id"] == "2678"
+    assert detail["task"]["source_disk_id"] == detail["task"]["sources"][0]["disk_id"] == "2678"
     assert detail["task"]["destination"]["host"] == api.task_info(uid)["task"]["worker_uid"]
     gate.touch()
     ended(api, uid)
