@@ -129,9 +129,9 @@ class Desk:
 
         return await self.asker.either(native, foreign)
 
-    async def retry(self, uid: str, *, reset_attempts: bool | None) -> str:
+    async def retry(self, uid: str, *, reset_attempts: bool | None, again: bool | None) -> str:
         """Submit a task anew; return the new UID."""
-        reply = await self._client.task_retry(uid, reset_attempts=reset_attempts)
+        reply = await self._client.task_retry(uid, reset_attempts=reset_attempts, again=again)
         return str(_checked("task_retry", uid, reply)["resubmitted"][uid])
 
 

@@ -203,18 +203,20 @@ class TaskHandle:
         """
         return await self._desk.cancel(self.task_uid, reason=reason, kill_after_s=kill_after_s)
 
-    async def retry(self, *, reset_attempts: bool | None = None) -> TaskHandle:
+    async def retry(self, *, reset_attempts: bool | None = None, again: bool | None = None) -> TaskHandle:
         """Submit it anew, after it has ended without success; return the handle of the new one.
 
         Parameters
         ----------
         reset_attempts : bool, optional
             Whether it may be retried as often as at first (default), or as often as was left.
+        again : bool, optional
+            Whether to submit it although that was done before; by default it is refused.
 
         Raises
         ------
         RequestFailedError
             It cannot be submitted anew.
         """
-        uid = await self._desk.retry(self.task_uid, reset_attempts=reset_attempts)
+        uid = await self._desk.retry(self.task_uid, reset_attempts=reset_attempts, again=again)
         return self._desk.handle(uid, self.name)

@@ -43,14 +43,19 @@ class SteeringMethods(TaskMethods):
         *,
         selector: Selector | None = None,
         reset_attempts: bool | None = None,
+        again: bool | None = None,
         lock_key: str | None = None,
     ) -> Reply:
-        """Submit tasks anew that have failed; ``resubmitted`` has the new UID by the old one."""
+        """Submit tasks anew that have failed; ``resubmitted`` has the new UID by the old one.
+
+        What was retried before is skipped unless ``again`` is true.
+        """
         return await self._call(
             "task_retry",
             task_uid=None if task_uid is None else plain_uids(task_uid),
             selector=plain_mapping(selector),
             reset_attempts=reset_attempts,
+            again=again,
             lock_key=lock_key,
         )
 

@@ -23,7 +23,7 @@ _MEANING = {
     TaskState.PENDING: "Waits for a place, for its time, or for a limit; `wait_reason` says for which.",
     TaskState.BLOCKED: "Waits for its prerequisites (or for the end of an earlier task with its key).",
     TaskState.PAUSED: "Is held; `pause_reasons` says why. It goes on when no reason is left. A paused plan "
-    "keeps its worker.",
+    "(`re_pause`) keeps its worker.",
     TaskState.RUNNING: "A worker has it. Its stage is `preparing`, `executing`, `finishing` or `cancelling`.",
     TaskState.WAITING_CHILDREN: "Its execution has ended, its children have not. It takes no place. "
     "After them it is handed to a worker once more, to finish.",
@@ -51,6 +51,20 @@ _RULES = """\
   delay as `pending`.
 - **Stopping.** A running task is told to stop (`cancelling`); after `kill_after_s` its worker is killed.
   A cancellation is stronger than a time-out, a time-out is stronger than a pause. A pause only asks.
+- **Time-outs.** `timeout_s` counts from when the execution began, also where the worker could not tell so
+  (code that keeps the interpreter's lock). An execution that took longer has timed out, whatever it
+  returned.
+- **In the environment** (`where: environment`) a task can only be told to stop: it listens or not. The
+  worker is not killed for it, as it holds the instrument. One that does not listen stays `cancelling`
+  until it ends by itself, and has its place as long; `state_reason` says that its time is over,
+  `duration` since when it runs.
+- **Waiting.** `wait_reason` of what does not run is `slot` (all places are taken, by a paused plan, too),
+  `run_after`, `backoff`, `rate_limit`, `limit:SCOPE/NAME`, `resource_lock:NAME`, `no_worker`,
+  `environment_closed`, `queue_stopped`, `dependencies`, `children` or `paused`.
+- **Transitions.** Each has `from` and `to`; where these are the same, `stage` is what has changed. `outcome`
+  says how an execution ended after which the task goes on: `failed`, `retry` (it asked for another
+  attempt), `timed_out`, `lost`, `returned` (it had not begun) or `interrupted` (for a pause). Those of
+  plans, functions and scripts come from their records.
 - **Families.** Cancellation and expiry reach all descendants. A parent that ends without success takes
   its children with it; children outlive a failed attempt of their parent. With `fail_fast` a parent fails
   with its first child that does not succeed, and the other children are cancelled.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Collection, Mapping
@@ -11,6 +12,12 @@ from remanager.engine.disposition import after_plan, next_step
 from remanager.engine.queue_item import PreparedItem, QueueEntry, prepare_item
 from remanager.manager.items import submission
 from remanager.manager.ledger import Batch, Ledger
+from remanager.manager.plan_record import (
+    PAUSE_REASON,
+    exit_status_of,
+    record_pause,
+    result_without_report,
+)
 from remanager.manager.ports import Clock
 from remanager.manager.queue import QueueService
 from remanager.manager.rows import new_task
@@ -204,6 +211,7 @@ class Execution:
         if state.manager_state is ManagerState.PAUSED and state.running is running:
             state.manager_state = ManagerState.EXECUTING_QUEUE
             self._ledger.touch()
+            await self.note_pause(False, f"re_{option}")
 
     # -------------------------------------------------------------------------------- worker events
 
@@ -218,6 +226,13 @@ class Execution:
             paused = worker.re_state == "paused"
             state.manager_state = ManagerState.PAUSED if paused else ManagerState.EXECUTING_QUEUE
             state.pause_pending = worker.deferred_pause and not paused
+            self.note_pause(paused, "found so")
+
+    def note_pause(self, paused: bool, reason: str) -> asyncio.Future[int]:
+        """Write down whether the running plan is paused, if that is news, and why."""
+        batch = self._ledger.batch()
+        record_pause(batch, self._state, self._clock(), paused=paused, reason=reason)
+        return self._ledger.commit(batch)
 
     def on_paused(self, batch: Batch, event: PlanPaused) -> None:
         """Take note that the plan is paused."""
@@ -226,7 +241,7 @@ class Execution:
             if state.manager_state is not ManagerState.DESTROYING_ENVIRONMENT:
                 state.manager_state = ManagerState.PAUSED
             state.pause_pending = False
-            batch.event("plan_paused", event.item_uid)
+            record_pause(batch, state, self._clock(), paused=True, reason=PAUSE_REASON)
 
     def on_finished(self, batch: Batch, event: PlanFinished) -> None:
         """Record how the plan ended, and start the next one in the same transaction."""
@@ -234,7 +249,7 @@ class Execution:
         if running is None or running.uid != event.item_uid:
             logger.warning("The plan %s had ended before its report came; it is ignored", event.item_uid)
             return
-        status = _exit_status(event)
+        status = exit_status_of(event)
         result = {
             "exit_status": status.value,
             "run_uids": event.run_uids,
@@ -271,7 +286,7 @@ class Execution:
         msg = f"Failed to start the plan: {msg}"
         logger.error("%s", msg)
         batch = self._ledger.batch()
-        result = self._result_without_report(running, ExitStatus.FAILED, msg)
+        result = result_without_report(running, ExitStatus.FAILED, msg, self._clock())
         self._close(batch, running, TaskState.FAILED, result)
         if not running.immediate:
             self._queue.put_back(batch, running, where="front")
@@ -322,7 +337,7 @@ class Execution:
         runs = worker.run_list if worker is not None and worker.running_item_uid == running.uid else []
         if known_runs and known_runs["item_uid"] == running.uid:
             runs = known_runs["runs"]
-        result = self._result_without_report(running, exit_status, msg)
+        result = result_without_report(running, exit_status, msg, self._clock())
         if time_stop is not None:
             result["time_stop"] = max(time_stop, running.time_start)
         result["run_uids"] = [r["uid"] for r in runs]
@@ -452,6 +467,7 @@ class Execution:
         if task_state is TaskState.COMPLETED:
             self._statistics.estimator.add(running.item, duration)
         self._state.running = None
+        self._state.plan_paused = False
         self._queue.set_running(None)
         self._queue.history_grew()
         self.closing[running.uid] = task_state
@@ -473,26 +489,3 @@ class Execution:
         self._ledger.touch()
         if state.uses_kernel:
             self._link.tell(ReleaseKernel())
-
-    def _result_without_report(
-        self, running: RunningItem, exit_status: ExitStatus, msg: str
-    ) -> dict[str, Any]:
-        """Return the ``result`` of a plan of which the worker said nothing."""
-        return {
-            "exit_status": exit_status.value,
-            "run_uids": [],
-            "scan_ids": [],
-            "time_start": running.time_start,
-            "time_stop": self._clock(),
-            "msg": msg,
-            "traceback": "",
-        }
-
-
-def _exit_status(event: PlanFinished) -> ExitStatus:
-    """Return how a plan ended; ``unknown`` for a word that this manager does not know."""
-    try:
-        return ExitStatus(event.exit_status)
-    except ValueError:
-        logger.error("The worker reports %r as the end of a plan: that is no exit status", event.exit_status)
-        return ExitStatus.UNKNOWN

@@ -233,6 +233,7 @@ class Manager:
             statistics=self.statistics,
         )
         self.tasks.other_states = queue.told_states
+        queue.other_wait_reason = self.queue.wait_reason
         self.journal.listeners += [queue.listen, self.statistics.listen]
         return queue
 

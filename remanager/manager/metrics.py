@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from remanager.engine.histogram import Histogram
 from remanager.engine.task_queue.alerts import AlertLevel
 from remanager.engine.task_queue.type_figures import COUNTERS, MAX_TYPES, OTHER, PER_MINUTE
-from remanager.manager.queue_view import QUEUED
 from remanager.manager.stats_view import IO_KINDS
 from remanager.model.selector import ALL
 from remanager.model.states import TaskState, is_terminal
@@ -88,7 +87,7 @@ class Metrics:
         for row in rows:
             if not is_terminal(row.state):
                 known = row.name if row.name in names or len(names) < MAX_TYPES else OTHER
-                active[known, "queued" if row.state in QUEUED else "running"] += row.number
+                active[known, _place(row)] += row.number
         tasks = _family("type_tasks", FamilyKind.GAUGE, "Active tasks by type.")
         for (name, place), number in sorted(active.items()):
             tasks.add(number, type=name, state=place)
@@ -159,7 +158,7 @@ def _by_lane(depths: Iterable[Depth]) -> list[Family]:
         own = {value for value, _ in numbers.most_common(MAX_VALUES)}
         for row in rows:
             value = row.lane[place]
-            active[value if value in own else OTHER, _place(row.state)] += row.number
+            active[value if value in own else OTHER, _place(row)] += row.number
         family = _family(f"{label}_tasks", FamilyKind.GAUGE, f"Active tasks by {label}.")
         for (value, word), number in sorted(active.items()):
             family.add(number, **{label: value, "state": word})
@@ -167,8 +166,8 @@ def _by_lane(depths: Iterable[Depth]) -> list[Family]:
     return found
 
 
-def _place(state: TaskState) -> str:
-    return "queued" if state in QUEUED else "running"
+def _place(row: Depth | TypeCount) -> str:
+    return "queued" if row.is_queued else "running"
 
 
 def _of_counters(counters: Any) -> list[Family]:

@@ -13,6 +13,7 @@ from remanager.engine.queue_item import PreparedItem, QueueDelta, QueueEntry, Su
 from remanager.engine.queue_mode import QueueMode, updated_mode
 from remanager.manager.items import submission
 from remanager.manager.ledger import Batch, Ledger
+from remanager.manager.plan_record import wait_reason
 from remanager.manager.ports import Clock
 from remanager.manager.rows import column, queue_entry, queue_row
 from remanager.manager.state import RunningItem, State, change_uid, new_uid
@@ -92,6 +93,13 @@ class QueueService:
                 }
             )
         return self._reply
+
+    def wait_reason(self, uid: str) -> str:
+        """Return why an item does not run, in a word of the protocol; empty if it runs or is not here."""
+        running = self._state.running
+        if running is not None and running.uid == uid:
+            return "paused" if self._state.plan_paused else ""
+        return wait_reason(self._state) if uid in self._queue else ""
 
     def page(self, limit: int, cursor: int | None) -> dict[str, object]:
         """Return a page of the queue and the cursor of the next one; see ``PlanQueue.page``."""

@@ -26,7 +26,6 @@ LANES = {"user": "user", "domain": "domain", "task_type": "name", "group": "task
 
 FULL_LANE = ("user", "domain", "task_type")
 
-QUEUED = frozenset((TaskState.PENDING, TaskState.BLOCKED, TaskState.PAUSED))
 _PLANS = (ItemType.PLAN, ItemType.INSTRUCTION)
 _TASKS = tuple(str(kind) for kind in ItemType if kind not in _PLANS)
 
@@ -107,7 +106,7 @@ class QueueView:
     def depths(self, reads: Reads, rows: Iterable[Depth], selector: Selector, now: float) -> Depths:
         """Return the numbers of selected tasks, of which ``rows`` has those by state."""
         rows = list(rows)
-        queued = sum(d.number for d in rows if d.state in QUEUED)
+        queued = sum(d.number for d in rows if d.is_queued)
         pending = sum(d.number for d in rows if d.state is TaskState.PENDING and d.item_type not in _PLANS)
         plans = sum(d.number for d in rows if d.state is TaskState.PENDING and d.item_type in _PLANS)
         delayed = self._delayed(reads, selector, pending, now)
@@ -179,7 +178,7 @@ def _lanes(rows: Iterable[Depth], names: Sequence[str]) -> list[dict[str, object
     found: dict[tuple[str, ...], list[int]] = {}
     for row in rows:
         numbers = found.setdefault(row.lane, [0, 0])
-        numbers[row.state not in QUEUED] += row.number
+        numbers[not row.is_queued] += row.number
     longest = sorted(found.items(), key=lambda item: (-item[1][0], -item[1][1], item[0]))[:MAX_LANES]
     return [
         {"lane": "/".join(lane), **dict(zip(names, lane, strict=True)), "queued": queued, "unacked": unacked}

@@ -15,7 +15,7 @@ from remanager.manager.state import RunningItem, WorkerRecord
 from remanager.manager.task_queue import restoring as task_queue
 from remanager.manager.task_queue.pool import KIND as POOL
 from remanager.manager.tasks import RunningTask
-from remanager.model.states import ExitStatus, ManagerState
+from remanager.model.states import ExitStatus, ManagerState, TaskState
 from remanager.store.records import TaskRow, WorkerRow
 from remanager.store.writes import worker_delete
 
@@ -121,6 +121,7 @@ def _take_over(manager: Manager, rows: list[TaskRow]) -> None:
                 time_start=row.time_start or row.time_created,
                 submission=submission_of(row.properties, row.attempt),
             )
+            manager.state.plan_paused = row.state is TaskState.PAUSED
             manager.queue.set_running(row.task_uid)
         else:
             manager.tasks.running[row.task_uid] = RunningTask(
@@ -180,6 +181,7 @@ async def _meet(manager: Manager) -> None:
         paused = worker is not None and worker.re_state == "paused"
         state.manager_state = ManagerState.PAUSED if paused else ManagerState.EXECUTING_QUEUE
         state.pause_pending = worker is not None and worker.deferred_pause and not paused
+        manager.execution.note_pause(paused, "found so")
     elif state.running_task_uid is not None:
         state.manager_state = ManagerState.EXECUTING_TASK
     elif state.manager_state is ManagerState.INITIALIZING:

@@ -21,7 +21,7 @@ def column(value: object) -> str:
 
 
 @lru_cache(maxsize=1000)
-def _properties(principal: str | None, immediate: bool) -> str | None:
+def properties_text(principal: str | None, immediate: bool = False) -> str | None:
     """Return the ``properties`` of a task as JSON text."""
     properties: dict[str, object] = {_IMMEDIATE: True} if immediate else {}
     if principal is not None:
@@ -53,7 +53,7 @@ def queue_row(entry: QueueEntry, origin_uid: str | None = None) -> QueueEntryRow
         user_group=column(item.get("user_group")),
         body=entry.text,
         origin_uid=origin_uid,
-        properties=_properties(entry.submission.principal, False),
+        properties=properties_text(entry.submission.principal),
         attempt=entry.submission.attempt,
     )
 
@@ -105,5 +105,5 @@ def new_task(
         state=TaskState.PENDING if immediate else TaskState.RUNNING,
         background=background,
         worker_uid=worker_uid,
-        properties=_properties(submission.principal, immediate),
+        properties=properties_text(submission.principal, immediate),
     )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from remanager.engine.task_queue.limits import LimitSpec
 from remanager.engine.task_queue.scopes import Scope
-from remanager.manager.queue_view import QUEUED
 from remanager.model.selector import Location, Selector
 from remanager.model.states import TaskState
 from remanager.store.page_plan import Order
@@ -130,7 +129,7 @@ class SnapshotView:
         limits = self._manager.task_queue.scheduler.dispatcher.limits
         queued, running = Counter[str](), Counter[str]()
         for row in rows:
-            (queued if row.state in QUEUED else running)[row.lane[0]] += row.number
+            (queued if row.is_queued else running)[row.lane[0]] += row.number
         names = sorted({*queued, *running, *slots} - {""}, key=lambda n: (-queued[n], n))[:MAX_GROUPS]
         specs = {
             name: limits.get(Scope.GROUP, name) or LimitSpec(scope=Scope.GROUP, name=name) for name in names

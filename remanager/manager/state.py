@@ -124,6 +124,7 @@ class State:
     running: RunningItem | None = None
     running_task_uid: str | None = None
     progress: tuple[int, int | None] | None = None
+    plan_paused: bool = False  # the running plan, as is written down
     pause_pending: bool = False
     queue_stop_pending: bool = False
     autostart: bool = False

@@ -12,7 +12,7 @@ from remanager.engine.task_queue.card import Stage
 from remanager.engine.task_queue.scopes import Scope
 from remanager.engine.task_queue.type_figures import COUNTERS, MAX_TYPES, Durations
 from remanager.engine.windows import SLOT_S, SLOTS
-from remanager.manager.queue_view import QUEUED, Depths
+from remanager.manager.queue_view import Depths
 from remanager.manager.task_queue.worker_process import PoolWorkerState
 from remanager.manager.type_stats import type_stats
 from remanager.model.errors import NotFound
@@ -190,7 +190,9 @@ class StatsView:
         figures, queue = self._manager.statistics.figures, self._manager.task_queue
         counts: dict[str, Counter[TaskState]] = {}
         plans: set[str] = set()
+        queued = Counter[str]()
         for row in stored.by_type:
+            queued[row.name] += row.number if row.is_queued else 0
             counts.setdefault(row.name, Counter())[row.state] += row.number
             if row.item_type in (ItemType.PLAN, ItemType.INSTRUCTION):
                 plans.add(row.name)
@@ -205,11 +207,11 @@ class StatsView:
         for name in names:
             states = counts.get(name, Counter())
             done = sum(n for state, n in states.items() if is_terminal(state))
-            running = states[TaskState.RUNNING] + states[TaskState.WAITING_CHILDREN]
+            running = states.total() - done - queued[name]
             errors = figures.errors(name)
             found[name] = {
                 "enable": self._is_enabled(name),
-                "preparing_cnt": sum(states[s] for s in QUEUED),
+                "preparing_cnt": queued[name],
                 "ready_cnt": self._ready(name, states[TaskState.PENDING], name in plans),
                 "worker_doing_cnt": max(running - finishing[name], 0),
                 "finishing_cnt": finishing[name],

@@ -314,8 +314,7 @@ class TaskService:
             found |= self._find_states(unknown)
         running = self._state.running
         if running is not None and running.uid in found:
-            paused = self._state.manager_state is ManagerState.PAUSED
-            found[running.uid] = TaskState.PAUSED if paused else TaskState.RUNNING
+            found[running.uid] = TaskState.PAUSED if self._state.plan_paused else TaskState.RUNNING
         return found
 
     def _find_states(self, uids: Sequence[str]) -> dict[str, TaskState]:

@@ -59,7 +59,7 @@ class WorkerLink:
         self._port = port
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
-        self._refusals: dict[int, Callable[[str], None]] = {}
+        self._posted: dict[int, tuple[Callable[[], None] | None, Callable[[str], None]]] = {}
 
     async def command(self, make: MakeCommand) -> Reply:
         """Send a command and wait until the worker accepts it.
@@ -94,14 +94,19 @@ class WorkerLink:
             raise Conflict(reply.msg)
         return reply
 
-    def post(self, make: MakeCommand, on_refused: Callable[[str], None]) -> None:
+    def post(
+        self,
+        make: MakeCommand,
+        on_refused: Callable[[str], None],
+        on_accepted: Callable[[], None] | None = None,
+    ) -> None:
         """Send a command without waiting; a worker without connection is told when it says hello again."""
         number = next(self._ids)
-        self._refusals[number] = on_refused
+        self._posted[number] = on_accepted, on_refused
         try:
             self._send(make(number))
         except NotConnected:
-            del self._refusals[number]
+            del self._posted[number]
             logger.info("The worker is not connected; the command follows when it is back")
 
     def tell(self, message: Message) -> None:
@@ -116,16 +121,18 @@ class WorkerLink:
         future = self._waiting.get(reply.id)
         if future is not None and not future.done():
             future.set_result(reply)
-        refused = self._refusals.pop(reply.id, None)
+        accepted, refused = self._posted.pop(reply.id, (None, None))
         if refused is not None and not reply.success:
             refused(reply.msg)
+        elif accepted is not None:
+            accepted()
 
     def on_lost(self) -> None:
         """End every wait: the worker is gone."""
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(EnvironmentClosed("The environment worker has ended."))
-        self._refusals.clear()
+        self._posted.clear()
 
     def _send(self, message: Message) -> None:
         worker = self._state.worker

@@ -120,6 +120,7 @@ class RunTask(NamedTuple):
 
     ``kind`` is ``function`` (``body``: the item as JSON text) or ``script`` (``body``: JSON text of
     ``{"script": str, "update_lists": bool, "update_re": bool}``; an environment update is an empty script).
+    ``attempt`` and ``timeout_s`` are what the function finds in its context.
     """
 
     id: int
@@ -127,6 +128,15 @@ class RunTask(NamedTuple):
     kind: str
     body: str
     background: bool
+    attempt: int = 1
+    timeout_s: float | None = None
+
+
+class StopTask(NamedTuple):
+    """Tell a background task to stop; it may listen or not."""
+
+    task_uid: str
+    reason: str
 
 
 class SetPermissions(NamedTuple):
@@ -269,7 +279,10 @@ class PlanFinished(NamedTuple):
 
 
 class TaskFinished(NamedTuple):
-    """A function or script ended. ``payload`` is its return value in ``codec`` (``json`` or ``msgpack``)."""
+    """A function or script ended. ``payload`` is its return value in ``codec`` (``json`` or ``msgpack``).
+
+    ``cancelled`` tells that it stopped because it was told to.
+    """
 
     seq: int
     time: float
@@ -281,6 +294,7 @@ class TaskFinished(NamedTuple):
     payload: bytes
     time_start: float
     time_stop: float
+    cancelled: bool = False
 
 
 Command = (
@@ -295,7 +309,7 @@ Command = (
     | CloseEnvironment
 )
 Event = EnvironmentReady | EnvironmentFailed | ListsChanged | PlanPaused | PlanFinished | TaskFinished
-ToWorker = Command | Welcome | Ack | ReleaseKernel
+ToWorker = Command | Welcome | Ack | ReleaseKernel | StopTask
 ToManager = Event | Hello | Heartbeat | Reply | StateChanged | Progress
 Message: TypeAlias = "ToWorker | ToManager | PoolToWorker | PoolToManager"
 

@@ -163,6 +163,8 @@ class TaskSpec:
         Not before this time, epoch seconds.
     time_created : float
         Epoch seconds.
+    principal : str or None
+        Who asked for it; None where that is not known.
     """
 
     task_uid: str
@@ -184,4 +186,5 @@ class TaskSpec:
     origin_uid: str | None = None
     depends_on: tuple[str, ...] = ()
     run_after: float | None = None
+    principal: str | None = None
     options: TaskOptions = DEFAULT_OPTIONS

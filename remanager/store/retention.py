@@ -14,6 +14,7 @@ from remanager.store.archive import Archive, archive_line
 from remanager.store.reads import Reads
 from remanager.store.records import Retention
 from remanager.store.selection import ENDED, Conditions
+from remanager.store.transitions import transitions_of
 
 _UNEXPIRED = "(return_value IS NULL OR result_expires IS NULL OR result_expires <= :now)"
 
@@ -120,7 +121,7 @@ def retire(reads: Reads, victims: list[Victim], archive: Archive) -> None:
     ids = [victim.id for victim in victims]
     tags, tasks = reads.tasks.tags(ids), reads.tasks
     archive.append(
-        archive_line(record, tags.get(record.id, {}), tasks.log(record.task_uid))
+        archive_line(record, tags.get(record.id, {}), transitions_of(record, tasks.log(record.task_uid)))
         for record in tasks.records(ids)
     )
 

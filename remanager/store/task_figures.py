@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from remanager.model.selector import Selector
-from remanager.model.states import TaskState
+from remanager.model.states import ItemType, TaskState
 from remanager.store import selection
 from remanager.store.selection import ACTIVE, INDEX_OF, TALLY
 from remanager.store.statements import query
@@ -22,6 +22,11 @@ class TypeCount(NamedTuple):
     name: str
     state: TaskState
     number: int
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether no worker has them."""
+        return _is_queued(self.item_type, self.state)
 
 
 class PriorityDepth(NamedTuple):
@@ -39,6 +44,11 @@ class Depth(NamedTuple):
     item_type: str
     state: TaskState
     number: int
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether no worker has them."""
+        return _is_queued(self.item_type, self.state)
 
 
 class FigureReads:
@@ -108,6 +118,7 @@ class FigureReads:
         made.states &= _QUEUED
         if not made.states:
             return None
+        made.others.append("(task_number IS NOT NULL OR state = 'pending')")  # a paused plan has a worker
         # Within one value of these indexes the active tasks are in the order of their insertion.
         column = next((c for c in INDEX_OF if len(made.columns.get(c, ())) == 1), None)
         oldest: float | None = None
@@ -137,6 +148,11 @@ class FigureReads:
     def _time(self, statement: str, **params: object) -> float | None:
         found = self.connection.execute(query(statement), params).fetchone()
         return found[0] if found else None
+
+
+def _is_queued(item_type: str, state: TaskState) -> bool:
+    # A paused plan keeps its worker.
+    return state in _QUEUED and not (state is TaskState.PAUSED and item_type == ItemType.PLAN)
 
 
 def _earlier(first: float | None, second: float | None) -> float | None:

@@ -38,6 +38,7 @@ class TaskInsert(TypedDict):
     time_ready: float | None
     time_updated: float
     run_after: float | None
+    properties: str | None
     log: str
     body: str
     stage: NotRequired[str | None]
@@ -60,7 +61,6 @@ class TaskInsert(TypedDict):
     tags: NotRequired[Sequence[tuple[str, str]]]
     depends_on: NotRequired[Sequence[str]]
     options: NotRequired[str | None]
-    properties: NotRequired[str | None]
 
 
 class TaskUpdate(TypedDict):
@@ -289,6 +289,9 @@ def log_line(
     reason: str = "",
     worker_uid: str | None = None,
     error: tuple[str, str] | None = None,
+    *,
+    stage: str | None = None,
+    outcome: str = "",
 ) -> str:
     """Return a line of a task's log: a transition as JSON text, with the end of the line.
 
@@ -298,10 +301,18 @@ def log_line(
         Values of :class:`~remanager.model.states.TaskState`; ``old`` is None for a new task.
     error : tuple of str or None
         Type and message of the error that caused it.
+    stage : str or None
+        What a running task does from now on, where that is not to begin.
+    outcome : str
+        How an execution ended after which the task goes on.
     """
     # Words of the state machine need no encoding; what comes from outside does.
     source = f'"{old}"' if old else "null"
     line = f'{{"time": {time!r}, "from": {source}, "to": "{new}", "attempt": {attempt}'
+    if stage:
+        line += f', "stage": "{stage}"'
+    if outcome:
+        line += f', "outcome": "{outcome}"'
     if reason:
         line += f', "reason": {json.dumps(reason[:_LONGEST_TEXT])}'
     if worker_uid:

@@ -148,6 +148,11 @@ def _changes(statement: str, rows: _Params) -> Write:
     return Write(of_rows(statement, size), params, expect=len(rows))
 
 
+def tasks_retried(pairs: Mapping[str, str]) -> Write:
+    """Note that tasks (UIDs of ended ones) were submitted anew: as which."""
+    return Write("tasks_retried", [{"task_uid": old, "retried_as": new} for old, new in pairs.items()])
+
+
 def tasks_delete(uids: Sequence[str]) -> Write:
     """Delete ended tasks; active ones and those of the plan history stay."""
     return Write("tasks_delete", [{"task_uid": uid} for uid in uids])

@@ -111,6 +111,17 @@ def task_start(uid: str, *, time: float, worker_uid: str | None) -> Write:
     return Write("task_start", {"task_uid": uid, "time": time, "worker_uid": worker_uid}, expect=1)
 
 
+def task_pause(uid: str, *, time: float, reasons: Sequence[str], log: str) -> Write:
+    """Set a running plan paused; ``log`` is appended to its log."""
+    params = {"task_uid": uid, "time": time, "pause_reasons": json.dumps(list(reasons)), "log": log}
+    return Write("task_pause", params, expect=1)
+
+
+def task_resume(uid: str, *, time: float, log: str) -> Write:
+    """Set a paused plan running; ``log`` is appended to its log."""
+    return Write("task_resume", {"task_uid": uid, "time": time, "log": log}, expect=1)
+
+
 def task_finish(
     uid: str,
     *,

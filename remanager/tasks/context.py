@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -244,6 +245,7 @@ class Context:
 
 _outside = Context()
 _current: Context | None = None
+_of_thread: ContextVar[Context | None] = ContextVar("task_context", default=None)
 
 
 def current() -> Context:
@@ -251,7 +253,12 @@ def current() -> Context:
 
     Outside of a worker it is one that remembers what it is told and does nothing else.
     """
-    return _outside if _current is None else _current
+    return _of_thread.get() or _current or _outside
+
+
+def use_in_thread(context: Context) -> None:
+    """Make a context the current one of the calling thread, as long as it lives: for workers with several."""
+    _of_thread.set(context)
 
 
 @contextlib.contextmanager

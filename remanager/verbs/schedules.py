@@ -11,6 +11,7 @@ from remanager.manager.items import FUNCTIONS, MISSING, check_form, user_of
 from remanager.manager.manager import Manager
 from remanager.manager.task_queue.schedules import Order
 from remanager.manager.task_queue.submission import Seconds
+from remanager.model.principal import asked_by
 from remanager.verbs.queue import UserParams
 from remanager.verbs.registry import LockParams, LockScope, Params, fixed, verb
 from remanager.verbs.selectors import Texts, Uid
@@ -107,7 +108,7 @@ async def schedule_add(manager: Manager, params: AddParams) -> Reply:
         timezone=given.timezone,
         max_executions=given.max_executions,
     )
-    order = Order(item, params.options, user, group)
+    order = Order(item, params.options, user, group, asked_by.get())
     service = manager.controls.schedules
     schedule = await service.add(recurrence, order, given.catch_up)
     return {

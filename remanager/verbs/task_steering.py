@@ -39,7 +39,8 @@ class CancelParams(LockParams):
     reason: Reason = Field("cancelled", description="words for the record")
     cascade: bool = Field(True, description="cancel their children, and the children of these, too")
     kill_after_s: Patience | None = Field(
-        None, description="kill a worker that has not stopped the task then (s); default: as the task says"
+        None,
+        description="kill a worker of the pool that has not stopped it then (s); default: as the task says",
     )
     dry_run: bool = Field(False, description="only tell what would happen")
 
@@ -54,6 +55,7 @@ class RetryParams(LockParams):
     reset_attempts: bool = Field(
         True, description="they may be retried as often as at first; false: as often as was left"
     )
+    again: bool = Field(False, description="also those that were retried before")
 
 
 class ChangesModel(Params):
@@ -159,11 +161,12 @@ async def task_retry(manager: Manager, params: RetryParams) -> Reply:
     """Submit tasks anew that have ended without success; the new ones have the old one as ``origin_uid``.
 
     ``resubmitted`` has the new UID by the old one, ``skipped`` why others were not: a single one is refused
-    altogether. Tasks that are retried together need each other as before.
+    altogether. What was retried before is skipped unless ``again`` is true; its record names the newest one
+    (``retried_as``). Tasks that are retried together need each other as before.
     """
     retries = manager.controls.retries
     uids = await _chosen(params, retries.select)
-    told = await retries.retry(uids, reset_attempts=params.reset_attempts)
+    told = await retries.retry(uids, reset_attempts=params.reset_attempts, again=params.again)
     if isinstance(params.task_uid, str) and told.skipped:
         text = f"The task '{params.task_uid}' is not retried: {told.skipped[params.task_uid]}"
         raise Conflict(text)

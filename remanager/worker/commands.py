@@ -18,6 +18,7 @@ from remanager.model.link import (
     RunPlan,
     RunTask,
     SetPermissions,
+    StopTask,
     Welcome,
 )
 from remanager.model.states import EnvironmentState
@@ -88,16 +89,12 @@ class CommandDesk:
     def handle(self, message: Message) -> None:
         """Take a message of the manager; called in the control thread only."""
         match message:
-            case Welcome():
-                self._environment.set_permissions(message.permissions)
+            case Welcome() | ReleaseKernel() | StopTask():
+                self._take_word(message)
                 return
             case GetMetadata():
                 # Metadata may live in a database: do not let the control thread wait for it.
                 threading.Thread(target=self._answer_metadata, args=(message.id,), daemon=True).start()
-                return
-            case ReleaseKernel():
-                if self._kernel is not None:
-                    self._kernel.release()
                 return
             case GetKernelInfo():
                 self._reply(self._kernel_info(message.id))
@@ -124,6 +121,16 @@ class CommandDesk:
                 logger.warning("An unexpected message of the manager was dropped: %s", type(message).__name__)
                 return
         self._reply(Reply(message.id, not refusal, refusal))
+
+    def _take_word(self, message: Welcome | ReleaseKernel | StopTask) -> None:
+        """Do what needs no answer."""
+        match message:
+            case Welcome():
+                self._environment.set_permissions(message.permissions)
+            case ReleaseKernel() if self._kernel is not None:
+                self._kernel.release()
+            case StopTask():
+                self._tasks.stop_background(message.task_uid, message.reason)
 
     @staticmethod
     def _uid(command: RunPlan | RunTask) -> str:

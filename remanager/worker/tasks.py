@@ -14,6 +14,8 @@ import msgpack
 
 from remanager.model.link import ListsChanged, TaskFinished
 from remanager.model.states import EnvironmentState
+from remanager.tasks import Cancelled, Context, current
+from remanager.tasks.context import use_in_thread
 from remanager.worker.failures import exception_text, traceback_text
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class TaskRunner:
         self._board = board
         self._user_code = user_code
         self._encoding = encoding
+        self._contexts: dict[str, Context] = {}  # of the background tasks
 
     def run(self, command: RunTask) -> None:
         """Run a foreground task; call this in the main thread."""
@@ -88,17 +91,29 @@ class TaskRunner:
 
     def start_background(self, command: RunTask) -> None:
         """Run a task in a daemon thread of its own."""
+        deadline = None if command.timeout_s is None else time.time() + command.timeout_s
+        uid = command.task_uid.partition(":")[0]  # the manager adds the number of the hand-over
+        context = Context(uid, attempt=command.attempt, deadline=deadline)
+        self._contexts[command.task_uid] = context
         thread = threading.Thread(
-            target=self._run_background, args=(command,), name=f"task {command.task_uid}", daemon=True
+            target=self._run_background, args=(command, context), name=f"task {command.task_uid}", daemon=True
         )
         thread.start()
 
-    def _run_background(self, command: RunTask) -> None:
+    def stop_background(self, task_uid: str, reason: str) -> None:
+        """Tell a background task to stop, if it still runs. A thread cannot be made to."""
+        context = self._contexts.get(task_uid)
+        if context is not None:
+            context.cancel(reason)
+
+    def _run_background(self, command: RunTask, context: Context) -> None:
+        use_in_thread(context)
         loop = getattr(self._control.engine, "loop", None)
         if loop is not None:
             # Asynchronous devices look for the RunEngine's event loop in the thread that uses them.
             asyncio.set_event_loop(loop)
         events = self._execute(command, contextlib.nullcontext())
+        del self._contexts[command.task_uid]
         self._board.change(events=events, background=-1)
 
     def _execute(self, command: RunTask, context: AbstractContextManager[None]) -> list[Event]:
@@ -106,6 +121,7 @@ class TaskRunner:
         time_start, clock_start = time.time(), time.monotonic()
         events: list[Event] = []
         name = "script"
+        cancelled = False
         try:
             body = json.loads(command.body)
             name = body.get("name", name)
@@ -120,9 +136,13 @@ class TaskRunner:
             success = True
         except BaseException as exc:  # noqa: BLE001 - user code may raise anything; the task then failed
             success, payload = False, encode_value(None, self._encoding)
+            cancelled = isinstance(exc, Cancelled) and current().cancelled
             msg = f"Error occurred while executing '{name}': {exception_text(exc)}"
             trace = traceback_text(exc)
-            logger.error("%s\n%s", msg, trace)
+            if cancelled:
+                logger.info("Task '%s' has stopped: %s", name, exception_text(exc))
+            else:
+                logger.error("%s\n%s", msg, trace)
         events.append(
             TaskFinished(
                 seq=0,
@@ -135,6 +155,7 @@ class TaskRunner:
                 payload=payload,
                 time_start=time_start,
                 time_stop=time_start + max(time.monotonic() - clock_start, 1e-6),
+                cancelled=cancelled,
             )
         )
         return events

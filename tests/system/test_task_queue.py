@@ -201,3 +201,9 @@ def worker_of(daemon: Daemon, uid: str) -> dict[str, Any]:
     workers = daemon.client.ok("stats", sections=["workers"])["workers"]
     worker: dict[str, Any] = next(w for w in workers if uid in w["running"])
     return worker
+
+
+def test_code_that_keeps_the_lock_of_the_interpreter_is_ended_in_time(tasks: Daemon) -> None:
+    uid = submit(tasks, "keep_the_lock", 25, timeout_s=1.0, kill_after_s=0.5)
+    assert result(tasks, uid)["state"] == "timed_out"
+    assert 1.5 <= task(tasks, uid)["duration"] < 5.0

@@ -50,6 +50,31 @@ def test_a_task_goes_on_while_the_manager_is_restarted(closed: Daemon, gate: Gat
     assert gate.lines().count("held") == 1
 
 
+def test_a_task_that_listens_is_stopped_when_its_time_is_over(closed: Daemon, gate: Gate) -> None:
+    uid = submit(closed, function("listen", str(gate.notes)), timeout_s=0.5)
+    task = closed.wait_ended(uid)["task"]
+    assert (task["state"], task["last_error"]["type"]) == ("timed_out", "TimeoutError")
+    assert 0.5 <= task["duration"] < 5.0
+
+
+def test_a_task_that_listens_is_cancelled(closed: Daemon, gate: Gate) -> None:
+    uid = submit(closed, function("listen", str(gate.notes)))
+    closed.wait(lambda s: s["worker_background_tasks"] == 1)
+    closed.client.ok("task_cancel", task_uid=uid)
+    assert closed.wait_ended(uid)["task"]["state"] == "cancelled"
+
+
+def test_a_task_that_does_not_listen_is_late_and_the_environment_stays(closed: Daemon, gate: Gate) -> None:
+    worker = closed.worker().pid
+    uid = submit(closed, gate.held_function("deaf"), timeout_s=0.2, kill_after_s=0.1)
+    news = closed.client.long("event_list", task_uid=uid, types=["task_changed"], timeout=10.0)["events"]
+    assert news[0]["data"]["stage"] == "cancelling"
+    assert closed.client.ok("task_info", task_uid=uid)["task"]["stage"] == "cancelling"
+    gate.answer("late")
+    assert closed.wait_ended(uid)["task"]["state"] == "timed_out"
+    assert closed.worker().pid == worker
+
+
 def test_a_task_of_a_worker_that_dies_is_lost(closed: Daemon, gate: Gate) -> None:
     uid = submit(closed, gate.held_function("lost"))
     closed.wait(lambda s: s["worker_background_tasks"] == 1)

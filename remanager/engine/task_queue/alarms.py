@@ -5,6 +5,7 @@ from __future__ import annotations
 from remanager.engine.task_queue.board import QUEUED, Alarm, Board
 from remanager.engine.task_queue.card import Card, PauseReason
 from remanager.engine.task_queue.consequences import follow_up
+from remanager.engine.task_queue.dispatching import look
 from remanager.engine.task_queue.pausing import resume_scope, resume_task
 from remanager.engine.task_queue.stopping import interrupt, kill, stop
 from remanager.model.states import TaskState
@@ -29,10 +30,12 @@ def _ring(board: Board, card: Card, alarm: Alarm, now: float) -> None:
         case Alarm.EXPIRY:
             if card.state in QUEUED:
                 stop(board, card, TaskState.EXPIRED, "not started within its time to live", now)
+        case Alarm.TIMEOUT if not card.begun:
+            look(board, card, now)
         case Alarm.TIMEOUT:
             limit = card.spec.options.timeout_s
             interrupt(board, card, TaskState.TIMED_OUT, f"took longer than {limit:g} s", now)
         case Alarm.KILL:
-            kill(board, card)
+            kill(board, card, now)
         case Alarm.RESUME:
             resume_task(board, card, now, PauseReason.OPERATOR, "resumed at the time set")

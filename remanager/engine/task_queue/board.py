@@ -165,7 +165,14 @@ class Board:
         self.enter(card, now)
 
     def move(
-        self, card: Card, new: TaskState, now: float, reason: str = "", *, error: TaskError | None = None
+        self,
+        card: Card,
+        new: TaskState,
+        now: float,
+        reason: str = "",
+        *,
+        error: TaskError | None = None,
+        outcome: str = "",
     ) -> None:
         """Change the state of a task.
 
@@ -180,7 +187,7 @@ class Board:
         card.state = new
         if new is not TaskState.RUNNING:
             card.stage = Stage.FINISHING if card.finishing else None
-        self._record(card, old, now, reason, error)
+        self._record(card, old, now, reason, error, outcome)
         self.enter(card, now)
         self.touch(card, now)
 
@@ -263,12 +270,18 @@ class Board:
                 self.timers.drop((uid, alarm))
 
     def _record(
-        self, card: Card, old: TaskState | None, now: float, reason: str, error: TaskError | None
+        self,
+        card: Card,
+        old: TaskState | None,
+        now: float,
+        reason: str,
+        error: TaskError | None,
+        outcome: str = "",
     ) -> None:
         new = card.state
         runs = new is TaskState.RUNNING
         worker = card.worker_uid if runs or old is TaskState.RUNNING else None
         stage = card.stage if runs else None
         self.changes.transitions.append(
-            Transition(card.spec.task_uid, now, old, new, card.attempt, reason, worker, error, stage)
+            Transition(card.spec.task_uid, now, old, new, card.attempt, reason, worker, error, stage, outcome)
         )

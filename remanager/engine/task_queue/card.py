@@ -72,6 +72,8 @@ class Card:
         Children that have not ended.
     failed_child : str or None
         First child that did not succeed.
+    begun : bool
+        Its execution is known to have begun: ``time_start`` is when.
     cancel_reason : str
         Why its execution was told to stop; empty if it was not.
     cancel_state : TaskState or None
@@ -98,6 +100,7 @@ class Card:
     time_ready: float | None = None
     time_first_start: float | None = None
     time_start: float | None = None
+    begun: bool = False
     time_updated: float = 0.0
     paused_since: float | None = None
     paused_s: float = 0.0

@@ -55,6 +55,9 @@ class Transition:
     """A change of a task's state; ``old`` is None where the task begins to exist.
 
     ``stage`` is what a running task does from now on; with ``old`` equal to ``new`` only that has changed.
+    ``outcome`` is how an execution ended after which the task goes on: ``failed``, ``retry`` (it asked for
+    another attempt), ``timed_out``, ``lost``, ``returned`` (it had not begun), ``interrupted`` (for a pause),
+    or what the task would have ended as if no duplicate had asked for another run.
     """
 
     task_uid: str
@@ -66,6 +69,7 @@ class Transition:
     worker_uid: str | None = None
     error: TaskError | None = None
     stage: Stage | None = None
+    outcome: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +84,16 @@ class Ended:
 
 
 class InterruptKind(StrEnum):
-    """What a worker is told about a task that it holds."""
+    """What is to be done about a task that a worker holds."""
 
     CANCEL = "cancel"  # stop when it is convenient, soon
     KILL = "kill"  # end the worker process
+    LOOK = "look"  # find out whether the execution has begun
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Tell a worker to stop a task."""
+    """Tell a worker to stop a task, or have a look at it."""
 
     task_uid: str
     lease_epoch: int

@@ -76,7 +76,7 @@ def conclude(
     if card.spec.options.ttl_s is not None:
         fresh = card.spec.options.ttl_from is TtlOrigin.FIRST_ATTEMPT
         card.expires_at = None if fresh else now + card.spec.options.ttl_s
-    enqueue(board, card, now, f"{state}; a duplicate asked for another run", error=error)
+    enqueue(board, card, now, f"{state}; a duplicate asked for another run", error=error, outcome=state)
 
 
 def _child_ended(board: Board, ended: Ended, now: float) -> None:

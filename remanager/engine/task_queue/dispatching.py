@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 from remanager.engine.task_queue.board import Alarm, Board
 from remanager.engine.task_queue.card import Card, Stage
+from remanager.engine.task_queue.changes import Interrupt, InterruptKind
 from remanager.model.states import TaskState
 from remanager.model.task_spec import Where
 
-BEGIN_GRACE_S = 10.0
-"""An execution that is not known to have begun may take longer by this, s: the report may be late."""
+LOOK_AGAIN_S = 1.0
+"""How often it is looked, at most, whether an execution has begun, s."""
 
 
 def dispatch(board: Board, now: float, free: Mapping[str, int], where: Where) -> dict[str, int]:
@@ -53,22 +54,40 @@ def begun(board: Board, uid: str, epoch: int, time: float) -> bool:
     if card is None or card.state is not TaskState.RUNNING or card.lease_epoch != epoch:
         return False
     card.time_start = time
+    card.begun = True
     if card.stage is Stage.PREPARING:
         card.stage = Stage.EXECUTING
-    arm_timeout(board, card, begun=True)
+    arm_timeout(board, card)
     board.touch(card, time)
     return True
 
 
-def arm_timeout(board: Board, card: Card, *, begun: bool) -> None:
-    """Set when a running task is to be interrupted because it takes too long."""
+def arm_timeout(board: Board, card: Card) -> None:
+    """Set when a running task is to be interrupted because it takes too long.
+
+    Without a report of its begin that is when to look for it: see :func:`look`.
+    """
     limit = card.spec.options.timeout_s
     if limit is None or card.stage is Stage.CANCELLING:
         board.timers.drop((card.uid, Alarm.TIMEOUT))
         return
     assert card.time_start is not None
-    grace = 0.0 if begun else BEGIN_GRACE_S
-    board.timers.set((card.uid, Alarm.TIMEOUT), card.time_start + limit + grace)
+    board.timers.set((card.uid, Alarm.TIMEOUT), card.time_start + limit)
+
+
+def look(board: Board, card: Card, now: float) -> None:
+    """Have somebody find out whether an execution has begun whose time would be over otherwise.
+
+    The report may be late: it waits behind code that keeps the interpreter's lock. What has not begun yet has
+    all its time left.
+    """
+    limit = card.spec.options.timeout_s
+    assert card.worker_uid is not None
+    assert limit is not None
+    board.changes.interrupts.append(
+        Interrupt(card.uid, card.lease_epoch, card.worker_uid, InterruptKind.LOOK, "")
+    )
+    board.timers.set((card.uid, Alarm.TIMEOUT), now + max(limit, LOOK_AGAIN_S))
 
 
 def _hand_over(board: Board, card: Card, worker: str, now: float) -> None:
@@ -78,6 +97,7 @@ def _hand_over(board: Board, card: Card, worker: str, now: float) -> None:
     card.lease_epoch += 1
     card.worker_uid = worker
     card.time_start = now
+    card.begun = False
     card.run_after = None
     if card.time_first_start is None:
         card.time_first_start = now
@@ -85,5 +105,5 @@ def _hand_over(board: Board, card: Card, worker: str, now: float) -> None:
         card.expires_at = now + card.spec.options.ttl_s
     card.stage = Stage.FINISHING if card.finishing else Stage.PREPARING
     board.move(card, TaskState.RUNNING, now)
-    arm_timeout(board, card, begun=False)
+    arm_timeout(board, card)
     board.changes.starts.append(card)

@@ -26,6 +26,9 @@ _LAST = {
     OutcomeKind.LOST: TaskState.LOST,
 }
 
+# And what is said of an execution after which it is tried again.
+_RETRIED = {OutcomeKind.ERROR: "failed", OutcomeKind.RETRY: "retry", OutcomeKind.LOST: "lost"}
+
 
 def finish(board: Board, uid: str, epoch: int, outcome: Outcome, now: float) -> bool:
     """End the execution of a task; False for a report of an older hand-over, which changes nothing."""
@@ -56,7 +59,7 @@ def _by_kind(board: Board, card: Card, outcome: Outcome, now: float) -> None:
         case OutcomeKind.RETURNED:
             _put_back(board, card, now, outcome.reason or "given back before it began")
         case OutcomeKind.CANCELLED if card.cancel_state is TaskState.PAUSED:
-            _put_back(board, card, now, card.cancel_reason)
+            _put_back(board, card, now, card.cancel_reason, "interrupted")
         case OutcomeKind.CANCELLED:
             board.end(card, TaskState.CANCELLED, now, outcome.reason or "cancelled itself", outcome=outcome)
 
@@ -78,10 +81,10 @@ def _succeeded(board: Board, card: Card, outcome: Outcome, now: float) -> None:
         conclude(board, card, TaskState.COMPLETED, now, outcome.reason, outcome=outcome)
 
 
-def _put_back(board: Board, card: Card, now: float, reason: str) -> None:
+def _put_back(board: Board, card: Card, now: float, reason: str, outcome: str = "returned") -> None:
     """Queue a task whose hand-over does not count as an attempt."""
     card.rerun = False  # the run that a duplicate asked for is yet to begin
-    enqueue(board, card, now, reason)
+    enqueue(board, card, now, reason, outcome=outcome)
     card.attempt -= 1
 
 
@@ -90,7 +93,7 @@ def _retry_or_end(board: Board, card: Card, outcome: Outcome, now: float) -> Non
     text = _text(outcome)
     delay = _delay(board, card, outcome)
     if card.attempt <= retries:
-        _retry(board, card, delay, now, text, outcome.error)
+        _retry(board, card, delay, now, text, outcome.error, _RETRIED[outcome.kind])
     elif outcome.kind is OutcomeKind.ERROR and not retries:
         conclude(board, card, TaskState.FAILED, now, text, outcome=outcome)
     else:
@@ -106,12 +109,20 @@ def _timed_out(board: Board, card: Card, outcome: Outcome, now: float) -> None:
     if outcome.kind is OutcomeKind.RETURNED:
         _put_back(board, card, now, outcome.reason or "given back before it began")
     elif card.attempt <= card.spec.options.retry.max_retries:
-        _retry(board, card, _delay(board, card, None), now, card.cancel_reason, error)
+        _retry(board, card, _delay(board, card, None), now, card.cancel_reason, error, "timed_out")
     else:
         conclude(board, card, TaskState.TIMED_OUT, now, card.cancel_reason, outcome=outcome, error=error)
 
 
-def _retry(board: Board, card: Card, delay: float, now: float, reason: str, error: TaskError | None) -> None:
+def _retry(
+    board: Board,
+    card: Card,
+    delay: float,
+    now: float,
+    reason: str,
+    error: TaskError | None,
+    outcome: str,
+) -> None:
     if card.rerun:  # the run that a duplicate asked for begins after this execution: it is this one
         card.rerun = False
         card.attempt = 0
@@ -119,7 +130,7 @@ def _retry(board: Board, card: Card, delay: float, now: float, reason: str, erro
         abandon_children(board, card)  # they are being stopped; the next attempt has its own
     card.run_after = now + delay
     card.failed_on = card.worker_uid
-    enqueue(board, card, now, f"{reason}; next attempt in {delay:.3g} s", error=error)
+    enqueue(board, card, now, f"{reason}; next attempt in {delay:.3g} s", error=error, outcome=outcome)
 
 
 def _delay(board: Board, card: Card, outcome: Outcome | None) -> float:

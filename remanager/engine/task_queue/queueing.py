@@ -22,9 +22,11 @@ def destination(board: Board, card: Card) -> TaskState:
     return TaskState.PAUSED if card.pause_reasons else TaskState.PENDING
 
 
-def enqueue(board: Board, card: Card, now: float, reason: str, *, error: TaskError | None = None) -> None:
-    """Let a task wait for its next start."""
-    board.move(card, destination(board, card), now, reason, error=error)
+def enqueue(
+    board: Board, card: Card, now: float, reason: str, *, error: TaskError | None = None, outcome: str = ""
+) -> None:
+    """Let a task wait for its next start; ``outcome`` is that of its last one."""
+    board.move(card, destination(board, card), now, reason, error=error, outcome=outcome)
     if PauseReason.PREEMPTED in card.pause_reasons:
         board.preempted[card.uid] = card
     forget_execution(card)

@@ -68,7 +68,8 @@ def _take_up(board: Board, card: Card, prerequisites: Mapping[str, TaskState | N
             offer_to_finish(board, card, now)
         case TaskState.RUNNING:
             board.dispatcher.adopt(card)
-            arm_timeout(board, card, begun=card.stage is Stage.EXECUTING)
+            card.begun = card.stage is Stage.EXECUTING
+            arm_timeout(board, card)
             _stop_again(board, card, now)
 
 

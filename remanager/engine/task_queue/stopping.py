@@ -10,6 +10,7 @@ from remanager.engine.task_queue.board import FINAL_STOPS, Alarm, Board
 from remanager.engine.task_queue.card import Card, Stage
 from remanager.engine.task_queue.changes import Interrupt, InterruptKind
 from remanager.model.states import TaskState
+from remanager.model.task_spec import Where
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +124,17 @@ def interrupt(board: Board, card: Card, state: TaskState, reason: str, now: floa
     return True
 
 
-def kill(board: Board, card: Card) -> None:
-    """Have the worker killed that did not stop its task in time."""
+def kill(board: Board, card: Card, now: float) -> None:
+    """Have the worker killed that did not stop its task in time.
+
+    That of the environment is not killed for a task: it holds the instrument. That the task does not listen
+    is all that can be told.
+    """
     assert card.worker_uid is not None
     reason = f"not stopped within {card.spec.options.kill_after_s:g} s: {card.cancel_reason}"
+    if card.spec.options.where is Where.ENVIRONMENT:
+        board.change_stage(card, Stage.CANCELLING, now, f"{reason}; the environment is not killed for it")
+        return
     board.changes.interrupts.append(
         Interrupt(card.uid, card.lease_epoch, card.worker_uid, InterruptKind.KILL, reason)
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from remanager.engine.task_queue.board import QUEUED, Alarm, Board
-from remanager.engine.task_queue.card import Card, Stage
+from remanager.engine.task_queue.card import Card
 from remanager.engine.task_queue.dispatching import arm_timeout
 from remanager.engine.task_queue.pausing import settle_one
 from remanager.engine.task_queue.queueing import set_expiry
@@ -45,7 +45,7 @@ def update(board: Board, card: Card, now: float, changes: Mapping[str, Any]) -> 
     board.touch(card, now)
     _tell_dispatcher(board, card, now, group="group" in changes)
     if card.state is TaskState.RUNNING and "timeout_s" in changes:
-        arm_timeout(board, card, begun=card.stage is Stage.EXECUTING)
+        arm_timeout(board, card)
 
 
 def _change_spec(card: Card, changes: Mapping[str, Any]) -> None:

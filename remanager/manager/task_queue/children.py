@@ -58,6 +58,7 @@ class ChildDesk:
             self._clock(),
             job_uid=spec.job_uid,
             parent_uid=spec.task_uid,
+            principal=spec.principal,
         )
         (result,) = await queue.submit([child])
         if result.error is not None:

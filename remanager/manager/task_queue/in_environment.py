@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from remanager.engine.task_queue.card import Card, TaskError
-from remanager.engine.task_queue.changes import Outcome, OutcomeKind
+from remanager.engine.task_queue.changes import Interrupt, InterruptKind, Outcome, OutcomeKind
 from remanager.manager.ledger import Batch
 from remanager.manager.ports import Clock
 from remanager.manager.state import State
 from remanager.manager.task_queue.service import TaskQueue
 from remanager.manager.worker_link import WorkerLink
-from remanager.model.link import RunTask, TaskFinished
+from remanager.model.link import RunTask, StopTask, TaskFinished
 from remanager.model.states import ManagerState
 from remanager.model.task_spec import Where
 
@@ -88,11 +88,31 @@ class EnvironmentTasks:
         return True
 
     def _post(self, held: Held) -> None:
-        body = self._queue.bodies_of([held.card])[held.card.uid]
+        card = held.card
+        body, limit = self._queue.bodies_of([card])[card.uid], card.spec.options.timeout_s
         self._link.post(
-            lambda number: RunTask(number, held.name, "function", body, True),
+            lambda number: RunTask(number, held.name, "function", body, True, card.attempt, limit),
             on_refused=lambda msg: self._refused(held, msg),
+            on_accepted=lambda: self._begun(held, self._clock()),
         )
+
+    def _begun(self, held: Held, time: float) -> None:
+        """Take note that the worker has begun a task: it does so when it accepts it."""
+        if self._queue.scheduler.started(held.card.uid, held.epoch, time):
+            self._queue.arm()
+
+    def interrupt(self, order: Interrupt) -> bool:
+        """Tell a task to stop; False if it is not one of these.
+
+        Nothing more can be done: the worker is not killed for a task. Whether it has begun needs no look: the
+        worker says so.
+        """
+        held = self.held.get(f"{order.task_uid}:{order.lease_epoch}")
+        if held is None:
+            return False
+        if order.kind is InterruptKind.CANCEL:
+            self._link.tell(StopTask(held.name, order.reason))
+        return True
 
     def _refused(self, held: Held, msg: str) -> None:
         if self.held.pop(held.name, None) is not None:
@@ -116,6 +136,8 @@ class EnvironmentTasks:
                 codec=event.codec,
                 payload=event.payload,
             )
+        elif event.cancelled:
+            outcome = Outcome(OutcomeKind.CANCELLED, event.time_start, event.time_stop)
         else:
             error = TaskError("Exception", event.msg, event.traceback)
             outcome = Outcome(OutcomeKind.ERROR, event.time_start, event.time_stop, error=error)
@@ -132,10 +154,15 @@ class EnvironmentTasks:
                 self.held[held.name] = held
 
     def reconcile(self, accepted: Collection[str]) -> None:
-        """Send again what never reached the worker."""
+        """Send again what may not have reached the worker."""
         for held in list(self.held.values()):
+            card = held.card
             if held.sent and held.name not in accepted:
                 self._post(held)
+            elif held.sent and not card.begun:
+                self._begun(held, card.time_start or self._clock())
+            if held.sent and card.cancel_state is not None:
+                self._link.tell(StopTask(held.name, card.cancel_reason))
 
     def on_worker_lost(self, batch: Batch, msg: str) -> None:
         """Close, or repeat, what a worker ran that has ended."""

@@ -21,6 +21,7 @@ from remanager.store.page_plan import Order
 from remanager.store.reads import Reads
 from remanager.store.store import Store
 from remanager.store.task_pages import GroupCounts, Page
+from remanager.store.transitions import transitions_of
 
 MAX_RELATIVES = 1000
 """Children and dependents that are listed."""
@@ -237,9 +238,11 @@ def _read_info(reads: Reads, uid: str, include: Collection[str]) -> tuple[Any, d
     parts: dict[str, Any] = {"dependent_uids": [u for u, _ in dependents]}
     log = reads.tasks.log(uid) if {"transitions", "attempts"} & set(include) else []
     if "transitions" in include:
-        parts["transitions"] = [{"seq": n, **line} for n, line in enumerate(log, 1)]
+        lines = transitions_of(record, log)
+        parts["transitions"] = [{"seq": n, "stage": None, "outcome": "", **t} for n, t in enumerate(lines, 1)]
     if "attempts" in include:
-        parts["attempts"] = attempts_of(log)
+        # The pauses of a plan, all that its log has, are within its execution.
+        parts["attempts"] = attempts_of(transitions_of(record, log if record.task_number is not None else ()))
     if "dependents" in include:
         parts["dependents"] = [{"task_uid": u, "state": s} for u, s in dependents]
         needs = json.loads(record.depends) if record.depends else []
@@ -272,8 +275,8 @@ def _job(counts: Mapping[TaskState, int], sizes: Mapping[str, int]) -> dict[str,
 def attempts_of(log: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the executions of a task, made of its transitions.
 
-    Each has ``attempt``, ``worker_uid``, ``time_start``, ``time_stop`` (None while it runs), ``state`` (what
-    came next), ``reason`` and ``error``.
+    Each has ``attempt``, ``worker_uid``, ``time_start``, ``time_stop`` (None while it runs), ``outcome`` (how
+    it ended; empty while it runs), ``state`` (what came next), ``reason`` and ``error``.
     """
     found: list[dict[str, Any]] = []
     for line in log:
@@ -284,6 +287,7 @@ def attempts_of(log: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
                     "worker_uid": line.get("worker_uid"),
                     "time_start": line["time"],
                     "time_stop": None,
+                    "outcome": "",
                     "state": "running",
                     "reason": "",
                     "error": None,
@@ -292,11 +296,23 @@ def attempts_of(log: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         elif line["from"] == "running" and line["to"] != "running" and found:
             found[-1] |= {
                 "time_stop": line["time"],
+                "outcome": _outcome(line),
                 "state": line["to"],
                 "reason": line.get("reason", ""),
                 "error": line.get("error"),
             }
     return found
+
+
+def _outcome(line: Mapping[str, Any]) -> str:
+    """Return how an execution ended, from the transition at its end."""
+    if "outcome" in line:
+        return str(line["outcome"])
+    if is_terminal(TaskState(line["to"])):
+        return str(line["to"])
+    if line["to"] == TaskState.WAITING_CHILDREN:
+        return TaskState.COMPLETED.value
+    return "failed" if "error" in line else ""  # older lines do not say more
 
 
 ACTIVE_ONLY = Selector(location=Location.ACTIVE)

@@ -46,12 +46,14 @@ def _asked(record: TaskRecord, tags: Tags) -> dict[str, Any]:
     """Return what was asked for, and by whom."""
     options = TaskOptions.from_json(record.options)
     item = _parse(record.body)[0] if record.body else {}
+    properties = _parse(record.properties)[0] if record.properties else {}
     return {
         "task_uid": record.task_uid,
         "job_uid": record.job_uid,
         "parent_uid": record.parent_uid,
         "schedule_uid": record.schedule_uid,
         "origin_uid": record.origin_uid,
+        "retried_as": properties.get("retried_as"),
         "item_type": record.item_type,
         "name": record.name,
         "task_type": record.name,
@@ -61,6 +63,7 @@ def _asked(record: TaskRecord, tags: Tags) -> dict[str, Any]:
         "key": record.key,
         "user": record.user,
         "user_group": record.user_group,
+        "principal": properties.get("principal"),
         "args": item.get("args", []),
         "kwargs": item.get("kwargs", {}),
         "meta": item.get("meta", {}),
@@ -112,7 +115,7 @@ def _live(record: TaskRecord, queue: TaskQueue, now: float) -> dict[str, Any]:
     if card is None:
         return {
             "effective_priority": record.priority,
-            "wait_reason": "",
+            "wait_reason": queue.other_wait_reason(record.task_uid) if record.state in _HELD else "",
             "children_count": 0,
             "lease_expires_at": None,
             "progress": queue.progress.final(record.state, stored),

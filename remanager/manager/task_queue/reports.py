@@ -92,9 +92,7 @@ class PoolReports:
         """Take note of executions that began."""
         for uid, epoch, time in message.tasks:
             if worker.held.get(uid) == epoch:
-                worker.began[uid] = time
-                self._queue.scheduler.started(uid, epoch, time)
-        self._queue.arm()
+                self._queue.note_begin(worker, uid, epoch, time)
 
     def on_checkpoint(self, worker: PoolWorker, batch: Batch, message: TaskCheckpoint) -> None:
         """Keep a value for the next attempt."""
@@ -128,7 +126,7 @@ class PoolReports:
         begun_ones = queue.pool.begun_by(worker.uid)
         for uid, epoch in list(worker.held.items()):
             begun = uid in worker.sent and begun_ones.may_have(uid, epoch)
-            start = worker.began.get(uid, now)
+            start = worker.began.get(uid) or begun_ones.time_of(uid, epoch) or now
             _forget(worker, uid)
             if begun:
                 outcome = Outcome(OutcomeKind.LOST, start, now, why, TaskError("WorkerLost", why))

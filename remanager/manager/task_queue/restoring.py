@@ -8,6 +8,7 @@ from sys import intern
 
 from remanager.engine.task_queue.card import NO_REASONS, Card, PauseReason, Stage, TaskError
 from remanager.engine.task_queue.changes import Outcome, OutcomeKind
+from remanager.manager.rows import submission_of
 from remanager.manager.task_queue.functions import SETTING as FUNCTIONS
 from remanager.manager.task_queue.pool import KIND
 from remanager.manager.task_queue.service import KEPT_BODIES, TaskQueue
@@ -83,6 +84,7 @@ def spec_of(record: TaskRecord, tags: Tags) -> TaskSpec:
         origin_uid=record.origin_uid,
         depends_on=tuple(json.loads(record.depends)) if record.depends else (),
         run_after=record.run_after,
+        principal=submission_of(record.properties, record.attempt).principal,
         options=TaskOptions.from_json(record.options),
     )
 
@@ -158,7 +160,8 @@ def _hand_back(queue: TaskQueue, now: float, environment_uid: str | None) -> Non
             gone[uid] = queue.pool.begun_by(uid)
         if gone[uid].may_have(card.uid, card.lease_epoch):
             error = TaskError("WorkerLost", GONE)
-            outcome = Outcome(OutcomeKind.LOST, card.time_start or now, now, GONE, error)
+            start = gone[uid].time_of(card.uid, card.lease_epoch) or card.time_start or now
+            outcome = Outcome(OutcomeKind.LOST, start, now, GONE, error)
         else:
             outcome = Outcome(OutcomeKind.RETURNED, now, now, GONE)
         queue.scheduler.finish(card.uid, card.lease_epoch, outcome, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from remanager.manager.task_queue.restoring import spec_of
 from remanager.manager.task_queue.rows import edit
 from remanager.manager.task_queue.service import TaskQueue
 from remanager.model.errors import Conflict, NotFound, RemanagerError
+from remanager.model.principal import asked_by
 from remanager.model.selector import Location, Selector
 from remanager.model.states import STATE_CLASS, StateClass, TaskState
 from remanager.model.task_spec import TaskSpec, Where
@@ -26,7 +28,7 @@ from remanager.store.reads import Reads
 from remanager.store.store import Store
 from remanager.store.task_reads import Tags
 from remanager.store.task_rows import TaskRecord
-from remanager.store.task_writes import tags_set, tasks_edit
+from remanager.store.task_writes import tags_set, tasks_edit, tasks_retried
 
 
 @dataclass(slots=True)
@@ -76,6 +78,7 @@ class Retries:
         self._store = store
         self._ledger = ledger
         self._clock = clock
+        self._one_by_one = asyncio.Lock()  # the next request sees what this one has retried
 
     async def select(self, selector: Selector) -> list[str]:
         """Return the UIDs of selected ended tasks, oldest first; without a state, those that failed."""
@@ -85,20 +88,26 @@ class Retries:
         ended = replace(selector, location=Location.HISTORY, state_class=kinds)
         return [uid for uid, _ in await self._questions.uids(ended, MAX_SELECTED)]
 
-    async def retry(self, uids: Sequence[str], *, reset_attempts: bool) -> Retried:
+    async def retry(self, uids: Sequence[str], *, reset_attempts: bool, again: bool = False) -> Retried:
         """Submit tasks anew, each with a new UID and the old one as ``origin_uid``, a portion at a time.
 
         Parameters
         ----------
         reset_attempts : bool
             They may be retried as often as at first; else as often as was left.
+        again : bool
+            Also those that were submitted anew before.
         """
         told = Retried()
         await self._queue.need_functions()
         await self._ledger.flush()
-        for portion in portions(list(dict.fromkeys(uids))):
-            found = await self._store.read_heavy(partial(_read, portion))
-            await self._resubmit(portion, found, told, reset_attempts=reset_attempts)
+        async with self._one_by_one:
+            for portion in portions(list(dict.fromkeys(uids))):
+                found = await self._store.read_heavy(partial(_read, portion))
+                if not again:
+                    found = _leave_out_retried(found, told)
+                wanted = [uid for uid in portion if uid not in told.skipped]
+                await self._resubmit(wanted, found, told, reset_attempts=reset_attempts)
         return told
 
     async def _resubmit(
@@ -119,13 +128,20 @@ class Retries:
         needs = {need for spec in specs.values() for need in spec.depends_on}
         known = {*self._store.reads.task_states(list(needs)), *self._queue.scheduler.cards}
         ready = [_with_needs(spec, renamed, known) for spec in specs.values()]
-        results = await self._queue.submit(ready, atomic=False)
+        results = self._queue.accept(ready, atomic=False)
+        done: dict[str, str] = {}
         for uid, spec, result in zip(specs, ready, results, strict=True):
             why = _why_not(spec, result)
             if why:
                 told.skipped[uid] = why
             else:
-                told.resubmitted[uid] = spec.task_uid
+                done[uid] = spec.task_uid
+        told.resubmitted |= done
+        batch = self._ledger.batch()
+        self._queue.advance(batch)
+        if done:
+            batch.write(tasks_retried(done))
+        await self._ledger.commit(batch)
 
     def _again(self, uid: str, found: tuple[TaskRecord, Tags] | None, *, reset_attempts: bool) -> TaskSpec:
         """Return what is submitted in place of an ended task.
@@ -162,6 +178,7 @@ class Retries:
             run_after=None,
             parent_uid=parent,
             origin_uid=uid,
+            principal=asked_by.get(),
             options=options,
         )
 
@@ -221,6 +238,19 @@ def _read(uids: Sequence[str], reads: Reads) -> dict[str, tuple[TaskRecord, Tags
     records = {uid: record for uid in uids if (record := reads.tasks.record(uid)) is not None}
     tags = reads.tasks.tags([record.id for record in records.values()])
     return {uid: (record, tags.get(record.id, {})) for uid, record in records.items()}
+
+
+def _leave_out_retried(
+    found: Mapping[str, tuple[TaskRecord, Tags]], told: Retried
+) -> dict[str, tuple[TaskRecord, Tags]]:
+    """Return those that were not submitted anew yet; tell of the others."""
+    left = dict(found)
+    for uid, (record, _) in found.items():
+        new = json.loads(record.properties).get("retried_as") if record.properties else None
+        if new is not None:
+            told.skipped[uid] = f"It was retried as {new} already: 'again' retries it once more"
+            del left[uid]
+    return left
 
 
 def _with_needs(spec: TaskSpec, renamed: Mapping[str, str], known: set[str]) -> TaskSpec:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
 
-from remanager.engine.task_queue.card import Card
+from remanager.engine.task_queue.card import Card, Stage
 from remanager.engine.task_queue.changes import Changes, Ended, Transition
 from remanager.manager.ledger import Batch, name_principal
+from remanager.manager.rows import properties_text
 from remanager.manager.task_queue.progress_board import ProgressBoard
 from remanager.model.states import STATE_CLASS, StateClass, TaskState, is_terminal
 from remanager.model.task_spec import DEFAULT_OPTIONS, TaskSpec
@@ -22,7 +23,7 @@ _SELECTED_BY = ("domain", "group", "key", "job_uid", "parent_uid", "schedule_uid
 _INSERTED_AS = {s: TaskState.PENDING.value if is_terminal(s) else s.value for s in TaskState}
 """What ended within the command that submitted it gets its terminal record next."""
 
-_about = attrgetter("name", "user", "label", "tags", *_SELECTED_BY)
+_about = attrgetter("name", "user", "label", "tags", "principal", *_SELECTED_BY)
 
 
 def write(batch: Batch, changes: Changes, retention_s: float, progress: ProgressBoard) -> None:
@@ -78,11 +79,13 @@ def _logs(transitions: Iterable[Transition]) -> tuple[dict[str, str], dict[str, 
     made: dict[tuple[object, ...], str] = {}
     for t in transitions:
         uid = t.task_uid
-        same = (t.time, t.old, t.new, t.attempt, t.reason, t.worker_uid, t.error)
+        same = (t.time, t.old, t.new, t.attempt, t.reason, t.worker_uid, t.error, t.stage, t.outcome)
         line = made.get(same)
         if line is None:
             error = (t.error.type, t.error.msg) if t.error else None
-            line = made[same] = log_line(t.time, t.old, t.new, t.attempt, t.reason, t.worker_uid, error)
+            stage = None if t.stage is Stage.PREPARING else t.stage
+            said = (t.time, t.old, t.new, t.attempt, t.reason, t.worker_uid, error)
+            line = made[same] = log_line(*said, stage=stage, outcome=t.outcome)
         logs[uid] = logs[uid] + line if uid in logs else line
         if t.reason or uid in reasons:
             reasons[uid] = t.reason
@@ -99,7 +102,7 @@ def _events(transitions: Iterable[Transition], cards: Mapping[str, Card]) -> lis
     for t in transitions:
         card = cards.get(t.task_uid)
         about = None if card is None else _about(card.spec)
-        same = (t.old, t.new, t.attempt, t.reason, t.worker_uid, t.stage, about)
+        same = (t.old, t.new, t.attempt, t.reason, t.worker_uid, t.stage, t.outcome, about)
         found = made.get(same)
         if found is None:
             found = made[same] = (_kind(t), _data(t, card))
@@ -136,7 +139,12 @@ def _data(change: Transition, card: Card | None) -> dict[str, object]:
         data["worker_uid"] = change.worker_uid
     if change.stage is not None and change.old is change.new:
         data["stage"] = change.stage.value
-    name_principal(data)
+    if change.outcome:
+        data["outcome"] = change.outcome
+    if change.old is None and card is not None and card.spec.principal is not None:
+        data["principal"] = card.spec.principal  # of a child or an occurrence no request is the cause
+    else:
+        name_principal(data)
     return data
 
 
@@ -161,6 +169,7 @@ def _insert(card: Card, logs: Mapping[str, str], reasons: Mapping[str, str]) -> 
         "time_ready": card.time_ready,
         "time_updated": card.time_updated,
         "run_after": card.run_after,
+        "properties": properties_text(spec.principal),
         "log": logs.get(uid, ""),
         "body": spec.body,
     }

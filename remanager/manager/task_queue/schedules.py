@@ -42,6 +42,7 @@ class Order:
     options: Mapping[str, Any]
     user: str
     user_group: str
+    principal: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values (JSON)."""
@@ -50,6 +51,7 @@ class Order:
             "options": dict(self.options),
             "user": self.user,
             "user_group": self.user_group,
+            "principal": self.principal,
         }
 
 
@@ -241,7 +243,7 @@ class ScheduleService:
 
     def _spec(self, uid: str, order: Order, now: float) -> TaskSpec:
         item = prepare(self._catalogue, check_form(dict(order.item), FUNCTIONS), order.user, order.user_group)
-        return self._queue.specs.make(item, order.options, now, schedule_uid=uid)
+        return self._queue.specs.make(item, order.options, now, schedule_uid=uid, principal=order.principal)
 
     def _on_changes(self, batch: Batch, changes: Changes, now: float) -> None:
         """Take note of occurrences that have ended, in the same transaction."""

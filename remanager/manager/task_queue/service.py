@@ -28,6 +28,7 @@ from remanager.manager.task_queue.progress_board import ProgressBoard
 from remanager.manager.task_queue.submission import SpecMaker
 from remanager.manager.task_queue.switch_record import SwitchRecord
 from remanager.manager.task_queue.waiters import Waiters
+from remanager.manager.task_queue.worker_process import PoolWorker
 from remanager.model.errors import Busy
 from remanager.model.pool_messages import CancelTask
 from remanager.model.states import TaskState, is_terminal
@@ -96,6 +97,8 @@ class TaskQueue:
         Terminal records that are not on disk yet; until then the tasks are said to be active.
     environment : EnvironmentTasks or None
         What the environment worker runs; set when the manager is put together.
+    other_wait_reason : callable
+        Returns why a task of another kind does not run, by its uid.
     observers : list of callable
         Called as ``observer(changes, now)`` with everything that changes.
     recorders : list of callable
@@ -140,6 +143,7 @@ class TaskQueue:
         self._timer_at = 0.0
         self._settling = False
         self.environment: EnvironmentTasks | None = None
+        self.other_wait_reason: Callable[[str], str] = lambda _uid: ""
 
     # -------------------------------------------------------------------------------- commands
 
@@ -370,13 +374,27 @@ class TaskQueue:
         return found | self._store.reads.tasks.bodies(stored) if stored else found
 
     def _interrupt(self, interrupt: Interrupt) -> None:
-        worker = self.pool.workers.get(interrupt.worker_uid)
-        if worker is None or worker.held.get(interrupt.task_uid) != interrupt.lease_epoch:
+        uid, epoch = interrupt.task_uid, interrupt.lease_epoch
+        if self.environment is not None and self.environment.interrupt(interrupt):
             return
-        if interrupt.kind is InterruptKind.KILL:
-            self.pool.kill(worker, f"The task {interrupt.task_uid} did not stop: {interrupt.reason}")
-        else:
-            self.pool.send(worker, CancelTask(interrupt.task_uid, interrupt.lease_epoch, interrupt.reason))
+        worker = self.pool.workers.get(interrupt.worker_uid)
+        if worker is None or worker.held.get(uid) != epoch:
+            return
+        match interrupt.kind:
+            case InterruptKind.CANCEL:
+                self.pool.send(worker, CancelTask(uid, epoch, interrupt.reason))
+            case InterruptKind.KILL:
+                self.pool.kill(worker, f"The task {uid} did not stop: {interrupt.reason}")
+            case InterruptKind.LOOK:
+                begun = self.pool.begun_by(worker.uid)
+                if begun.may_have(uid, epoch):
+                    self.note_begin(worker, uid, epoch, begun.time_of(uid, epoch) or self._clock())
+
+    def note_begin(self, worker: PoolWorker, uid: str, epoch: int, time: float) -> None:
+        """Take note that a worker of the pool has begun a task."""
+        worker.began[uid] = time
+        self.scheduler.started(uid, epoch, time)
+        self.arm()
 
     def drop_bodies(self, cards: Iterable[Card]) -> None:
         """Forget the items of waiting tasks: there are many, and they are on disk."""

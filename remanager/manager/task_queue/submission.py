@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from remanager.manager.task_queue.functions import Function, Functions
 from remanager.model.errors import InvalidItem, InvalidParams, TooLarge
 from remanager.model.json_text import dumps
+from remanager.model.principal import asked_by
 from remanager.model.task_spec import (
     DEFAULT_OPTIONS,
     DEFAULT_PRIORITY,
@@ -94,7 +95,8 @@ class OptionsModel(_Model):
     )
     timeout_s: Positive | None = Field(None, description="how long one execution may take (s)")
     kill_after_s: Seconds | None = Field(
-        None, description="how long a cancelled execution may go on before it is killed (s)"
+        None,
+        description="how long a cancelled execution may go on before it is killed (s), in the pool",
     )
     max_retries: Annotated[int, Field(ge=0, le=1000)] | None = Field(
         None, description="attempts after the first one"
@@ -186,6 +188,7 @@ class SpecMaker:
         job_uid: str | None = None,
         parent_uid: str | None = None,
         schedule_uid: str | None = None,
+        principal: str | None = None,
     ) -> TaskSpec:
         """Return the task of an item.
 
@@ -198,6 +201,8 @@ class SpecMaker:
             if the same come again, as they do in a batch.
         now : float
             Epoch seconds.
+        principal : str or None
+            Who asked for it; None: whose request is being worked on.
 
         Raises
         ------
@@ -228,6 +233,7 @@ class SpecMaker:
             schedule_uid=schedule_uid,
             depends_on=chosen.depends_on,
             run_after=run_after,
+            principal=principal or asked_by.get(),
             options=chosen.own,
         )
 

@@ -6,18 +6,18 @@
 -- What most new tasks have.
 -- name: tasks_insert_plain
 INSERT OR FAIL INTO task (background, task_uid, task_number, item_type, name, state, user, user_group, priority, attempt,
-                  job_uid, time_created, time_ready, time_updated, run_after, log, body)
+                  job_uid, time_created, time_ready, time_updated, run_after, properties, log, body)
 VALUES (1, :task_uid, :task_number, :item_type, :name, :state, :user, :user_group, :priority, :attempt,
-        :job_uid, :time_created, :time_ready, :time_updated, :run_after, :log, :body);
+        :job_uid, :time_created, :time_ready, :time_updated, :run_after, :properties, :log, :body);
 
 -- And what many have.
 -- name: tasks_insert_usual
 INSERT OR FAIL INTO task (background, task_uid, task_number, item_type, name, state, user, user_group, domain, task_group,
                   label, key, priority, attempt, job_uid, time_created, time_ready, time_updated, run_after, options,
-                  log, body)
+                  properties, log, body)
 VALUES (1, :task_uid, :task_number, :item_type, :name, :state, :user, :user_group, :domain, :task_group,
         :label, :key, :priority, :attempt, :job_uid, :time_created, :time_ready, :time_updated, :run_after, :options,
-        :log, :body);
+        :properties, :log, :body);
 
 -- name: tasks_insert
 INSERT OR FAIL INTO task (background, task_uid, task_number, item_type, name, state, stage, user, user_group, domain,
@@ -92,6 +92,10 @@ FROM (
     SELECT * FROM given
 ) AS given
 WHERE task.task_uid = given.task_uid AND task.time_stop IS NULL AND task.lease_epoch <= given.lease_epoch;
+
+-- name: tasks_retried
+UPDATE task SET properties = json_set(COALESCE(properties, '{}'), '$.retried_as', :retried_as)
+WHERE task_uid = :task_uid;
 
 -- name: tasks_progress
 UPDATE task SET progress = :progress, actual_io = COALESCE(:actual_io, actual_io)

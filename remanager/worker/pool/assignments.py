@@ -99,11 +99,14 @@ class Assignments:
     wake : callable
         Called without arguments when there is something to collect, without the lock; it must not block.
     note_begin : callable
-        Called with UID and lease epoch of each task before it begins.
+        Called with UID, lease epoch and time (epoch seconds) of each task before it begins.
     """
 
     def __init__(
-        self, give_back_after_s: float, wake: Callable[[], None], note_begin: Callable[[str, int], None]
+        self,
+        give_back_after_s: float,
+        wake: Callable[[], None],
+        note_begin: Callable[[str, int, float], None],
     ) -> None:
         self._give_back_after_s = give_back_after_s
         self._wake = wake
@@ -172,8 +175,8 @@ class Assignments:
                     return None
                 self._condition.wait()
             self._running = assignment = self._queue.popleft()
-            self._note_begin(assignment.task_uid, assignment.lease_epoch)
             assignment.time_start = time.time()
+            self._note_begin(assignment.task_uid, assignment.lease_epoch, assignment.time_start)
             assignment.began = time.monotonic()
             return assignment
 

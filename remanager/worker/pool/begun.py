@@ -5,9 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from remanager.model.begun import BOOT_BYTES, MARK_BYTES, SLOTS, boot_id, mark_of
-
-_SIZE = BOOT_BYTES + SLOTS * MARK_BYTES
+from remanager.model.begun import BOOT_BYTES, MARK_BYTES, SIZE, SLOTS, TIME, TIMES_AT, boot_id, mark_of
 
 
 class BegunNote:
@@ -34,15 +32,18 @@ class BegunNote:
             return
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(fd, _SIZE)
-            self._memory = mmap.mmap(fd, _SIZE)
+            os.ftruncate(fd, SIZE)
+            self._memory = mmap.mmap(fd, SIZE)
         finally:
             os.close(fd)
         self._memory[:BOOT_BYTES] = boot_id()
 
-    def put(self, task_uid: str, lease_epoch: int) -> None:
-        """Note that an execution begins."""
+    def put(self, task_uid: str, lease_epoch: int, time: float) -> None:
+        """Note that an execution begins at ``time`` (epoch seconds)."""
         if self._memory is not None:
+            TIME.pack_into(
+                self._memory, TIMES_AT + self._next * TIME.size, time
+            )  # first: the mark stands for it
             place = BOOT_BYTES + self._next * MARK_BYTES
             self._memory[place : place + MARK_BYTES] = mark_of(task_uid, lease_epoch)
             self._next = (self._next + 1) % SLOTS

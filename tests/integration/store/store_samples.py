@@ -41,6 +41,7 @@ def new(uid: str, number: int = 1, **changes: Any) -> TaskInsert:
         "time_first_start": None,
         "time_start": None,
         "time_updated": 1.0,
+        "properties": None,
         "run_after": None,
         "expires_at": None,
         "paused_since": None,
@@ -50,7 +51,6 @@ def new(uid: str, number: int = 1, **changes: Any) -> TaskInsert:
         "tags": (),
         "depends_on": (),
         "options": None,
-        "properties": None,
         "log": log_line(1.0, None, "pending", 0),
         "body": f'{{"item_uid": "{uid}"}}',
     }

@@ -1,10 +1,13 @@
 """Plans and functions that say where they are and wait for the tests."""
 
 import os
+import time
 
 import bluesky.plan_stubs as bps
 import numpy as np
 from bluesky.plan_stubs import null
+
+from remanager.tasks import current
 
 
 def _append(path, line):
@@ -54,6 +57,14 @@ def hold(path: str, fifo: str, line: str = "hold") -> str:
     print(f"the function is held: {line}")  # noqa: T201
     with open(fifo) as pipe:
         return pipe.read()
+
+
+def listen(path: str, line: str = "listening"):
+    """Append a line to a file, and go on until it is told to stop."""
+    _append(path, line)
+    while True:
+        current().check_cancelled()
+        time.sleep(0.01)
 
 
 def count_up(path: str, line: str) -> int:

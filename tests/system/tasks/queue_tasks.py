@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 from pathlib import Path
@@ -79,3 +80,9 @@ def family(number: int, ctx: Context) -> str:
         for n in range(number):
             ctx.submit_child("add", n)
     return "done"
+
+
+@task
+def keep_the_lock(seconds: int) -> None:
+    """Be in code that keeps the interpreter's lock, so that no other thread runs."""
+    ctypes.PyDLL(None).sleep(seconds)

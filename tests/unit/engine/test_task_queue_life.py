@@ -14,10 +14,10 @@ from remanager.engine.task_queue.card import Stage
 from remanager.engine.task_queue.changes import InterruptKind, Outcome, OutcomeKind
 from remanager.engine.task_queue.timers import Timers
 from remanager.model.states import TaskState
-from remanager.model.task_spec import RetryPolicy, RetryStrategy, TtlOrigin
+from remanager.model.task_spec import RetryPolicy, RetryStrategy, TtlOrigin, Where
 
 S = TaskState
-CANCEL, KILL = InterruptKind.CANCEL, InterruptKind.KILL
+CANCEL, KILL, LOOK = InterruptKind.CANCEL, InterruptKind.KILL, InterruptKind.LOOK
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_waiting_in_the_worker_is_not_execution_time(bench: Bench) -> None:
     bench.submit(spec("a", timeout_s=5.0))
     bench.dispatch()
     bench.tick(6.0)
-    assert bench.interrupted() == []
+    assert bench.interrupted() == [("a", LOOK)]
     bench.scheduler.started("a", 1, bench.now)
     bench.tick(4.0)
     assert bench.interrupted() == []
@@ -249,11 +249,59 @@ def test_waiting_in_the_worker_is_not_execution_time(bench: Bench) -> None:
     assert bench.interrupted() == [("a", CANCEL)]
 
 
-def test_an_execution_that_is_not_known_to_have_begun_times_out_too(bench: Bench) -> None:
-    bench.submit(spec("a", timeout_s=5.0))
+def test_an_execution_whose_begin_is_told_late_has_no_more_time(bench: Bench) -> None:
+    bench.submit(spec("a", timeout_s=5.0, kill_after_s=2.0))
     bench.dispatch()
-    bench.tick(15.0)
+    bench.tick(5.0)
+    assert bench.interrupted() == [("a", LOOK)]
+    bench.scheduler.started("a", 1, bench.now - 5.0)
+    bench.tick()
     assert bench.interrupted() == [("a", CANCEL)]
+    bench.tick(2.0)
+    assert bench.interrupted() == [("a", KILL)]
+
+
+def test_what_has_not_begun_is_looked_at_again(bench: Bench) -> None:
+    bench.submit(spec("a", timeout_s=0.1))
+    bench.dispatch()
+    bench.tick(0.1)
+    bench.tick(0.9)
+    assert bench.interrupted() == [("a", LOOK)]
+    bench.tick(0.1)
+    assert bench.interrupted() == [("a", LOOK)]
+
+
+def test_the_worker_of_the_environment_is_not_killed_for_a_task(bench: Bench) -> None:
+    bench.submit(spec("a", timeout_s=5.0, kill_after_s=2.0, where=Where.ENVIRONMENT))
+    bench.scheduler.dispatch(bench.now, {"env": 1}, Where.ENVIRONMENT)
+    bench.take()
+    bench.scheduler.started("a", 1, bench.now)
+    bench.tick(5.0)
+    bench.tick(2.0)
+    assert bench.interrupted() == [("a", CANCEL)]
+    assert bench.reason("a").startswith("not stopped within 2 s: took longer than 5 s")
+    assert [t.stage for t in bench.log][-2:] == [Stage.CANCELLING] * 2
+    bench.finish("a", time_start=bench.now - 7.0)
+    assert bench.state("a") is S.TIMED_OUT
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [(OutcomeKind.ERROR, "failed"), (OutcomeKind.RETRY, "retry"), (OutcomeKind.LOST, "lost")],
+)
+def test_what_is_tried_again_says_how_it_ended(bench: Bench, kind: OutcomeKind, outcome: str) -> None:
+    bench.run(spec("a", max_retries=1))
+    bench.finish("a", kind)
+    assert (bench.log[-1].new, bench.log[-1].outcome) == (S.PENDING, outcome)
+
+
+def test_a_time_out_and_a_return_say_so_too(bench: Bench) -> None:
+    bench.run(spec("a", timeout_s=5.0, max_retries=1), spec("b"))
+    bench.finish("b", OutcomeKind.RETURNED)
+    assert (bench.log[-1].new, bench.log[-1].outcome) == (S.PENDING, "returned")
+    bench.tick(5.0)
+    bench.finish("a", OutcomeKind.CANCELLED)
+    assert (bench.log[-1].new, bench.log[-1].outcome) == (S.PENDING, "timed_out")
 
 
 def test_a_cancellation_is_stronger_than_a_time_out(bench: Bench) -> None:

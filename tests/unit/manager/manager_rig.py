@@ -16,7 +16,6 @@ from remanager.manager.options import ManagerOptions
 from remanager.manager.ports import NotConnected
 from remanager.manager.recovery import restore
 from remanager.manager.task_queue.options import TaskQueueOptions
-from remanager.model.begun import boot_id, mark_of
 from remanager.model.link import (
     Ack,
     CloseEnvironment,
@@ -59,6 +58,7 @@ from remanager.plans.lists_file import ExistingLists, write_lists
 from remanager.store import Store
 from remanager.verbs.dispatch import Dispatcher
 from remanager.wire.codec import Encoding, encode_reply
+from remanager.worker.pool.begun import BegunNote
 
 TIMEOUT_S = 10.0
 
@@ -227,7 +227,7 @@ class FakeWorker:
             self._acknowledge(message.acked_seq)
         elif isinstance(message, Ack):
             self._acknowledge(message.seq)
-        elif not self.silent:
+        elif not self.silent and hasattr(message, "id"):
             self.answer(message)
         self._rig.activity()
 
@@ -377,8 +377,7 @@ class FakePoolWorker:
         self.began: dict[str, float] = {}
         self.drained = False
         self.acked = 0
-        self._begun_path = begun_path
-        begun_path.write_bytes(boot_id())
+        self._note = BegunNote(str(begun_path))
         self._seq = 0
         self._unacked: dict[int, Message] = {}
 
@@ -456,8 +455,7 @@ class FakePoolWorker:
     def begin(self, uid: str, *, tell: bool = True) -> None:
         """Begin a task; a short one is not told of."""
         task = self.tasks[uid]
-        with self._begun_path.open("ab") as file:
-            file.write(mark_of(uid, task.epoch))
+        self._note.put(uid, task.epoch, self._rig.now)
         self.began[uid] = self._rig.now
         if tell:
             self.send(TasksStarted([[uid, task.epoch, self._rig.now]]))

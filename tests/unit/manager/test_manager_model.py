@@ -357,7 +357,7 @@ class Lives(RuleBasedStateMachine):
         assert set(states) == self.acknowledged  # nothing that was promised is lost
         for uid, state in states.items():
             assert (uid in queued) == (state is TaskState.PENDING)
-            assert (uid in running) == (state is TaskState.RUNNING)
+            assert (uid in running) == (state in (TaskState.RUNNING, TaskState.PAUSED))
             assert is_terminal(state) == (uid not in queued and uid not in running)
         events = reads.events(0, 100_000)
         seqs = [e.seq for e in events]

@@ -90,6 +90,7 @@ async def test_errors_are_tried_again_with_growing_delays(pool_rig: Rig, worker:
     assert "after 3 attempts" in task["state_reason"]
     info = await rig.ok("task_info", task_uid=uid, include=["attempts"])
     assert [a["state"] for a in info["attempts"]] == ["pending", "pending", "dead_letter"]
+    assert [a["outcome"] for a in info["attempts"]] == ["failed", "failed", "dead_letter"]
     assert [a["error"]["msg"] for a in info["attempts"]] == ["it broke", "it broke", "for good"]
 
 
@@ -156,6 +157,37 @@ async def test_time_out_is_told_then_enforced(pool_rig: Rig, worker: FakePoolWor
     assert task["last_error"]["type"] == "TimeoutError"
     figures = (await rig.ok("stats", sections=["counters", "types"]))["types"]["work"]
     assert figures["per_min"]["timed_out"][-1] == 1
+
+
+async def test_code_that_keeps_the_worker_from_telling_has_no_more_time(
+    pool_rig: Rig, worker: FakePoolWorker
+) -> None:
+    rig = pool_rig
+    uid = await rig.submit(timeout_s=2.0, kill_after_s=1.0)
+    rig.now += 0.5
+    worker.begin(uid, tell=False)
+    await rig.pass_time(1.5)
+    assert worker.cancels == []
+    await rig.pass_time(0.5)
+    assert worker.cancels == [uid]
+    await rig.pass_time(1.0)
+    assert worker.pid in rig.processes.killed
+    await rig.until(lambda: uid not in rig.manager.task_queue.scheduler.cards)
+    await rig.settle()
+    task = await rig.task(uid)
+    assert (task["state"], task["duration"]) == ("timed_out", 3.0)
+
+
+async def test_what_waits_in_the_worker_has_all_its_time(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    uid = await rig.submit(timeout_s=2.0)
+    await rig.pass_time(5.0)
+    await rig.pass_time(5.0)
+    assert (worker.cancels, (await rig.task(uid))["stage"]) == ([], "preparing")
+    worker.begin(uid, tell=False)
+    await rig.pass_time(2.0)
+    await rig.pass_time(0.0)
+    assert worker.cancels == [uid]
 
 
 async def test_ttl_ends_what_waits(pool_rig: Rig, worker: FakePoolWorker) -> None:

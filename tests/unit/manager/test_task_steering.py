@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -221,8 +222,29 @@ async def test_retry_with_what_is_left(pool_rig: Rig, worker: FakePoolWorker) ->
         await rig.pass_time(0.1)
     assert await rig.task_states(uid) == ["dead_letter"]
     left = (await rig.ok("task_retry", task_uid=uid, reset_attempts=False))["resubmitted"][uid]
-    fresh = (await rig.ok("task_retry", task_uid=uid))["resubmitted"][uid]
+    fresh = (await rig.ok("task_retry", task_uid=uid, again=True))["resubmitted"][uid]
     assert [(await rig.task(u))["max_retries"] for u in (left, fresh)] == [0, 2]
+
+
+async def test_what_was_retried_is_not_retried_again(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    uid = await rig.submit(group="g")
+    worker.begin(uid)
+    await worker.fail(uid)
+    assert (await rig.task(uid))["retried_as"] is None
+    first, second = await asyncio.gather(*[rig.ok("task_retry", selector={"group": "g"}) for _ in range(2)])
+    new = first["resubmitted"][uid]
+    assert (second["resubmitted"], second["skipped"].keys()) == ({}, {uid})
+    assert new in second["skipped"][uid]
+    assert new in await rig.refused("task_retry", task_uid=uid)
+    assert [(await rig.task(u))["retried_as"] for u in (uid, new)] == [new, None]
+    await rig.settle()
+    worker.begin(new)
+    await worker.fail(new)
+    third = await rig.ok("task_retry", selector={"group": "g"})
+    assert (third["resubmitted"].keys(), third["skipped"].keys()) == ({new}, {uid})
+    forced = (await rig.ok("task_retry", task_uid=uid, again=True))["resubmitted"][uid]
+    assert (await rig.task(uid))["retried_as"] == forced
 
 
 async def test_retry_a_task_whose_key_is_taken(pool_rig: Rig, worker: FakePoolWorker) -> None:

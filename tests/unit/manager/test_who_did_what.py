@@ -248,3 +248,47 @@ async def test_an_exit_status_that_nobody_knows_is_unknown(
     assert entry["result"]["exit_status"] == "unknown"
     assert "'exploded'" in caplog.text
     assert rig.state == "idle"
+
+
+# ------------------------------------------------------------------------------------------- background tasks
+
+
+async def asked_for(rig: Rig, uid: str) -> tuple[str | None, str | None]:
+    """Return who asked for a task, as its record and the event of its submission say."""
+    (event,) = [e for e in rig.events("task_submitted") if e.task_uid == uid]
+    return (await rig.task(uid))["principal"], json.loads(event.data).get("principal")
+
+
+async def test_everything_that_is_said_of_a_task_names_who_asked_for_it(pool_rig: Rig) -> None:
+    rig = pool_rig
+    worker = next(iter(rig.living_pool()))
+    reply = await ask(rig, ANN, "task_submit", item=function("work"), **user())
+    uid = reply["task_uid"]
+    await rig.settle()
+    worker.child(1, uid, {**function("other"), "item_uid": "child"})
+    await rig.until(lambda: worker.answers)
+    await worker.fail(uid)
+    assert (await rig.ok("task_result", task_uid=uid))["result"]["principal"] == "ann"
+    assert await asked_for(rig, uid) == ("ann", "ann")
+    assert await asked_for(rig, "child") == ("ann", "ann")
+    again = (await ask(rig, BOB, "task_retry", task_uid=uid))["resubmitted"][uid]
+    assert await asked_for(rig, again) == ("bob", "bob")
+    await rig.restart()
+    assert rig.manager.task_queue.scheduler.cards[again].spec.principal == "bob"
+
+
+async def test_an_occurrence_is_asked_for_by_who_added_the_schedule(pool_rig: Rig) -> None:
+    rig = pool_rig
+    recurring = {"interval_s": 60.0}
+    await ask(rig, ANN, "schedule_add", item=function("work"), recurring=recurring, **user())
+    await rig.until(lambda: rig.events("task_submitted"))
+    (event,) = rig.events("task_submitted")
+    assert await asked_for(rig, event.task_uid) == ("ann", "ann")
+
+
+async def test_functions_and_tasks_name_the_principal_alike(pool_rig: Rig) -> None:
+    rig = pool_rig
+    uid = await rig.submit()
+    worker = next(iter(rig.living_pool()))
+    await worker.end(uid)
+    assert (await rig.ok("task_result", task_uid=uid))["result"]["principal"] == "local"

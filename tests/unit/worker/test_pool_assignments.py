@@ -25,7 +25,9 @@ class Desk:
         self.wakes = 0
         self.begun: list[tuple[str, int]] = []
         self.now = 100.0
-        self.all = Assignments(give_back_after_s, self.wake, lambda *begun: self.begun.append(begun))
+        self.all = Assignments(
+            give_back_after_s, self.wake, lambda uid, epoch, _time: self.begun.append((uid, epoch))
+        )
         if monkeypatch is not None:
             monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
 

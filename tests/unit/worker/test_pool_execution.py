@@ -39,7 +39,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.wire = Wire()
-        self.assignments = Assignments(1.0, lambda: None, lambda _uid, _epoch: None)
+        self.assignments = Assignments(1.0, lambda: None, lambda _uid, _epoch, _time: None)
         self.functions: dict[str, TaskFunction] = {}
         self.executor = Executor(self.functions, self.context, self.assignments.attach, 1000)
 

@@ -1,0 +1,110 @@
+"""Tasks of the task queue in the environment: when they begin, and how they are told to stop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from manager_rig import FakeWorker, Rig, RunTask, function, user
+
+from remanager.model.link import StopTask, TaskFinished
+
+
+@pytest.fixture
+async def worker(rig: Rig) -> FakeWorker:
+    return await rig.open_environment()
+
+
+async def submit(rig: Rig, **options: Any) -> str:
+    """Submit a task for the environment; return its uid."""
+    options = {"where": "environment", **options}
+    reply = await rig.ok("task_submit", **user(), item=function(), options=options)
+    await rig.settle()
+    return str(reply["task_uid"])
+
+
+async def pass_time(rig: Rig, seconds: float) -> None:
+    """Let time pass; what has become due is done."""
+    rig.now += seconds
+    rig.manager.task_queue.tick()
+    await rig.settle()
+
+
+def stops(worker: FakeWorker) -> list[tuple[str, str]]:
+    """Return what the worker was told to stop, and why."""
+    return [(m.task_uid, m.reason) for m in worker.commands(StopTask)]
+
+
+async def end(rig: Rig, worker: FakeWorker, uid: str, *, took: float, **fields: Any) -> None:
+    """End a task, by default with success."""
+    values = {"success": True, "msg": "", "traceback": "", "codec": "json", "payload": b"1", **fields}
+    times = {"time_start": rig.now - took, "time_stop": rig.now}
+    await worker.report(TaskFinished, task_uid=uid, **times, **values)
+
+
+async def test_its_time_counts_from_when_the_worker_takes_it(rig: Rig, worker: FakeWorker) -> None:
+    uid = await submit(rig, timeout_s=2.0, kill_after_s=1.0)
+    task = await rig.task(uid)
+    assert (task["state"], task["stage"]) == ("running", "executing")
+    (command,) = worker.commands(RunTask)
+    assert (command.task_uid, command.timeout_s, command.attempt) == (f"{uid}:1", 2.0, 1)
+    await pass_time(rig, 2.0)
+    assert stops(worker) == [(f"{uid}:1", "took longer than 2 s")]
+    assert (await rig.task(uid))["stage"] == "cancelling"
+    await pass_time(rig, 1.0)
+    task = await rig.task(uid)
+    assert (task["stage"], task["duration"]) == ("cancelling", 3.0)
+    assert task["state_reason"].startswith("not stopped within 1 s: took longer than 2 s")
+    assert rig.processes.killed == []
+    await end(rig, worker, f"{uid}:1", took=3.0)
+    task = await rig.task(uid)
+    assert (task["state"], task["duration"], task["last_error"]["type"]) == ("timed_out", 3.0, "TimeoutError")
+    rows = (await rig.ok("task_info", task_uid=uid, include=["transitions"]))["transitions"]
+    told = [(row["to"], row["stage"]) for row in rows]
+    assert told == [
+        ("pending", None),
+        ("running", None),
+        ("running", "cancelling"),
+        ("running", "cancelling"),
+        ("timed_out", None),
+    ]
+
+
+async def test_what_was_told_to_stop_and_did_is_cancelled(rig: Rig, worker: FakeWorker) -> None:
+    uid = await submit(rig)
+    assert (await rig.ok("task_cancel", task_uid=uid))["cancelling"] == [uid]
+    await rig.settle()
+    assert stops(worker) == [(f"{uid}:1", "cancelled")]
+    await end(rig, worker, f"{uid}:1", took=1.0, success=False, msg="cancelled", cancelled=True)
+    assert (await rig.task(uid))["state"] == "cancelled"
+
+
+async def test_what_stopped_for_a_pause_goes_on_later(rig: Rig, worker: FakeWorker) -> None:
+    uid = await submit(rig)
+    await rig.ok("task_pause", scope="task", name=uid, running="interrupt")
+    await rig.settle()
+    await end(rig, worker, f"{uid}:1", took=1.0, success=False, msg="paused", cancelled=True)
+    task = await rig.task(uid)
+    assert (task["state"], task["attempt"]) == ("paused", 0)
+    attempts = (await rig.ok("task_info", task_uid=uid, include=["attempts"]))["attempts"]
+    assert [a["outcome"] for a in attempts] == ["interrupted"]
+
+
+async def test_the_next_manager_says_it_again(rig: Rig, worker: FakeWorker) -> None:
+    uid = await submit(rig, timeout_s=2.0)
+    await pass_time(rig, 2.0)
+    worker.received.clear()
+    await rig.restart()
+    assert {name for name, _ in stops(worker)} == {f"{uid}:1"}
+    await end(rig, worker, f"{uid}:1", took=3.0)
+    assert (await rig.task(uid))["state"] == "timed_out"
+
+
+async def test_a_worker_that_is_away_is_told_when_it_is_back(rig: Rig, worker: FakeWorker) -> None:
+    uid = await submit(rig, timeout_s=2.0)
+    worker.connected = False
+    await pass_time(rig, 2.0)
+    assert stops(worker) == []
+    worker.hello()
+    await rig.settle()
+    assert stops(worker) == [(f"{uid}:1", "took longer than 2 s")]
