@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from remanager.cli.send import CONNECTION_OPTIONS, INFO_OPTION, ExitStatus, Failure, connection
+from remanager.cli.send import INFO_OPTION, ExitStatus, Failure, connection, connection_options
 from remanager_api import RequestFailedError, RequestTimeoutError
 from remanager_api.transport import TOPIC_CONSOLE, TOPIC_INFO
 from remanager_api.zmq.aio import REManagerAPI
@@ -84,7 +84,7 @@ def _write(text: str) -> None:
 
 @click.command(
     params=[
-        *CONNECTION_OPTIONS,
+        *connection_options(),
         INFO_OPTION,
         click.Option(
             ["--tail"],

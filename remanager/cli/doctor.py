@@ -44,6 +44,7 @@ def answer(settings: Settings) -> Iterator[Finding]:
             zmq_control_addr=address, zmq_public_key=public, timeout_recv=ANSWER_TIMEOUT_S
         ) as api:
             status = api.status()
+            health = api.send_request(method="stats", params={"sections": []}).get("health", {})
     except (RequestTimeoutError, RequestFailedError) as exc:
         remedy = "Was it started with other options? Give doctor the same; else look at the daemon's log."
         yield Finding(Level.FAULT, "answer", str(exc), remedy)
@@ -52,6 +53,12 @@ def answer(settings: Settings) -> Iterator[Finding]:
     if status.get("not_ready_reason"):
         text += f"; not ready: {status['not_ready_reason']}"
     yield Finding(Level.OK, "answer", text)
+    level = Level.FAULT if health.get("state") == "bad" else Level.WARNING
+    for reason in health.get("reasons", ()):
+        remedy = "The daemon's log and 'remanager stats' say more."
+        if reason.startswith("the environment worker"):
+            remedy = "If it hangs: remanager environment destroy."
+        yield Finding(level, "health", reason, remedy)
 
 
 def examine(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Iterator[Finding]:

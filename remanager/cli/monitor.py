@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from remanager.cli.console import follow, recent
-from remanager.cli.send import CONNECTION_OPTIONS, INFO_OPTION, connection
+from remanager.cli.send import INFO_OPTION, connection, connection_options
 from remanager.cli.show import history_rows
 from remanager.cli.shown import describe
 from remanager_api import RequestFailedError, RequestTimeoutError
@@ -202,7 +202,7 @@ async def _together(*parts: Coroutine[Any, Any, None]) -> None:
 
 @click.command(
     params=[
-        *CONNECTION_OPTIONS,
+        *connection_options(),
         INFO_OPTION,
         click.Option(
             ["--period"],

@@ -46,6 +46,8 @@ class Request:
         ``--lock-key`` is sent along.
     who : tuple of str
         Which of ``user`` and ``user_group`` are sent along.
+    asks_worker : bool
+        The answer can take as long as the environment worker may take for its own.
     wait : Wait
         What ``--wait`` waits for.
     """
@@ -60,4 +62,5 @@ class Request:
     other: Mapping[str, str] = field(default_factory=dict)
     locked: bool = False
     who: tuple[str, ...] = ()
+    asks_worker: bool = False
     wait: Wait = Wait.NOTHING

@@ -53,7 +53,7 @@ HIDDEN_GROUPS = frozenset({"allowed", "existing", "queue item"})
 REQUESTS: tuple[Request, ...] = (
     Request("status", "status", "Show what the manager does."),
     Request("ping", "ping", "See whether the manager answers."),
-    Request("config", "config_get", "Show configuration that clients need."),
+    Request("config", "config_get", "Show configuration that clients need.", asks_worker=True),
     Request(
         "stats",
         "stats",
@@ -227,6 +227,7 @@ REQUESTS: tuple[Request, ...] = (
         "Bring the lists of plans and devices up to date.",
         "[background]",
         words.flags(background=("run_in_background", True)),
+        asks_worker=True,
         locked=True,
         wait=Wait.TASK,
     ),
@@ -293,12 +294,21 @@ REQUESTS: tuple[Request, ...] = (
         "Pause the running plan, at its next checkpoint unless 'immediate'.",
         "[deferred|immediate]",
         lambda given: {"option": "deferred"} | words.one_of("option", "deferred", "immediate")(given),
+        asks_worker=True,
         locked=True,
     ),
-    Request("re resume", "re_resume", "Go on with the paused plan.", locked=True),
-    Request("re stop", "re_stop", "End the paused plan; it counts as done.", locked=True),
-    Request("re abort", "re_abort", "End the paused plan; it counts as aborted.", locked=True),
-    Request("re halt", "re_halt", "End the paused plan at once, without its clean-up.", locked=True),
+    Request("re resume", "re_resume", "Go on with the paused plan.", locked=True, asks_worker=True),
+    Request("re stop", "re_stop", "End the paused plan; it counts as done.", locked=True, asks_worker=True),
+    Request(
+        "re abort", "re_abort", "End the paused plan; it counts as aborted.", locked=True, asks_worker=True
+    ),
+    Request(
+        "re halt",
+        "re_halt",
+        "End the paused plan at once, without its clean-up.",
+        locked=True,
+        asks_worker=True,
+    ),
     Request(
         "re runs",
         "re_runs",
@@ -306,7 +316,7 @@ REQUESTS: tuple[Request, ...] = (
         "[active|open|closed]",
         words.one_of("option", "active", "open", "closed"),
     ),
-    Request("re metadata", "re_metadata", "Show the metadata of the RunEngine."),
+    Request("re metadata", "re_metadata", "Show the metadata of the RunEngine.", asks_worker=True),
     Request(
         "function execute",
         "function_execute",
@@ -314,6 +324,7 @@ REQUESTS: tuple[Request, ...] = (
         "FUNCTION [background]",
         words.function,
         "A function is a call such as 'sleep(5)', a dictionary in JSON or Python, or @FILE with one.",
+        asks_worker=True,
         locked=True,
         who=_USER,
         wait=Wait.TASK,
@@ -326,6 +337,7 @@ REQUESTS: tuple[Request, ...] = (
         words.script,
         "background: beside plans and tasks; update-re: the script may replace RE and db; "
         "keep-lists: leave the lists of plans and devices alone.",
+        asks_worker=True,
         locked=True,
         wait=Wait.TASK,
     ),
@@ -337,6 +349,7 @@ REQUESTS: tuple[Request, ...] = (
         "[task] [plan]",
         words.flags(task=("interrupt_task", True), plan=("interrupt_plan", True)),
         "task, plan: also if the manager executes one.",
+        asks_worker=True,
         locked=True,
     ),
     Request(

@@ -19,6 +19,10 @@ from remanager_api.zmq import REManagerAPI
 
 Reply = dict[str, Any]
 
+ANSWER_TIMEOUT_S = 5.0
+WORKER_ANSWER_TIMEOUT_S = 12.0
+"""How long to wait where the manager asks the worker, for whose answer it waits 10 s."""
+
 _MOST_FAULTS = 20
 """Items of a refused batch that are named."""
 
@@ -79,26 +83,30 @@ def login_name() -> str:
         return "remanager"
 
 
-CONNECTION_OPTIONS = (
-    click.Option(
-        ["--address", "-a", "--zmq-control-addr", "address"],
-        metavar="ADDR",
-        help="Control address. Variable: QSERVER_ZMQ_CONTROL_ADDRESS. Default: tcp://localhost:60615.",
-    ),
-    click.Option(
-        ["--encoding", "--zmq-encoding", "encoding"],
-        type=click.Choice(["json", "msgpack"]),
-        help="Encoding of requests. Variable: QSERVER_ZMQ_ENCODING. Default: json.",
-    ),
-    click.Option(
-        ["--timeout"],
-        type=click.FloatRange(min=0, min_open=True),
-        default=5.0,
-        show_default=True,
-        metavar="S",
-        help="Time (s) within which the manager must answer.",
-    ),
-)
+def connection_options(timeout_s: float = ANSWER_TIMEOUT_S) -> list[click.Parameter]:
+    """Make the options by which a command finds the manager; its answer is awaited ``timeout_s`` (s)."""
+    return [
+        click.Option(
+            ["--address", "-a", "--zmq-control-addr", "address"],
+            metavar="ADDR",
+            help="Control address. Variable: QSERVER_ZMQ_CONTROL_ADDRESS. Default: tcp://localhost:60615.",
+        ),
+        click.Option(
+            ["--encoding", "--zmq-encoding", "encoding"],
+            type=click.Choice(["json", "msgpack"]),
+            help="Encoding of requests. Variable: QSERVER_ZMQ_ENCODING. Default: json.",
+        ),
+        click.Option(
+            ["--timeout"],
+            type=click.FloatRange(min=0, min_open=True),
+            default=timeout_s,
+            show_default=True,
+            metavar="S",
+            help="Time (s) within which the manager must answer.",
+        ),
+    ]
+
+
 INFO_OPTION = click.Option(
     ["--info-address", "--zmq-info-addr", "info_address"],
     metavar="ADDR",
@@ -134,7 +142,8 @@ class RequestCommand(click.Command):
         if request.usage:
             metavar = request.usage
             params.append(click.Argument(["words"], nargs=-1, type=click.UNPROCESSED, metavar=metavar))
-        params += [*CONNECTION_OPTIONS, JSON_OPTION, *_own_options(request)]
+        timeout_s = WORKER_ANSWER_TIMEOUT_S if request.asks_worker else ANSWER_TIMEOUT_S
+        params += [*connection_options(timeout_s), JSON_OPTION, *_own_options(request)]
         super().__init__(
             name,
             params=params,

@@ -361,6 +361,7 @@ class Execution:
             raise Busy("RE Manager is busy.")
         if self._state.kernel_is_taken:
             raise Busy("IPython kernel (RE Worker) is busy.")
+        self._link.check()
 
     def _set_stop_pending(self, batch: Batch, on: bool) -> None:
         if self._state.queue_stop_pending != on:

@@ -34,6 +34,7 @@ from remanager.manager.ports import (
 from remanager.manager.progress import ProgressView
 from remanager.manager.queue import MODE, QueueService
 from remanager.manager.queue_view import QueueView
+from remanager.manager.silence import Silence
 from remanager.manager.snapshot_view import SnapshotView
 from remanager.manager.state import State, WorkerRecord, change_uid, new_uid
 from remanager.manager.statistics import SETTING as FIGURES
@@ -154,7 +155,8 @@ class Manager:
         self.statistics.learn(store.reads.history_page(LEARNED_PLANS))
         self.progress = ProgressView(self.state, self.statistics.estimator, clock)
         self.queue = QueueService(self.state, self.ledger, store, clock, _stored_mode(settings))
-        self.link = WorkerLink(self.state, workers)
+        self.silence = Silence(self.state, clock, self.status.touch)
+        self.link = WorkerLink(self.state, workers, self.silence)
         self.execution = Execution(self.state, self.queue, self.link, self.ledger, self.statistics, clock)
         self.tasks = self._make_tasks()
         self.environment = self._make_environment()
@@ -343,7 +345,7 @@ class Manager:
         if worker is None or worker.uid != worker_uid:
             self._dismiss(worker_uid, message)
             return
-        worker.last_heartbeat = self.clock()
+        self.silence.heard()
         match message:
             case Hello():
                 self._on_hello(message)

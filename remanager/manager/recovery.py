@@ -66,6 +66,7 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
         handled_seq=worker.acked_seq,
         last_heartbeat=manager.clock(),
     )
+    manager.silence.expect()
     manager.environment_tasks.adopt()
     manager.environment.watch(state.worker)
     await _finish(manager, first_start, manager.stored_settings.get(LISTS))

@@ -98,6 +98,8 @@ class WorkerRecord:
     ----------
     handled_seq, acked_seq : int
         Its events up to these have been handled, and are on disk.
+    silent : bool
+        It has given no sign of life for some time.
     rss_bytes : int or None
         Its resident memory at its last heartbeat, bytes.
     """
@@ -109,6 +111,7 @@ class WorkerRecord:
     handled_seq: int = 0
     connected: bool = False
     last_heartbeat: float = 0.0
+    silent: bool = False
     rss_bytes: int | None = None
 
 

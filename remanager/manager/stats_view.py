@@ -13,6 +13,7 @@ from remanager.engine.task_queue.scopes import Scope
 from remanager.engine.task_queue.type_figures import COUNTERS, MAX_TYPES, Durations
 from remanager.engine.windows import SLOT_S, SLOTS
 from remanager.manager.queue_view import Depths
+from remanager.manager.silence import SILENT_S
 from remanager.manager.task_queue.worker_process import PoolWorkerState
 from remanager.manager.type_stats import type_stats
 from remanager.model.errors import NotFound
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 SECTIONS = ("summary", "queue", "rates", "types", "io", "workers", "counters")
 RATES = {"1m": 60.0, "5m": 300.0, "20m": 1200.0}
 IO_KINDS = ("disk_read", "disk_write", "net_rx", "net_tx")
-
-SILENT_S = 10.0
-"""A worker that gave no sign of life for so long is worth a word, s."""
 
 NEARLY_FULL = 0.9
 """Part of the active tasks that the settings allow from which on this is worth a word."""
@@ -131,7 +129,8 @@ class StatsView:
             degraded.append(f"the task queue is nearly full: {active} of {most} tasks are active")
         if state.environment_error and not state.environment_exists:
             degraded.append(f"the environment could not be opened: {state.environment_error}")
-        if state.worker is not None and (age := now - state.worker.last_heartbeat) > SILENT_S:
+        has_come_up = state.environment_exists or state.worker_state is not None
+        if state.worker and has_come_up and (age := now - state.worker.last_heartbeat) > SILENT_S:
             degraded.append(f"the environment worker has been silent for {age:.0f} s")
         for worker in pool.workers.values():
             if (

@@ -89,6 +89,8 @@ class StatusView:
                 f"; the last attempt failed: {state.environment_error}" if state.environment_error else ""
             )
             return False, f"the environment is closed{failed}"
+        if silence := manager.silence.reason():
+            return False, silence
         if state.re_state is None:
             return False, "there is no RunEngine 'RE' in the environment"
         if state.kernel_is_taken:

@@ -162,6 +162,7 @@ class TaskService:
             )
         if not background and state.kernel_is_taken:
             raise Busy("Failed to start the task: IPython kernel (RE Worker) is busy.")
+        self._link.check()
         uid, item_type, now = str(item["item_uid"]), str(item["item_type"]), self._clock()
         name = column(item.get("name"))
         task = RunningTask(uid, item_type, name, body, background, now)

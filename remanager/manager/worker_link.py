@@ -10,6 +10,7 @@ from typing import Protocol
 
 from remanager.manager.ledger import Batch
 from remanager.manager.ports import NotConnected, WorkerPort
+from remanager.manager.silence import REMEDY, Silence
 from remanager.manager.state import State
 from remanager.model.errors import Conflict, EnvironmentClosed, RequestTimeout
 from remanager.model.link import Ack, Command, Message, Reply
@@ -52,10 +53,13 @@ class WorkerLink:
         Names the present worker.
     port : WorkerPort
         The socket.
+    silence : Silence
+        Knows whether the worker gives signs of life.
     """
 
-    def __init__(self, state: State, port: WorkerPort) -> None:
+    def __init__(self, state: State, port: WorkerPort, silence: Silence) -> None:
         self._state = state
+        self._silence = silence
         self._port = port
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
@@ -71,8 +75,9 @@ class WorkerLink:
         Conflict
             The worker refuses.
         RequestTimeout
-            No answer in time.
+            No answer in time; nothing was sent to a worker that had been silent before.
         """
+        self._silence.check()
         number = next(self._ids)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
@@ -85,14 +90,23 @@ class WorkerLink:
             raise EnvironmentClosed("The environment worker is not connected.") from exc
         except TimeoutError as exc:
             raise RequestTimeout(
-                f"The environment worker did not answer within {COMMAND_TIMEOUT_S:g} s; "
-                "if it hangs, destroy the environment."
+                f"The environment worker did not answer within {COMMAND_TIMEOUT_S:g} s; {REMEDY}."
             ) from exc
         finally:
             self._waiting.pop(number, None)
         if not reply.success:
             raise Conflict(reply.msg)
         return reply
+
+    def check(self) -> None:
+        """Make sure that the worker can be expected to answer.
+
+        Raises
+        ------
+        RequestTimeout
+            It has been silent for some time.
+        """
+        self._silence.check()
 
     def post(
         self,

@@ -145,6 +145,21 @@ def test_daemon_that_answers(tmp_path: Path, manager: object) -> None:
     assert client_address("tcp://*:60615") == "tcp://localhost:60615"
 
 
+def test_environment_worker_that_is_silent(tmp_path: Path, manager: Any) -> None:
+    reason = "the environment worker has been silent for 25 s"
+    manager.handlers["status"] = lambda _: {"msg": "RE Manager v1", "manager_state": "idle"}
+    manager.handlers["stats"] = lambda _: {
+        "success": True,
+        "health": {"state": "degraded", "reasons": [reason]},
+    }
+    settings, _ = parse([f"--state-dir={tmp_path}", f"--zmq-control-addr={manager.address}"])
+    with (tmp_path / LOCK_NAME).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _, finding = answer(settings)
+    assert (finding.level, finding.text) == (Level.WARNING, reason)
+    assert "environment destroy" in finding.remedy
+
+
 def test_the_daemon_of_the_state_directory_is_asked(tmp_path: Path, manager: Any) -> None:
     manager.handlers["status"] = lambda _: {"msg": "the right one", "manager_state": "idle"}
     state = tmp_path / "state"

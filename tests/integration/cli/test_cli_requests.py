@@ -13,6 +13,9 @@ import zmq
 from remanager.cli.console import follow, recent
 from remanager.cli.main import run
 from remanager.cli.monitor import Watch, draw, listen
+from remanager.cli.requests import BY_PATH
+from remanager.cli.send import WORKER_ANSWER_TIMEOUT_S, RequestCommand
+from remanager.manager.worker_link import COMMAND_TIMEOUT_S
 from remanager_api.zmq.aio import REManagerAPI
 
 Run = Callable[..., int]
@@ -99,6 +102,15 @@ def test_no_answer(manager: Any, command: Run, silence: object, capsys: pytest.C
     assert "remanager doctor" in capsys.readouterr().err
     manager.handlers["ping"] = lambda _: b"\xff"
     assert command("ping") == 3
+
+
+def test_commands_that_ask_the_worker_wait_longer() -> None:
+    timeouts = {
+        path: next(p.default for p in RequestCommand(BY_PATH[path], path).params if p.name == "timeout")
+        for path in ("status", "re pause", "environment update")
+    }
+    assert timeouts == {"status": 5.0, "re pause": 12.0, "environment update": 12.0}
+    assert COMMAND_TIMEOUT_S < WORKER_ANSWER_TIMEOUT_S
 
 
 def test_exception(command: Run, capsys: pytest.CaptureFixture[str]) -> None:

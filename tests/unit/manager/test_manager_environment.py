@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from manager_rig import CloseEnvironment, Rig, hop, plan_description, user
 
-from remanager.manager import environment, worker_link
+from remanager.manager import environment, silence, worker_link
 from remanager.manager.environment import describe_exit
 from remanager.model.link import (
     EnvironmentReady,
@@ -146,6 +146,35 @@ async def test_worker_that_does_not_answer_is_killed(rig: Rig, monkeypatch: pyte
     await rig.ok("environment_close")
     await rig.until(lambda: rig.state == "idle")
     assert rig.processes.killed == [worker.pid]
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("re_pause", {"option": "immediate"}),
+        ("re_metadata", {}),
+        ("environment_update", {}),
+        ("script_upload", {"script": "1"}),
+        ("queue_start", {}),
+    ],
+)
+async def test_nothing_is_asked_of_a_worker_that_is_silent(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, method: str, params: dict[str, object]
+) -> None:
+    monkeypatch.setattr(silence, "SILENT_S", 0.01)
+    worker = await rig.open_environment()
+    received = len(worker.received)
+    rig.now += 25.0
+    await rig.until(lambda: rig.status["ready"] is False)
+    assert rig.statuses[-1]["ready"] is False
+    assert "has been silent since" in rig.status["not_ready_reason"]
+    reply = await rig.call(method, **params)
+    assert reply["code"] == "timeout"
+    assert "silent for 25 s; if it hangs, destroy the environment." in reply["msg"]
+    assert rig.state == "idle"
+    assert len(worker.received) == received
+    worker.send(Heartbeat(rig.now))
+    await rig.until(lambda: rig.status["ready"] is True)
 
 
 async def test_worker_without_connection_is_killed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
