@@ -57,13 +57,16 @@ class Timing:
         From one heartbeat to the next.
     stop_s : float
         From the request to stop to the manager's end.
+    again_s : float
+        From the first signal to stop to one that counts as another: some senders signal a process and its
+        group at the same moment.
     workers_s : float
         From SIGTERM to SIGKILL for workers that are left at the end.
     healthy_s : float
         A manager that lived so long is restarted without delay when it dies.
     """
 
-    __slots__ = ("healthy_s", "silence_s", "start_s", "stop_s", "workers_s")
+    __slots__ = ("again_s", "healthy_s", "silence_s", "start_s", "stop_s", "workers_s")
 
     def __init__(
         self,
@@ -72,12 +75,14 @@ class Timing:
         stop_s: float = 8.0,
         workers_s: float = 2.0,
         healthy_s: float = 30.0,
+        again_s: float = 1.0,
     ) -> None:
         self.start_s = start_s
         self.silence_s = silence_s
         self.stop_s = stop_s
         self.workers_s = workers_s
         self.healthy_s = healthy_s
+        self.again_s = again_s
 
 
 def _log(text: str, priority: int = WARNING) -> None:
@@ -133,7 +138,7 @@ class Supervisor:
         self._replacing = False
         self._leave_workers = False
         self._quiet = False
-        self._stop_signals = 0
+        self._asked_to_stop: float | None = None
         self._killed = False
         self._result: int | None = None
 
@@ -195,16 +200,16 @@ class Supervisor:
             self._stop(number)
 
     def _stop(self, number: int) -> None:
-        self._stop_signals += 1
         if self._manager is None:
             self._result = 0
-        elif self._stop_signals > 1:
-            _log("asked to stop again: the manager is killed")
-            self._kill_manager()
-        else:
+        elif self._asked_to_stop is None:
+            self._asked_to_stop = time.monotonic()
             self._expect_stop()
             if self._channel is not None:
                 self._channel.send({"op": "stop", "signal": number})
+        elif time.monotonic() - self._asked_to_stop >= self._timing.again_s:
+            _log("asked to stop again: the manager is killed")
+            self._kill_manager()
 
     def _expect_stop(self) -> None:
         if not self._stopping:

@@ -246,8 +246,21 @@ async def test_a_manager_that_does_not_stop_is_killed_with_its_workers(harness: 
     assert not psutil.pid_exists(worker)
 
 
+async def test_two_signals_at_the_same_moment_count_once(harness: Harness) -> None:
+    await harness.start(again_s=3600.0)
+    manager, _, _ = await harness.manager()
+    harness.signal(signal.SIGTERM)
+    assert (await manager.hear())["op"] == "stop"
+    harness.signal(signal.SIGTERM)
+    manager.send("spawn", id=1, argv=SLEEPER)
+    assert "stopping" in (await manager.hear())["error"]
+    manager.do(exit=0)
+    returncode, said = await harness.result()
+    assert (returncode, said) == (0, "")
+
+
 async def test_a_second_signal_kills_at_once(harness: Harness) -> None:
-    await harness.start()
+    await harness.start(again_s=0.0)
     manager, _, _ = await harness.manager()
     stubborn = "import signal; signal.signal(15, signal.SIG_IGN); signal.pause()"
     worker = await manager.spawn([sys.executable, "-c", stubborn])
