@@ -184,7 +184,8 @@ def store(settings: Settings) -> Findings:
         return
     if problems != ["ok"]:
         text = f"{path} is damaged: {'; '.join(problems)}"
-        yield Finding(Level.FAULT, "store", text, "Restore a copy of the file from before the damage.")
+        remedy = "Move the state directory away and put a copy that 'remanager backup' made in its place."
+        yield Finding(Level.FAULT, "store", text, remedy)
     else:
         size = path.stat().st_size / 1e6
         yield Finding(Level.OK, "store", f"{path}: {size:.1f} MB, schema version {version}, not damaged")

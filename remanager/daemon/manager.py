@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ from remanager.model.errors import StorageError
 from remanager.model.link import Message
 from remanager.model.worker_config import WorkerConfig
 from remanager.store.filesystem import KEYS_NAME
-from remanager.store.store import Store
+from remanager.store.store import Store, damage
 from remanager.verbs.dispatch import Dispatcher
 from remanager.wire.codec import CachedReply, Encoding
 
@@ -91,6 +92,11 @@ class ManagerProcess:
             return await self._run()
         except (StorageError, AddressError, KeysError) as exc:
             say(f"remanager: {exc}")
+            return EXIT_CONFIGURATION
+        except sqlite3.DatabaseError as exc:
+            if (problem := damage(exc, self._settings.state_dir)) is None:
+                raise
+            say(f"remanager: {problem}")
             return EXIT_CONFIGURATION
         finally:
             logging.getLogger().removeHandler(handler)
@@ -166,6 +172,8 @@ class ManagerProcess:
     async def _end(self, manager: Manager) -> int:
         if self._fault is not None:
             await manager.background.close()
+            if damage(self._fault, self._settings.state_dir) is not None:
+                raise self._fault
             logger.critical("The manager ends after an internal fault", exc_info=self._fault)
             return EXIT_FAULT
         by_service = self._stop_signal == signal.SIGTERM

@@ -157,7 +157,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "state_dir",
         Kind.PATH,
-        "Directory of the store: queue, history, results, locks and modes. It must be on a local disk.",
+        "Directory of the store: queue, history, results, locks and modes. It must be on a local disk. "
+        "Default: STATE_DIRECTORY, which systemd sets; else /var/lib/remanager for root, and remanager in "
+        "XDG_STATE_HOME (~/.local/state) for other users.",
         ("--state-dir",),
         ("REMANAGER_STATE_DIR",),
         "remanager/state_dir",

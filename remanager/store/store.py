@@ -297,13 +297,20 @@ def _checkpoint(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def damage(exc: BaseException, state_dir: Path) -> StorageError | None:
+    """Return the error that tells the operator that a read found the database damaged; None if it is not."""
+    found = _translate(exc, state_dir / DATABASE_NAME) if isinstance(exc, sqlite3.DatabaseError) else None
+    return found if isinstance(found, DatabaseUnusable) else None
+
+
 def _translate(exc: sqlite3.Error | OSError, path: Path) -> StorageError:
     """Return the error that tells the operator what to do."""
     code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN) & 0xFF
     if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
         return DatabaseUnusable(
-            f"The database {str(path)!r} is damaged ({exc}). Move it away to start empty, or "
-            f"restore a backup."
+            f"The database {str(path)!r} is damaged ({exc}); 'remanager doctor' says more. Move the state "
+            "directory away and restore a backup: what 'remanager backup' made takes its place. Without "
+            "one the daemon starts empty."
         )
     if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_FULL}:
         return StateDirUnusable(
