@@ -170,14 +170,15 @@ class RequestCommand(click.Command):
             reply = ask(api, method, params)
             success, waits = reply.get("success", True), bool(options.get("wait"))
             # What a task began with is of no interest to those who wait for its result.
-            shown = not (success and waits and self._request.wait is Wait.TASK)
-            if options["as_json"] and shown:
+            as_json = options["as_json"] and not (success and waits and self._request.wait is Wait.TASK)
+            if as_json:
                 click.echo(json.dumps(reply, indent=2))
             if not success:
                 if not options["as_json"]:
                     click.echo(refusal(reply), err=True)
                 return ExitStatus.REFUSED
-            if shown and not options["as_json"]:
+            # Nothing is done yet where somebody waits; but an item has a UID.
+            if not options["as_json"] and (not waits or self._request.wait is Wait.ITEM):
                 from remanager.cli.show import show
 
                 show(method, reply, detail)

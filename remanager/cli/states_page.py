@@ -34,7 +34,8 @@ _MEANING = {
     TaskState.DEAD_LETTER: "Failed as often as it was allowed to.",
     TaskState.DEPENDENCY_FAILED: "A prerequisite did not succeed.",
     TaskState.TIMED_OUT: "An execution took longer than `timeout_s`, and no attempt was left.",
-    TaskState.LOST: "Its worker died, and no attempt was left.",
+    TaskState.LOST: "Its worker died, and no attempt was left. The `exit_status` of such a plan in the "
+    "history is `failed`, as the plan returns to the queue, or `unknown` if the manager had died as well.",
     TaskState.CANCELLED: "Cancelled, also if the execution had a result all the same.",
     TaskState.ABORTED: "A plan that was aborted.",
     TaskState.HALTED: "A plan that was halted.",

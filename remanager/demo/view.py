@@ -140,7 +140,8 @@ def history_table(picture: Picture) -> Table:
     table = Table(title="What ran", title_justify="left", box=SIMPLE, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column("what")
-    table.add_column("what it shows, and its runs", min_width=36)  # of a run's uid
+    # What does not fit is folded: a run's uid needs 36 columns.
+    table.add_column("what it shows, and its runs", overflow="fold")
     table.add_column("status", no_wrap=True)
     table.add_column("time", no_wrap=True)
     for task in picture.tasks:

@@ -27,7 +27,11 @@ def ping(manager: Manager, _params: object) -> Reply:
 
 @verb("status", lenient=True)
 def status(manager: Manager, _params: object) -> Reply:
-    """Return the status of the manager."""
+    """Return the status of the manager.
+
+    ``time`` is that of the last change of the status, not that of the reply. ``ready`` tells whether plans
+    can run; if not, ``not_ready_reason`` says why, also if the environment worker has gone silent.
+    """
     return manager.status.reply()
 
 

@@ -124,7 +124,8 @@ def test_environment_that_does_not_open(
     closed = {"worker_environment_exists": False, "not_ready_reason": "the environment is closed; no beam"}
     manager.handlers["status"] = lambda _: STATUS | closed
     assert command("environment", "open", "--wait") == 5
-    assert "The environment is closed; no beam." in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "The environment is closed; no beam.\n")
     manager.handlers["status"] = lambda _: STATUS | {"worker_environment_exists": False}
     assert command("environment", "close", "--wait") == 0
     manager.handlers["status"] = lambda _: STATUS | {"manager_state": "creating_environment"}

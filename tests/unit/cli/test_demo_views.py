@@ -97,3 +97,11 @@ def test_history() -> None:
     assert "a" * 36 in text
     assert "function set_sample" in text
     assert "0.25 s" in text
+
+
+def test_history_in_a_narrow_terminal() -> None:
+    console = Console(file=io.StringIO(), width=50)
+    console.print(history_table(Picture(history=[ended(step) for step in STEPS])))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert text.count("completed") == sum(step.expected == "completed" for step in STEPS)
+    assert text.count("1.50 s") == len(STEPS)
