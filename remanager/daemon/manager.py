@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
@@ -167,6 +168,8 @@ class ManagerProcess:
                 await self._info.close()
             processes.close()
             await workers.close()
+            with contextlib.suppress(OSError):  # files of workers that go on are in it
+                runtime.rmdir()
             await asyncio.to_thread(store.close)
 
     async def _end(self, manager: Manager) -> int:

@@ -15,6 +15,7 @@ from remanager.manager.state import RunningItem, WorkerRecord
 from remanager.manager.task_queue import restoring as task_queue
 from remanager.manager.task_queue.pool import KIND as POOL
 from remanager.manager.tasks import RunningTask
+from remanager.manager.worker_files import forget_others
 from remanager.model.states import ExitStatus, ManagerState, TaskState
 from remanager.store.records import TaskRow, WorkerRow
 from remanager.store.writes import worker_delete
@@ -51,6 +52,7 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
         settings=manager.stored_settings,
         environment_uid=uid,
     )
+    forget_others(manager.options.runtime_dir, {*manager.task_queue.pool.workers, uid or ""})
     state.autostart = bool(manager.stored_settings.get(AUTOSTART))
     state.queue_stop_pending = bool(manager.stored_settings.get(STOP_PENDING)) and worker is not None
     if worker is None:

@@ -1,7 +1,8 @@
-"""Files in the runtime directory by which the manager tells a worker its settings."""
+"""Files in the runtime directory: the settings of each worker, and beside them what it has begun."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 
@@ -16,3 +17,10 @@ def write_settings(runtime_dir: Path, worker_uid: str, text: str) -> Path:
     path.touch(mode=0o600)
     path.write_text(text)
     return path
+
+
+def forget_others(runtime_dir: Path, worker_uids: Collection[str]) -> None:
+    """Delete the files of all workers but these: what workers of former managers have left behind."""
+    for path in runtime_dir.glob("worker-*"):
+        if path.stem.removeprefix("worker-") not in worker_uids:
+            path.unlink(missing_ok=True)

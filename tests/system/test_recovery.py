@@ -321,8 +321,12 @@ def test_everything_killed(fresh: Daemon, gate: Gate, tmp_path: Path) -> None:
     client.ok("lock", lock_key="key", queue=True, user="tester", note="note")
     lock_uid = client.call("status")["lock_info_uid"]
     fresh.kill_all()
+    run = fresh.state_dir / "run"
+    left = set(run.glob("worker-*"))
 
     fresh.start("--user-group-permissions-reload", "NEVER")
+    assert left
+    assert not left & set(run.glob("worker-*"))
     status = client.call("status")
     assert status["manager_state"] == "idle"
     assert status["worker_environment_exists"] is False

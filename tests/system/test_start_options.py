@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -264,3 +265,17 @@ def test_encryption(make_daemon: MakeDaemon) -> None:
         daemon.client.call("status", timeout=0.5)
     assert secret.decode() not in daemon.log.read_text()
     assert daemon.stop() == 0
+
+
+def test_nothing_of_a_long_state_directory_stays_elsewhere(tmp_path: Path) -> None:
+    """Sockets have short addresses: theirs is another directory."""
+    with tempfile.TemporaryDirectory(prefix="rm") as short:
+        daemon = Daemon(tmp_path / ("x" * 200) / "s", env={"TMPDIR": short})
+        daemon.state_dir.parent.mkdir()
+        try:
+            daemon.start()
+            assert list(Path(short).glob("remanager-*/*/link"))
+            daemon.stop()
+        finally:
+            daemon.close()
+        assert not list(Path(short).glob("remanager-*/*"))

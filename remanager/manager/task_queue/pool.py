@@ -247,14 +247,6 @@ class Pool:
         """Return what a worker has begun, also one that is gone."""
         return Begun.read(self._begun_path(worker_uid))
 
-    def forget_the_gone(self) -> None:
-        """Delete what workers of former managers have left behind."""
-        for path in self._runtime_dir.glob("worker-*.begun"):
-            uid = path.stem.removeprefix("worker-")
-            if uid not in self.workers:
-                path.unlink(missing_ok=True)
-                settings_path(self._runtime_dir, uid).unlink(missing_ok=True)
-
     def kill(self, worker: PoolWorker, why: str) -> None:
         """Kill a worker; what it held is closed when it is gone."""
         if not worker.killed_because:

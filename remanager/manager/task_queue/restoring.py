@@ -165,4 +165,3 @@ def _hand_back(queue: TaskQueue, now: float, environment_uid: str | None) -> Non
         else:
             outcome = Outcome(OutcomeKind.RETURNED, now, now, GONE)
         queue.scheduler.finish(card.uid, card.lease_epoch, outcome, now)
-    queue.pool.forget_the_gone()
