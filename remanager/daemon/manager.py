@@ -111,7 +111,7 @@ class ManagerProcess:
         info = await self._supervisor.connect()
         if settings.log_level > logging.INFO:
             self._supervisor.be_quiet()
-        store = Store.open(settings.state_dir, on_failure=self._on_store_failure)
+        store = Store.open(settings.state_dir, on_failure=self._on_store_failure, on_room=self._on_room)
         if settings.demo_mode and settings.use_ipython_kernel and settings.ipython_dir is not None:
             copy_profile(settings.ipython_dir)
         processes = Processes(self._supervisor, settings.worker_scope)
@@ -168,8 +168,9 @@ class ManagerProcess:
                 await self._info.close()
             processes.close()
             await workers.close()
-            with contextlib.suppress(OSError):  # files of workers that go on are in it
-                runtime.rmdir()
+            if self._fault is None:  # a full disk might not take it again
+                with contextlib.suppress(OSError):  # files of workers that go on are in it
+                    runtime.rmdir()
             await asyncio.to_thread(store.close)
 
     async def _end(self, manager: Manager) -> int:
@@ -209,6 +210,13 @@ class ManagerProcess:
 
     def _on_store_failure(self, exc: BaseException) -> None:
         self._loop.call_soon_threadsafe(self._on_fault, exc)
+
+    def _on_room(self, has_room: bool) -> None:
+        def tell() -> None:
+            if self._manager is not None:
+                self._manager.ledger.on_room(has_room)
+
+        self._loop.call_soon_threadsafe(tell)
 
     def _on_worker_message(self, worker_uid: str, message: Message) -> None:
         if self._manager is not None:

@@ -295,4 +295,4 @@ class Catalogue:
         batch = self._ledger.batch()
         batch.setting(PERMISSIONS, permissions)
         batch.event("permissions_set")
-        await self._ledger.commit(batch)
+        await self._ledger.settle(batch)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from remanager.manager.ports import Clock
 from remanager.model.principal import asked_by
@@ -11,6 +13,13 @@ from remanager.store.prompt import PromptFuture
 from remanager.store.records import JournalEvent, Write
 from remanager.store.store import Store
 from remanager.store.writes import setting_set
+
+logger = logging.getLogger(__name__)
+
+NO_ROOM = (
+    "The disk of the state directory is full: nothing can be changed. Make room; "
+    "changes are accepted again by themselves."
+)
 
 Effect = Callable[[], None]
 
@@ -68,6 +77,8 @@ class Ledger:
 
     Attributes
     ----------
+    no_room : str
+        Why transactions wait: what is said to those who ask for changes while the disk is full; else empty.
     on_committed : callable
         Called with the number of the last event and all events of each transaction that has some.
     """
@@ -79,6 +90,8 @@ class Ledger:
         self._clock = clock
         self._on_fault = on_fault
         self._last: asyncio.Future[int] | None = None
+        self._held_up: asyncio.Future[None] | None = None
+        self.no_room = ""
         self.touch = touch
         self.on_committed: Callable[[int, Sequence[JournalEvent]], None] = lambda _seq, _events: None
 
@@ -124,7 +137,37 @@ class Ledger:
         future.add_done_callback(done)
         return waiter
 
+    async def settle(self, batch: Batch) -> None:
+        """Hand in a transaction of the manager's own and wait until it is on disk, but not on a full one."""
+        done = self.commit(batch)
+        await self._wait(done)
+        if done.done():
+            done.result()
+
     async def flush(self) -> None:
-        """Wait until everything that was handed in so far is on disk, so that reads see it."""
+        """Wait until everything that was handed in so far is on disk, so that reads see it.
+
+        On a full disk reads see what is there.
+        """
         if self._last is not None and not self._last.done():
-            await asyncio.wait([self._last])
+            await self._wait(self._last)
+
+    def on_room(self, has_room: bool) -> None:
+        """Take note that the disk was full at the start, or has room again."""
+        self.no_room = "" if has_room else NO_ROOM
+        if has_room:
+            self._held_up = None
+            logger.warning("There is room on the disk again: changes are accepted")
+        else:
+            logger.error("%s", NO_ROOM)
+            if self._held_up is not None:
+                self._held_up.set_result(None)
+        self.touch()
+
+    async def _wait(self, stored: asyncio.Future[int]) -> None:
+        if self.no_room:
+            return
+        if self._held_up is None:
+            self._held_up = asyncio.get_running_loop().create_future()
+        either: list[asyncio.Future[Any]] = [stored, self._held_up]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

@@ -277,7 +277,7 @@ class Manager:
     async def _finish(self, batch: Batch) -> None:
         """Write the last transaction."""
         self.figures_history.save(batch)
-        await self.ledger.commit(batch)
+        await self.ledger.settle(batch)
         await self.catalogue.write_lists()
         await self.background.close()
 

@@ -85,7 +85,7 @@ async def _finish(manager: Manager, first_start: bool, worker_lists: dict[str, A
         state.manager_state = ManagerState.IDLE
     batch = manager.ledger.batch()
     batch.event("manager_started", manager_uid=manager.uid, adopted=state.worker is not None)
-    await manager.ledger.commit(batch)
+    await manager.ledger.settle(batch)
     manager.status.touch()
     manager.started.set()
     manager.execution.autostart()
@@ -161,7 +161,7 @@ async def _close_remains(manager: Manager, last_sign_of_life: float | None) -> N
     )
     manager.state.running_task_uid = None
     manager.state.manager_state = ManagerState.INITIALIZING
-    await manager.ledger.commit(batch)
+    await manager.ledger.settle(batch)
 
 
 async def _meet(manager: Manager) -> None:

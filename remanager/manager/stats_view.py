@@ -120,6 +120,8 @@ class StatsView:
         manager, queue = self._manager, self._manager.task_queue
         state, pool = manager.state, manager.task_queue.pool
         bad, degraded = [], []
+        if manager.ledger.no_room:
+            bad.append(manager.ledger.no_room)
         if pool.start_error:
             bad.append(pool.start_error)
         active, most = len(queue.scheduler.cards), queue.options.max_active

@@ -80,6 +80,8 @@ class StatusView:
         """Tell whether plans can run, and if not, why."""
         manager = self._manager
         state = manager.state
+        if manager.ledger.no_room:
+            return False, manager.ledger.no_room
         if manager.catalogue.problem:
             return False, manager.catalogue.problem
         if state.manager_state is ManagerState.CREATING_ENVIRONMENT:

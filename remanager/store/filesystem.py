@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from remanager.store.errors import NetworkFileSystem, StateDirUnusable
+
+ROOM_BYTES = 1 << 20
+"""What must be free on the disk at the start, so that changes are accepted."""
 
 KEYS_NAME = "keys.json"
 SERVER_KEY_NAME = "server.key"
@@ -41,6 +45,14 @@ def prepare_directory(directory: Path) -> None:
             f"The state directory {str(directory)!r} cannot be created: {exc.strerror or exc}. "
             f"Choose another one with --state-dir."
         ) from exc
+
+
+def has_room(directory: Path) -> bool:
+    """Tell whether the disk of a directory has room for changes; where that is not known, it has."""
+    try:
+        return shutil.disk_usage(directory).free >= ROOM_BYTES
+    except OSError:
+        return True
 
 
 def filesystem_type(path: Path, mountinfo: str) -> str | None:

@@ -19,7 +19,7 @@ from remanager.store import writes as make
 from remanager.store.archive import Archive
 from remanager.store.ended import EndedStates
 from remanager.store.errors import DatabaseUnusable, StateDirUnusable
-from remanager.store.filesystem import prepare_directory, refuse_network_filesystem
+from remanager.store.filesystem import has_room, prepare_directory, refuse_network_filesystem
 from remanager.store.lock import InstanceLock
 from remanager.store.log_file import LOG_PAGES, extend_log
 from remanager.store.migrate import check_database, load_migrations, migrate
@@ -81,6 +81,7 @@ class Store:
         state_dir: Path,
         *,
         on_failure: Callable[[BaseException], None] | None = None,
+        on_room: Callable[[bool], None] = lambda _has_room: None,
         allow_network_fs: bool = False,
     ) -> Store:
         """Open the store of a state directory; create what is missing.
@@ -92,6 +93,9 @@ class Store:
         on_failure : callable or None
             Called once, in the writer thread, when a commit fails (disk full, I/O error). The store takes no
             more writes then; what was acknowledged is on disk.
+        on_room : callable
+            Called in the writer thread with False if the disk is full at the start, and with True when there
+            is room again. Meanwhile writes wait.
         allow_network_fs : bool
             Do not refuse a network file system. SQLite is not safe there unless it is certain that only one
             machine uses the directory and that the server really keeps what it confirms.
@@ -120,7 +124,14 @@ class Store:
             pool = ReadPool(lambda: _connect_reader(path))
             stack.callback(pool.close)
             prepare = partial(extend_log, path)
-            writer = Writer(connection, last_seq=last_seq, prepare=prepare, on_failure=on_failure)
+            writer = Writer(
+                connection,
+                last_seq=last_seq,
+                prepare=prepare,
+                has_room=partial(has_room, state_dir),
+                on_room=on_room,
+                on_failure=on_failure,
+            )
             stack.callback(writer.close)
             return cls(lock, writer, reads, pool, stack.pop_all())
 

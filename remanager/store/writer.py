@@ -27,6 +27,9 @@ from remanager.store.statements import STATEMENTS, of_rows, query
 
 EventColumns = tuple[float, str, str | None, str]
 
+RETRY_S = 1.0
+"""How often a writer on a full disk looks whether there is room again."""
+
 MAX_GROUP = 1000
 """Submissions in one transaction; the last turn of a loop may add more."""
 
@@ -79,7 +82,14 @@ class Writer:
     last_seq : int
         ``seq`` of the last event of the journal.
     prepare : callable
-        Called first, in the writer thread.
+        Called in the writer thread before the first commit.
+    has_room : callable
+        Tells whether the disk has room. A writer that begins without keeps what the disk does not take until
+        there is some; one that runs out of it later fails, since what it was told of may be undone only by a
+        new start.
+    on_room : callable
+        Called in the writer thread with False if there is no room at the beginning, and with True when there
+        is some again.
     on_failure : callable or None
         Called once, in the writer thread, with the exception that stopped it.
     """
@@ -90,12 +100,18 @@ class Writer:
         *,
         last_seq: int,
         prepare: Callable[[], None] = lambda: None,
+        has_room: Callable[[], bool] = lambda: True,
+        on_room: Callable[[bool], None] = lambda _has_room: None,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
         self._last_seq = last_seq
         self._prepare = prepare
+        self._has_room = has_room
+        self._on_room = on_room
+        self._is_short = False
+        self._stopped = threading.Event()
         self._on_failure = on_failure
         self._waiting: SimpleQueue[list[Submission] | None] = SimpleQueue()
         self._turn: list[Submission] = []
@@ -140,6 +156,7 @@ class Writer:
                 self._refusal = "The store is closed"
                 self._pass_on()
                 self._waiting.put(None)
+        self._stopped.set()
         self._thread.join()
 
     # -------------------------------------------------------------------------------------- writer thread
@@ -147,9 +164,10 @@ class Writer:
     def _run(self) -> None:
         group: list[Submission] = []
         try:
+            self._look_for_room()  # before a log is made longer, which is room, too
             self._prepare()
             while group := self._take():
-                self._commit(group)
+                self._commit_when_possible(group)
                 _deliver(group)
                 group = []
         except BaseException as exc:
@@ -160,14 +178,40 @@ class Writer:
     def _take(self) -> list[Submission]:
         """Wait for a submission; return all that wait. An empty list means that the writer was closed."""
         group: list[Submission] = []
-        with contextlib.suppress(Empty):
-            while not self._closing and len(group) < MAX_GROUP:
-                submissions = self._waiting.get(block=not group)
-                if submissions is None:
-                    self._closing = True
-                else:
-                    group += submissions
+        while not (group or self._closing):
+            with contextlib.suppress(Empty):
+                while not self._closing and len(group) < MAX_GROUP:
+                    submissions = self._waiting.get(not group, RETRY_S if self._is_short else None)
+                    if submissions is None:
+                        self._closing = True
+                    else:
+                        group += submissions
+            if self._is_short:
+                self._look_for_room()
         return group
+
+    def _look_for_room(self) -> None:
+        is_short = not self._has_room()
+        if is_short is not self._is_short:
+            self._is_short = is_short
+            self._on_room(not is_short)
+
+    def _commit_when_possible(self, group: list[Submission]) -> None:
+        """Commit a group; wait with it as long as the disk was full from the beginning on."""
+        while True:
+            last_seq = self._last_seq
+            try:
+                self._commit(group)
+            except sqlite3.OperationalError as exc:
+                if not self._is_short or exc.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                    raise
+                self._connection.rollback()
+                self._last_seq = last_seq
+                if self._stopped.wait(RETRY_S):
+                    raise
+                self._look_for_room()
+            else:
+                return
 
     def _commit(self, group: list[Submission]) -> None:
         execute = self._cursor.execute

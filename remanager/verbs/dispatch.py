@@ -16,6 +16,7 @@ from remanager.model.errors import (
     InvalidRequest,
     NotPermitted,
     RemanagerError,
+    StorageError,
     UnknownMethod,
 )
 from remanager.model.principal import LOCAL, Principal, asked_by
@@ -29,6 +30,14 @@ logger = logging.getLogger(__name__)
 
 MAX_ERRORS = 5
 """How many faults of the parameters a refusal names."""
+
+ON_FULL_DISK = frozenset(
+    {
+        *("re_pause", "re_resume", "re_stop", "re_abort", "re_halt", "kernel_interrupt"),
+        *("environment_destroy", "manager_stop"),
+    }
+)
+"""Changing methods that a full disk does not refuse: they need the store for no more than a note."""
 
 _REQUEST_KEYS = ("method", "params")
 # The usual types come first, and coroutines before them: the question to the abstract one is slow.
@@ -154,6 +163,8 @@ class Dispatcher:
             raise InvalidParams(
                 f"API request contains unsupported parameters: {listed}. Supported parameters: {list(names)}"
             )
+        if verb.mutating and self._manager.ledger.no_room and verb.name not in ON_FULL_DISK:
+            raise StorageError(self._manager.ledger.no_room)
         if verb.lock is not None:
             self._manager.lock.check(params.get("lock_key"), verb.lock.value)
         if not params and verb.params in WITHOUT_PARAMS:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from system_harness import Daemon
+import pytest
+from system_harness import USER, Daemon, plan
+
+pytest.importorskip("bluesky")
 
 from remanager.store.store import DATABASE_NAME
 
@@ -25,3 +31,52 @@ def test_damaged_page(make_daemon: MakeDaemon) -> None:
     (line,) = [line for line in said.splitlines() if "malformed" in line]
     for text in (DATABASE_NAME, "is damaged", "remanager doctor", "remanager backup"):
         assert text in line
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 3 MB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(path)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("file systems cannot be mounted here")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+def test_full_disk(small_disk: Path) -> None:
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(3 << 19))
+    daemon = Daemon(small_disk / "s")
+    daemon.log = small_disk.parent / "log"
+    item = plan("count", ["diode"]) | {"meta": {"text": "x" * 20_000}}
+    try:
+        daemon.start()
+        daemon.open_environment()
+        client, first = daemon.client, daemon.manager().pid
+        added = 0
+        while (reply := client.call("queue_item_add", item=item, **USER))["success"]:
+            added += 1
+        assert reply["code"] == "storage"
+        status = daemon.wait(lambda s: not s["ready"] and "disk" in s["not_ready_reason"])
+        assert status["items_in_queue"] == added
+        manager = daemon.manager().pid
+        assert manager != first
+        for _ in range(3):
+            refusal = client.refused("queue_item_add", item=item, **USER)
+            assert refusal["code"] == "storage"
+            assert "Make room" in refusal["msg"]
+        assert len(client.ok("queue_get")["items"]) == added
+        assert client.ok("stats")["health"]["state"] == "bad"
+        client.ok("history_get")
+        assert daemon.manager().pid == manager
+        ballast.unlink()
+        daemon.wait(lambda s: "disk" not in s["not_ready_reason"])
+        client.ok("queue_item_add", item=item, **USER)
+        assert daemon.manager().pid == manager
+        assert daemon.stop() == 0
+        daemon.start()
+        assert client.call("status")["items_in_queue"] == added + 1
+    finally:
+        daemon.close()
