@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(path)], check=True)
 
 
+def fill(path: Path) -> None:
+    """Write a file until the disk is full."""
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+
+
 def test_full_disk(small_disk: Path) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(3 << 19))
@@ -71,8 +79,18 @@ def test_full_disk(small_disk: Path) -> None:
         assert client.ok("stats")["health"]["state"] == "bad"
         client.ok("history_get")
         assert daemon.manager().pid == manager
+        filler = small_disk / "filler"  # what the end of the manager has set free
+        filler.touch()
+        assert daemon.stop() == 0
+        fill(filler)
+        daemon.start()
+        assert len(client.ok("queue_get")["items"]) == added
+        manager = daemon.manager().pid
+        assert client.refused("queue_item_add", item=item, **USER)["code"] == "storage"
+        filler.unlink()
         ballast.unlink()
         daemon.wait(lambda s: "disk" not in s["not_ready_reason"])
+        daemon.open_environment()
         client.ok("queue_item_add", item=item, **USER)
         assert daemon.manager().pid == manager
         assert daemon.stop() == 0
