@@ -27,7 +27,7 @@ from remanager.model.errors import RemanagerError
 from remanager.model.principal import Role
 from remanager.plans.permissions import load_permissions
 from remanager.store.errors import NetworkFileSystem
-from remanager.store.filesystem import KEYS_NAME, refuse_network_filesystem
+from remanager.store.filesystem import KEYS_NAME, has_room, refuse_network_filesystem
 from remanager.store.lock import LOCK_NAME
 from remanager.store.migrate import check_database, load_migrations
 from remanager.store.store import DATABASE_NAME, OLDEST_SQLITE
@@ -107,9 +107,12 @@ def state_directory(settings: Settings) -> Findings:
     else:
         yield Finding(Level.OK, topic, str(directory))
     free = shutil.disk_usage(existing).free
-    if free < LITTLE_SPACE_BYTES:
+    if not has_room(existing):
+        remedy = "Make room: until then changes are refused, and a daemon that is not running may not start."
+        yield Finding(Level.FAULT, topic, "its disk is full", remedy)
+    elif free < LITTLE_SPACE_BYTES:
         text = f"only {free >> 20} MiB are free on its disk"
-        yield Finding(Level.WARNING, topic, text, "Make room: the daemon stops when the disk is full.")
+        yield Finding(Level.WARNING, topic, text, "Make room: on a full disk nothing can be changed.")
 
 
 def holder(settings: Settings) -> dict[str, object] | None:

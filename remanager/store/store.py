@@ -323,6 +323,8 @@ def _translate(exc: sqlite3.Error | OSError, path: Path) -> StorageError:
             "directory away and restore a backup: what 'remanager backup' made takes its place. Without "
             "one the daemon starts empty."
         )
+    if code == sqlite3.SQLITE_IOERR and not has_room(path.parent):
+        return StateDirUnusable(f"The database {str(path)!r} cannot be opened: its disk is full. Make room.")
     if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_FULL}:
         return StateDirUnusable(
             f"The database {str(path)!r} cannot be written: {exc}. Correct the permissions, free disk "

@@ -98,3 +98,15 @@ def test_full_disk(small_disk: Path) -> None:
         assert client.call("status")["items_in_queue"] == added + 1
     finally:
         daemon.close()
+
+
+def test_first_start_on_a_full_disk(small_disk: Path) -> None:
+    daemon = Daemon(small_disk / "s")
+    daemon.log = small_disk.parent / "log"
+    daemon.start()
+    daemon.stop()
+    fill(small_disk / "filler")
+    code, said = daemon.run_to_end()
+    assert code == 2
+    assert said.endswith("its disk is full. Make room.\n")
+    daemon.close()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -202,6 +203,39 @@ def test_full_disk_stops_the_store(state_dir: Path) -> None:
         store.close()
     with closing_store(state_dir) as store:
         assert store.submit([], [JournalEvent("x", 1.0)]).result(20) == 2
+
+
+def test_disk_that_is_full_at_the_start(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is handed over waits until there is room, in its order."""
+    has_room = threading.Event()
+    told: SimpleQueue[bool] = SimpleQueue()
+    monkeypatch.setattr("remanager.store.store.has_room", lambda _directory: has_room.is_set())
+    monkeypatch.setattr("remanager.store.writer.RETRY_S", 0.01)
+    store = Store.open(state_dir, on_room=told.put)
+    try:
+        assert told.get(timeout=20) is False
+        store.submit([writes.setting_set("a", 1)], [JournalEvent("x", 1.0)]).result(20)  # it still fits
+        connection = store._writer._connection
+        connection.execute("PRAGMA max_page_count = 1")
+        large = store.submit([writes.setting_set("large", "x" * 1_000_000)], [JournalEvent("x", 1.0)])
+        after = store.submit([], [JournalEvent("x", 1.0)])
+        with pytest.raises(TimeoutError):
+            large.result(0.1)
+        connection.execute("PRAGMA max_page_count = 1000000")
+        assert (large.result(20), after.result(20)) == (2, 3)
+        has_room.set()
+        assert told.get(timeout=20) is True
+    finally:
+        store.close()
+
+
+def test_closing_a_store_on_a_full_disk(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remanager.store.store.has_room", lambda _directory: False)
+    store = Store.open(state_dir)
+    store._writer._connection.execute("PRAGMA max_page_count = 1")
+    large = store.submit([writes.setting_set("large", "x" * 1_000_000)])
+    store.close()
+    assert isinstance(large.exception(20), StoreFailed)
 
 
 def test_transaction_that_cannot_begin_stops_the_store(state_dir: Path) -> None:
