@@ -271,6 +271,25 @@ def test_worker_killed_while_paused(live: Daemon, gate: Gate) -> None:
     assert results(live) == [(held, "failed")]
 
 
+def test_worker_that_hangs(live: Daemon) -> None:
+    """Those who wait two seconds for an answer, as clients do by default, hear what is the matter."""
+    worker = live.worker()
+    worker.suspend()
+    try:
+        with live.listen() as listener:
+            status = listener.wait_status(lambda s: not s["ready"])
+            assert "silent since" in status["not_ready_reason"]
+            for method in ("re_metadata", "environment_update", "queue_start"):
+                reply = live.client.call(method, timeout=2.0)
+                assert reply["code"] == "timeout"
+                assert "if it hangs, destroy the environment" in reply["msg"]
+            worker.resume()
+            listener.wait_status(lambda s: s["ready"])
+    finally:
+        worker.resume()
+    live.client.ok("re_metadata")
+
+
 def test_worker_that_crashes(live: Daemon, gate: Gate) -> None:
     start_held(live, gate)
     live.worker().send_signal(signal.SIGSEGV)

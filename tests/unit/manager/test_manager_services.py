@@ -580,3 +580,24 @@ async def test_history_with_values_that_json_calls_extensions(rig: Rig) -> None:
 async def test_store_of_another_manager_is_refused(rig: Rig) -> None:
     with pytest.raises(Exception, match="in use"):
         Store.open(rig.path / "state")
+
+
+async def test_full_disk(rig: Rig) -> None:
+    """Reads are answered from what is there, changes are refused, what runs can be stopped."""
+    await rig.open_environment()
+    rig.gate.shut()
+    batch = rig.manager.ledger.batch()
+    batch.event("of the manager")
+    settled = asyncio.ensure_future(rig.manager.ledger.settle(batch))
+    await hop()
+    rig.manager.ledger.on_room(False)
+    await asyncio.wait_for(settled, 5)
+    assert "disk" in rig.status["not_ready_reason"]
+    health = (await rig.ok("stats", sections=["queue"]))["health"]
+    assert health["state"] == "bad"
+    reply = await rig.call("queue_autostart", enable=True)
+    assert (reply["code"], rig.status["queue_autostart_enabled"]) == ("storage", False)
+    await rig.ok("environment_destroy")
+    rig.manager.ledger.on_room(True)
+    await rig.gate.open()
+    await rig.ok("queue_autostart", enable=True)
