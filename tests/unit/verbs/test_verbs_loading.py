@@ -24,7 +24,9 @@ from types import SimpleNamespace
 from remanager.verbs.dispatch import Dispatcher
 started = SimpleNamespace(is_set=lambda: True)
 lock = SimpleNamespace(check=lambda key, scope: None)
-answer = Dispatcher(SimpleNamespace(started=started, lock=lock))({"method": "environment_open"}, None)
+ledger = SimpleNamespace(no_room="")
+manager = SimpleNamespace(started=started, lock=lock, ledger=ledger)
+answer = Dispatcher(manager)({"method": "environment_open"}, None)
 answer.close()
 sys.exit("pydantic.plugin._loader" in sys.modules)
 """
