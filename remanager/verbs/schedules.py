@@ -14,7 +14,7 @@ from remanager.manager.task_queue.submission import Seconds
 from remanager.model.principal import asked_by
 from remanager.verbs.queue import UserParams
 from remanager.verbs.registry import LockParams, LockScope, Params, fixed, verb
-from remanager.verbs.selectors import Texts, Uid
+from remanager.verbs.selectors import NamedValues, Texts, Uid
 from remanager.wire.codec import Reply
 
 AnyCatchUp = Annotated[CatchUp, Field(strict=False)]
@@ -46,7 +46,7 @@ class AddParams(UserParams):
     )
 
 
-class ScheduleSelector(Params):
+class ScheduleSelector(NamedValues):
     """Which schedules: all conditions must hold; of a list, one value."""
 
     schedule_uid: Texts | None = None

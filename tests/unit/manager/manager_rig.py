@@ -16,6 +16,7 @@ from remanager.manager.options import ManagerOptions
 from remanager.manager.ports import NotConnected
 from remanager.manager.recovery import restore
 from remanager.manager.task_queue.options import TaskQueueOptions
+from remanager.model.event_types import EVENT_TYPES
 from remanager.model.link import (
     Ack,
     CloseEnvironment,
@@ -638,6 +639,7 @@ class Rig:
     async def close(self) -> None:
         """End everything; a fault that no test expected fails it."""
         if self.running:
+            assert {event.type for event in self.events()} <= set(EVENT_TYPES)
             await self.crash()
         assert not self.faults, self.faults
 
