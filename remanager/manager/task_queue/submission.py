@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from sys import intern
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from remanager.manager.parameter_faults import parameter_faults
 from remanager.manager.task_queue.functions import Function, Functions
 from remanager.model.errors import InvalidItem, InvalidParams, TooLarge
 from remanager.model.json_text import dumps
@@ -37,6 +38,7 @@ Uid = Annotated[str, Field(min_length=1, max_length=128)]
 Seconds = Annotated[float, Field(ge=0, le=YEAR_S, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
 TagKey = Annotated[str, Field(min_length=1, max_length=64)]
+IoKind = Literal["disk_read", "disk_write", "net_rx", "net_tx"]
 TagValue = Annotated[str, Field(max_length=256)]
 
 
@@ -102,8 +104,9 @@ class OptionsModel(_Model):
         None, description="attempts after the first one"
     )
     retry: RetryModel | None = Field(None, description="how the delay before another attempt grows")
-    expected_io: dict[TagKey, Annotated[int, Field(ge=0, le=2**62)]] = Field(
-        default_factory=dict, description="expected bytes: disk_read, disk_write, net_rx, net_tx"
+    expected_io: dict[IoKind, Annotated[int, Field(ge=0, le=2**62)]] = Field(
+        default_factory=dict,
+        description="expected bytes: ``{disk_read, disk_write, net_rx, net_tx}``, or some of them",
     )
     resource_lock: Name | None = Field(None, description="of the tasks with this name one runs at a time")
     where: Annotated[Where, Field(strict=False)] = Field(
@@ -130,7 +133,7 @@ class OptionsModel(_Model):
                 max_s=retry.max_s,
                 factor=retry.factor,
             ),
-            expected_io=self.expected_io,
+            expected_io={str(kind): size for kind, size in self.expected_io.items()},
             resource_lock=self.resource_lock,
             where=self.where,
         )
@@ -251,6 +254,8 @@ class SpecMaker:
             found.function.check(args, kwargs)
             return found
         given = _options(options)
+        if given.run_after is not None and given.delay_s is not None:
+            raise InvalidParams("Give 'run_after' or 'delay_s', not both")
         if given.where is Where.ENVIRONMENT:
             return _Chosen.of(None, given)
         function = self._functions.get(name)
@@ -273,9 +278,8 @@ def _options(options: Mapping[str, Any]) -> OptionsModel:
     try:
         return OptionsModel.model_validate(options)
     except ValidationError as exc:
-        errors = exc.errors()
-        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors[:5]]
-        unknown = {e["loc"] for e in errors if e["type"] == "extra_forbidden" and len(e["loc"]) == 1}
+        faults = [parameter_faults(exc, OptionsModel, options, "option")]
+        unknown = {e["loc"] for e in exc.errors() if e["type"] == "extra_forbidden" and len(e["loc"]) == 1}
         if ("recurring",) in unknown:
             faults.append("tasks that come again and again are those of a schedule: 'schedule_add'")
         if unknown - {("recurring",)}:
