@@ -24,9 +24,11 @@ _SCOPES = "``all``, ``domain``, ``task_type``, ``group`` or ``user``"
 class RateModel(Params):
     """``permits`` starts per ``interval_s``; ``burst`` at once after a pause."""
 
-    permits: Number
-    interval_s: Number = 1.0
-    burst: Number | None = None
+    permits: Number = Field(description="so many start")
+    interval_s: Number = Field(1.0, description="in this time (s)")
+    burst: Number | None = Field(
+        None, description="so many at once after a pause; default: the permits of one interval"
+    )
 
 
 class SetParams(LockParams):
