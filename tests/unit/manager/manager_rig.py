@@ -102,6 +102,7 @@ class Gate:
 
     def enqueue(self, writes: Sequence[Any], events: Sequence[Any] = ()) -> asyncio.Future[int]:
         """Hand a transaction to the store, or hold it."""
+        assert {event.type for event in events} <= set(EVENT_TYPES)
         if not self.is_shut:
             future = self._store.enqueue(writes, events)
             future.add_done_callback(lambda _: self._activity())
@@ -639,7 +640,6 @@ class Rig:
     async def close(self) -> None:
         """End everything; a fault that no test expected fails it."""
         if self.running:
-            assert {event.type for event in self.events()} <= set(EVENT_TYPES)
             await self.crash()
         assert not self.faults, self.faults
 
