@@ -26,7 +26,8 @@ FIELDS = (
     *("resource_lock", "expected_io", "state", "stage", "class", "ok", "state_reason", "pause_reasons"),
     *("attempt", "lease_epoch", "worker_uid", "last_error", "time_created", "time_ready", "time_start"),
     *("time_stop", "time_updated", "run_after", "expires_at", "duration", "queue_wait", "pause_duration"),
-    *("actual_io", "result_expires", "effective_priority", "wait_reason", "children_count", "progress"),
+    *("actual_io", "result_expires", "effective_priority", "lease_expires_at", "wait_reason"),
+    *("children_count", "progress"),
 )
 """Keys of a record."""
 

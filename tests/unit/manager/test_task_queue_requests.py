@@ -247,7 +247,7 @@ async def test_wrong_places_and_cycles_of_a_batch_are_refused(pool_rig: Rig, wor
     others = "another task of the batch was refused"
     assert await refused([], [2]) == [others, "Prerequisite 'items[2]' is not known"]
     assert "'items[-1]' is not known" in (await refused([-1]))[0]
-    assert "valid string" in (await refused([True]))[0]
+    assert "must be a text" in (await refused([True]))[0]
     assert "depends_on" in (await refused([0] * 1001))[0]
     assert "can't depend on itself" in (await refused([0]))[0]
     cycle = await refused([1], [2], [0], [])
