@@ -13,6 +13,9 @@ _INTRODUCTION = """\
 Each setting is taken from the first of: option, environment variable, configuration file, default.
 The configuration file is YAML, named by `--config` or `QSERVER_CONFIG`; its keys are shown as `section/key`.
 If the path is a directory, all files in it are read; a section may be in one of them only.
+
+Several values of one setting stand one after the other behind the option, are separated by `:` in the
+variable, and are a list in the file.
 """
 
 

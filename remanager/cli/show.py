@@ -32,6 +32,11 @@ _STATUS_ROWS = (
 )
 _ABILITIES = (("is_readable", "readable"), ("is_movable", "movable"), ("is_flyable", "flyable"))
 _QUIET_KEYS = {"success", "msg"}
+_TIMES = {
+    *("time", "next_run", "last_run", "next_run_after", "next_wakeup", "run_after", "until", "expires_at"),
+    *("result_expires", "lease_expires_at"),
+}
+"""Values that are epoch seconds, beside those whose names begin with ``time_``."""
 
 
 def show(method: str, reply: Reply, detail: str | None = None) -> None:
@@ -236,7 +241,7 @@ def _flat(content: Any, prefix: str = "") -> list[tuple[str, Any]]:
     if isinstance(content, Mapping) and content:
         return [row for k, v in content.items() for row in _flat(v, f"{prefix}.{k}" if prefix else str(k))]
     name = prefix.rpartition(".")[2]
-    if isinstance(content, float) and (name == "time" or name.startswith("time_")):
+    if isinstance(content, float) and (name in _TIMES or name.startswith("time_")):
         return [(prefix, moment(content))]
     return [(prefix, content)]
 

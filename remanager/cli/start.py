@@ -47,7 +47,7 @@ def _add(group: argparse._ArgumentGroup, option: Option) -> None:
     settings: dict[str, Any] = {"dest": option.name, "default": argparse.SUPPRESS}
     if option.flags and not option.secret:
         match option.kind:
-            case Kind.NAMES:
+            case Kind.NAMES | Kind.MODULES:
                 settings |= {"nargs": "+", "metavar": "K"}
             case Kind.CHOICE:
                 settings |= {"metavar": "|".join(option.choices)}

@@ -11,7 +11,17 @@ _FUNCTION = (
     'A function is a call such as \'move_run("/fast/run1", "/archive/run1")\', a dictionary in JSON or '
     "Python, or @FILE with one. "
 )
-_OPTIONS = "Options are NAME=VALUE: priority=10, group=disk, key=run1, depends_on='[\"UID\"]', delay_s=60."
+OPTION_NAMES = (
+    *("priority", "group", "domain", "label", "key", "on_duplicate", "tags", "job_uid", "parent_uid"),
+    *("fail_fast", "depends_on", "on_dependency_failure", "run_after", "delay_s", "ttl_s", "ttl_from"),
+    *("timeout_s", "kill_after_s", "max_retries", "retry", "expected_io", "resource_lock", "where"),
+)
+"""Those of :class:`remanager.manager.task_queue.submission.OptionsModel`, which takes long to import."""
+
+_OPTIONS = (
+    "Options are NAME=VALUE: priority=10, group=disk, key=run1, depends_on='[\"UID\"]', delay_s=60. There "
+    f"are {', '.join(OPTION_NAMES)}; the reference of the methods says what they mean."
+)
 _CONDITIONS = (
     "Conditions are NAME=VALUE: state=failed, task_type=move_run, user=me, class=failure, "
     'tags=\'{"run": "1"}\', all=true; a value in brackets is a list.'

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     PORT = "port"
     SECONDS = "seconds"
     NAMES = "names"
+    MODULES = "modules"
     CHOICE = "choice"
     ADDRESS = "address"
     RETENTION = "classes"
@@ -104,11 +105,15 @@ def _task_option(name: str, kind: Kind, text: str) -> Option:
 TASK_OPTIONS: tuple[Option, ...] = (
     _task_option(
         "task_modules",
-        Kind.NAMES,
-        "Modules whose functions are the tasks of the task queue, such as 'remanager.data_movement'.",
+        Kind.MODULES,
+        "Modules whose functions are the tasks of the task queue, such as 'remanager.data_movement'. Several "
+        "are separated by a space, ',' or ':'.",
     ),
     _task_option(
-        "task_paths", Kind.NAMES, "Directories in which task modules are looked for, before the usual ones."
+        "task_paths",
+        Kind.NAMES,
+        "Directories in which task modules are looked for, before the usual ones. Several are separated by a "
+        "space, in the variable by ':'.",
     ),
     _task_option("task_workers", Kind.COUNT, "Most processes that run tasks at the same time."),
     _task_option(

@@ -81,10 +81,12 @@ def _address(option: Option, value: object, origin: str) -> str:
     return text
 
 
-def _names(value: object, origin: str) -> tuple[str, ...]:
+def _names(option: Option, value: object, origin: str) -> tuple[str, ...]:
     names = value.split(":") if isinstance(value, str) else value
     if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
         raise _refused(origin, "a list of names", value)
+    if option.kind is Kind.MODULES:  # a path may have a comma or a colon, the name of a module has neither
+        names = [part.strip() for name in names for part in name.replace(",", ":").split(":")]
     return tuple(n for n in names if n)
 
 
@@ -136,8 +138,8 @@ def convert(option: Option, value: object, origin: str) -> object:
             return _number(value, origin, "a number of seconds, at least 120", 120, 1e12)
         case Kind.CHOICE:
             return _choice(option, value, origin)
-        case Kind.NAMES:
-            return _names(value, origin)
+        case Kind.NAMES | Kind.MODULES:
+            return _names(option, value, origin)
         case Kind.PATH:
             return absolute(_text(option, value, origin))
         case Kind.ADDRESS:

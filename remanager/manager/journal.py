@@ -21,6 +21,9 @@ PORTION = 1000
 MAX_PORTIONS = 20
 """Portions of events that one request looks through in search of those of some tasks."""
 
+_LEFT_OUT = ("domain", "group", "key")
+"""What the data of an event leave out where the task has none."""
+
 _NEWS = ("alert", "schedule", "limit")
 
 
@@ -34,8 +37,8 @@ class EventFilter:
         Only events of these types; None: of all types.
     task_uid : str or None
         Only events of this task; None: all.
-    task_uids : frozenset of str
-        Only events of these tasks; empty: all.
+    task_uids : frozenset of str or None
+        Only events of these tasks; None: all.
     said : mapping
         Values that the event must have, one of each set, by their names in its data.
     tags : tuple of TagCondition
@@ -44,14 +47,14 @@ class EventFilter:
 
     types: frozenset[str] | None = None
     task_uid: str | None = None
-    task_uids: frozenset[str] = frozenset()
+    task_uids: frozenset[str] | None = None
     said: Mapping[str, frozenset[str]] = field(default_factory=dict)
     tags: tuple[TagCondition, ...] = ()
 
     @property
     def selects(self) -> bool:
         """Whether more is asked than the store looks at by itself."""
-        return bool(self.task_uids or self.said or self.tags)
+        return bool(self.task_uids is not None or self.said or self.tags)
 
     def matches(self, event: JournalEvent) -> bool:
         """Tell whether an event is asked for."""
@@ -63,12 +66,15 @@ class EventFilter:
 
     def fits(self, task_uid: str | None, data: Mapping[str, Any]) -> bool:
         """Tell whether the task and the data of an event are as asked."""
-        if (self.selects and task_uid is None) or (self.task_uids and task_uid not in self.task_uids):
+        if self.selects and task_uid is None:
             return False
-        if any(data.get(name) not in values for name, values in self.said.items()):
+        if self.task_uids is not None and task_uid not in self.task_uids:
             return False
+        for name, values in self.said.items():
+            if data.get(name, "" if name in _LEFT_OUT else None) not in values:
+                return False
         tags = data.get("tags") or {}
-        return all(t.key in tags and (not t.values or tags[t.key] in t.values) for t in self.tags)
+        return all(t.key in tags and (t.values is None or tags[t.key] in t.values) for t in self.tags)
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ class QueueView:
         if not pending or selector.ready is not None:
             ready = pending if selector.ready else 0
             return pending - ready
-        kinds = tuple(k for k in _TASKS if not selector.item_type or k in selector.item_type)
+        kinds = tuple(k for k in _TASKS if selector.item_type is None or k in selector.item_type)
         return pending - reads.pages.count(replace(selector, item_type=kinds, ready=True), now=now)
 
     def plans_run(self) -> bool:

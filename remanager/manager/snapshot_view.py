@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from remanager.engine.task_queue.limits import LimitSpec
 from remanager.engine.task_queue.scopes import Scope
@@ -87,18 +87,14 @@ class SnapshotView:
         return found
 
     async def _running(self, selector: Selector, wanted: Collection[Part]) -> dict[str, object]:
-        at_work = (TaskState.RUNNING, TaskState.WAITING_CHILDREN)
-        states = tuple(s for s in at_work if not selector.state or s in selector.state)
-        tasks: list[Any] = []
-        if states:
-            tasks, _page = await self._manager.questions.page(
-                replace(selector, state=states),
-                order=Order.PRIORITY,
-                limit=MAX_RUNNING,
-                cursor=None,
-                offset=0,
-                fields=None,
-            )
+        tasks, _page = await self._manager.questions.page(
+            selector.within(TaskState.RUNNING, TaskState.WAITING_CHILDREN),
+            order=Order.PRIORITY,
+            limit=MAX_RUNNING,
+            cursor=None,
+            offset=0,
+            fields=None,
+        )
         found: dict[str, object] = {"running": tasks} if Part.RUNNING in wanted else {}
         if Part.PROGRESS in wanted:
             keys = ("task_uid", "domain", "task_type", "label", "attempt")

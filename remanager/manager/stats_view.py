@@ -207,24 +207,43 @@ class StatsView:
         found: dict[str, object] = {}
         for name in names:
             states = counts.get(name, Counter())
-            done = sum(n for state, n in states.items() if is_terminal(state))
-            running = states.total() - done - queued[name]
-            errors = figures.errors(name)
-            found[name] = {
-                "enable": self._is_enabled(name),
-                "preparing_cnt": queued[name],
-                "ready_cnt": self._ready(name, states[TaskState.PENDING], name in plans),
-                "worker_doing_cnt": max(running - finishing[name], 0),
-                "finishing_cnt": finishing[name],
-                "resources": resources.get(name, []),
-                "total_tasks_cnt": states.total(),
-                "done_tasks_cnt": done,
-                "per_min": figures.per_minute(now, name),
-                "total_err_cnt": errors.total,
-                "err_stats": [asdict(kind) for kind in errors.list()],
-                **durations_ms(figures.durations(name)),
-            }
+            waiting = queued[name]
+            ready = self._ready(name, states[TaskState.PENDING], name in plans)
+            held = resources.get(name, [])
+            found[name] = self._type(name, states, (waiting, ready, finishing[name]), held, now)
         return found
+
+    def _type(
+        self,
+        name: str,
+        states: Counter[TaskState],
+        stages: tuple[int, int, int],
+        resources: Collection[str],
+        now: float,
+    ) -> dict[str, object]:
+        """Return the figures of a type; ``stages`` says how many are queued, ready and finishing."""
+        figures = self._manager.statistics.figures
+        queued, ready, finishing = stages
+        done = sum(n for state, n in states.items() if is_terminal(state))
+        errors = figures.errors(name)
+        return {
+            "enable": self._is_enabled(name),
+            "preparing_cnt": queued,
+            "ready_cnt": ready,
+            "worker_doing_cnt": max(states.total() - done - queued - finishing, 0),
+            "finishing_cnt": finishing,
+            "resources": resources,
+            "total_tasks_cnt": states.total(),
+            "done_tasks_cnt": done,
+            "per_min": figures.per_minute(now, name),
+            "total_err_cnt": errors.total,
+            "err_stats": [asdict(kind) for kind in errors.list()],
+            **durations_ms(figures.durations(name)),
+        }
+
+    def unknown_type(self) -> dict[str, object]:
+        """Return the figures that a type has, as they are while it has not run."""
+        return self._type("", Counter(), (0, 0, 0), [], self._manager.clock())
 
     def _is_enabled(self, name: str) -> bool:
         switches = self._manager.task_queue.scheduler.dispatcher.switches

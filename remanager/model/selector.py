@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -36,15 +36,15 @@ class PriorityRange:
 
 @dataclass(frozen=True, slots=True)
 class TagCondition:
-    """A tag with this key and one of these values; without values: with any value."""
+    """A tag with this key and one of these values; None: with any value."""
 
     key: str
-    values: tuple[str, ...] = ()
+    values: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selector:
-    """A selection of tasks. Text is matched literally; an empty tuple or None is no condition.
+    """A selection of tasks. Text is matched literally. None is no condition; no task meets an empty tuple.
 
     Attributes
     ----------
@@ -58,21 +58,21 @@ class Selector:
         Time of the last start.
     """
 
-    task_uid: tuple[str, ...] = ()
-    job_uid: tuple[str, ...] = ()
-    parent_uid: tuple[str, ...] = ()
-    schedule_uid: tuple[str, ...] = ()
-    key: tuple[str, ...] = ()
-    name: tuple[str, ...] = ()
-    domain: tuple[str, ...] = ()
-    group: tuple[str, ...] = ()
-    item_type: tuple[str, ...] = ()
-    user: tuple[str, ...] = ()
-    user_group: tuple[str, ...] = ()
-    worker_uid: tuple[str, ...] = ()
-    state: tuple[TaskState, ...] = ()
-    state_class: tuple[StateClass, ...] = ()
-    pause_reason: tuple[str, ...] = ()
+    task_uid: tuple[str, ...] | None = None
+    job_uid: tuple[str, ...] | None = None
+    parent_uid: tuple[str, ...] | None = None
+    schedule_uid: tuple[str, ...] | None = None
+    key: tuple[str, ...] | None = None
+    name: tuple[str, ...] | None = None
+    domain: tuple[str, ...] | None = None
+    group: tuple[str, ...] | None = None
+    item_type: tuple[str, ...] | None = None
+    user: tuple[str, ...] | None = None
+    user_group: tuple[str, ...] | None = None
+    worker_uid: tuple[str, ...] | None = None
+    state: tuple[TaskState, ...] | None = None
+    state_class: tuple[StateClass, ...] | None = None
+    pause_reason: tuple[str, ...] | None = None
     ready: bool | None = None
     tags: tuple[TagCondition, ...] = ()
     tag_key_prefix: str | None = None
@@ -87,6 +87,17 @@ class Selector:
         """Tell whether there is no condition."""
         return all(getattr(self, f.name) == getattr(ALL, f.name) for f in fields(self))
 
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether a condition names no value: then there is no such task."""
+        return any(getattr(self, f.name) == () for f in fields(self) if f.name != "tags") or any(
+            tag.values == () for tag in self.tags
+        )
+
+    def within(self, *states: TaskState) -> Selector:
+        """Return the selection of only those tasks that are in one of these states, too."""
+        return replace(self, state=tuple(s for s in states if self.state is None or s in self.state))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the conditions as JSON values, in the form of a request."""
         told: dict[str, Any] = {}
@@ -95,7 +106,7 @@ class Selector:
             if value == getattr(ALL, name):
                 continue
             if name == "tags":
-                told[name] = {tag.key: list(tag.values) or None for tag in value}
+                told[name] = {tag.key: None if tag.values is None else list(tag.values) for tag in value}
             elif isinstance(value, TimeRange | PriorityRange):
                 told[name] = {k: v for k, v in asdict(value).items() if v is not None}
             else:
@@ -111,7 +122,9 @@ class Selector:
         for key, value in data.items():
             match key:
                 case "tags":
-                    made[key] = tuple(TagCondition(k, tuple(v or ())) for k, v in value.items())
+                    made[key] = tuple(
+                        TagCondition(k, None if v is None else tuple(v)) for k, v in value.items()
+                    )
                 case "priority":
                     made[key] = PriorityRange(**value)
                 case "created" | "started" | "finished":

@@ -167,6 +167,8 @@ def conditions(selector: Selector, now: float) -> Conditions:
 
 
 def _states(selector: Selector) -> frozenset[TaskState]:
+    if selector.is_empty:
+        return frozenset()
     found = frozenset(selector.state) if selector.state else frozenset(TaskState)
     if selector.state_class:
         found &= {state for state in found if STATE_CLASS[state] in selector.state_class}

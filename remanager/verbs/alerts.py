@@ -96,7 +96,11 @@ async def alert_rule_remove(manager: Manager, params: RuleNameParams) -> Reply:
 
 @verb("alert_rule_list", fillers=_NO_RULES)
 def alert_rule_list(manager: Manager, _params: object) -> Reply:
-    """Return the rules."""
+    """Return the rules.
+
+    ``value`` is the figure of each as it was looked at last: null as long as there is none, such as that of a
+    type of which no task has run.
+    """
     return _rules(manager)
 
 
@@ -122,7 +126,9 @@ async def alert_ack(manager: Manager, params: AckParams) -> Reply:
 
 
 def _rules(manager: Manager) -> Reply:
-    return {"rules": [asdict(rule) for rule in manager.controls.alerts.alerts.rules.values()]}
+    alerts = manager.controls.alerts
+    rules = alerts.alerts.rules.values()
+    return {"rules": [{**asdict(rule), "value": alerts.values.get(rule.name)} for rule in rules]}
 
 
 def _told(alert: Alert) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Mapping
 from types import CoroutineType
-from typing import Any, cast
+from typing import Any
 
 from pydantic import ValidationError
 
 from remanager.manager.manager import Manager
+from remanager.manager.parameter_faults import parameter_faults
 from remanager.model.errors import (
     Conflict,
     InvalidParams,
@@ -27,9 +28,6 @@ from remanager.verbs.repeats import Repeats
 from remanager.wire.codec import CachedReply, Encoding, Reply
 
 logger = logging.getLogger(__name__)
-
-MAX_ERRORS = 5
-"""How many faults of the parameters a refusal names."""
 
 ON_FULL_DISK = frozenset(
     {
@@ -172,7 +170,7 @@ class Dispatcher:
         try:
             return verb.params.model_validate(params)
         except ValidationError as exc:
-            raise InvalidParams(_explain(exc)) from exc
+            raise InvalidParams(parameter_faults(exc, verb.params, params, "parameter")) from exc
 
     def _refusal(self, verb: Verb, params: Mapping[str, Any], exc: Exception) -> Reply:
         fields: Mapping[str, object] = {}
@@ -231,16 +229,3 @@ def _complete(reply: Reply) -> Reply:
     if isinstance(reply, CachedReply) or "success" in reply:
         return reply
     return {"success": True, "msg": "", **reply}
-
-
-def _explain(exc: ValidationError) -> str:
-    """Say in one line what is wrong with the parameters."""
-    parts = []
-    errors = exc.errors(include_url=False)
-    for error in errors[:MAX_ERRORS]:
-        name = ".".join(str(p) for p in error["loc"])
-        given = "" if error["type"] == "missing" else f" (got {cast(Any, error['input'])!r:.80})"
-        parts.append(f"parameter {name!r}: {error['msg']}{given}")
-    if len(errors) > MAX_ERRORS:
-        parts.append(f"and {len(errors) - MAX_ERRORS} more")
-    return "; ".join(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ from remanager.wire.codec import Reply
 
 Number = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=10**9)]
-AnyScope = Annotated[Scope, Field(strict=False)]
+LimitScope = Literal["all", "domain", "task_type", "group", "user"]
 
 _SCOPES = "``all``, ``domain``, ``task_type``, ``group`` or ``user``"
 
@@ -24,19 +24,22 @@ _SCOPES = "``all``, ``domain``, ``task_type``, ``group`` or ``user``"
 class RateModel(Params):
     """``permits`` starts per ``interval_s``; ``burst`` at once after a pause."""
 
-    permits: Number
-    interval_s: Number = 1.0
-    burst: Number | None = None
+    permits: Number = Field(description="so many start")
+    interval_s: Number = Field(1.0, description="in this time (s)")
+    burst: Number | None = Field(
+        None, description="so many at once after a pause; default: the permits of one interval"
+    )
 
 
 class SetParams(LockParams):
     """Parameters of ``limit_set``."""
 
-    scope: AnyScope = Field(description=f"which tasks: {_SCOPES}")
+    scope: LimitScope = Field(description=f"which tasks: {_SCOPES}")
     name: Name = Field("", description="name of the domain, type, group or user; none for ``all``")
     max_running: Count | None = Field(None, description="at most so many run at once; null: any number")
     weight: Number = Field(
-        1.0, description="share of a group or a user, relative to others; users come before groups"
+        1.0,
+        description="share of a group or a user, relative to others, which have 1; users come before groups",
     )
     min_slots: Count = Field(0, description="so many tasks of a group start before those of others")
     rate: RateModel | None = Field(
@@ -47,14 +50,14 @@ class SetParams(LockParams):
 class RemoveParams(LockParams):
     """Parameters of ``limit_remove``."""
 
-    scope: AnyScope = Field(description=_SCOPES)
+    scope: LimitScope = Field(description=_SCOPES)
     name: Name = Field("", description="name in the scope; none for ``all``")
 
 
 class ListParams(Params):
     """Parameters of ``limit_list``."""
 
-    scope: AnyScope | None = Field(None, description="only limits of this scope")
+    scope: LimitScope | None = Field(None, description="only limits of this scope")
     name: Name | None = Field(None, description="only limits with this name")
 
 
@@ -75,7 +78,7 @@ async def limit_set(manager: Manager, params: SetParams) -> Reply:
     """
     rate = params.rate
     spec = LimitSpec(
-        scope=params.scope,
+        scope=Scope(params.scope),
         name=params.name,
         max_running=params.max_running,
         weight=params.weight,
@@ -83,7 +86,10 @@ async def limit_set(manager: Manager, params: SetParams) -> Reply:
         rate=None if rate is None else Rate(rate.permits, rate.interval_s, rate.burst),
     )
     if (spec.max_running, spec.weight, spec.min_slots, spec.rate) == (None, 1.0, 0, None):
-        raise InvalidParams("Nothing is limited: give 'max_running', 'weight', 'min_slots' or 'rate'")
+        raise InvalidParams(
+            "Nothing is limited: give 'max_running', 'min_slots', 'rate', or a 'weight' other than 1, which "
+            "groups and users have without a limit"
+        )
     await manager.controls.limits.set(spec)
     return _answer(manager)
 
@@ -91,7 +97,7 @@ async def limit_set(manager: Manager, params: SetParams) -> Reply:
 @verb("limit_remove", RemoveParams, lock=LockScope.QUEUE, fillers=_NONE)
 async def limit_remove(manager: Manager, params: RemoveParams) -> Reply:
     """Lift a limit. The answer is that of ``limit_list``."""
-    await manager.controls.limits.remove(params.scope, params.name)
+    await manager.controls.limits.remove(Scope(params.scope), params.name)
     return _answer(manager)
 
 
@@ -103,7 +109,7 @@ def limit_list(manager: Manager, params: ListParams) -> Reply:
     priorities and shares of users, which come first, are not looked at.
     ``limits_uid`` changes whenever a limit is set or lifted.
     """
-    return _answer(manager, params.scope, params.name)
+    return _answer(manager, None if params.scope is None else Scope(params.scope), params.name)
 
 
 def _answer(manager: Manager, scope: Scope | None = None, name: str | None = None) -> Reply:

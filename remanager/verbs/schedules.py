@@ -14,7 +14,7 @@ from remanager.manager.task_queue.submission import Seconds
 from remanager.model.principal import asked_by
 from remanager.verbs.queue import UserParams
 from remanager.verbs.registry import LockParams, LockScope, Params, fixed, verb
-from remanager.verbs.selectors import Texts, Uid
+from remanager.verbs.selectors import NamedValues, Texts, Uid
 from remanager.wire.codec import Reply
 
 AnyCatchUp = Annotated[CatchUp, Field(strict=False)]
@@ -23,13 +23,29 @@ AnyCatchUp = Annotated[CatchUp, Field(strict=False)]
 class RecurringModel(Params):
     """When a schedule is due: by ``interval_s`` or by ``cron``."""
 
-    interval_s: Seconds | None = None
-    initial_delay_s: Seconds = 0.0
-    mode: Annotated[RecurrenceMode, Field(strict=False)] = RecurrenceMode.AFTER_COMPLETION
-    cron: Annotated[str, Field(max_length=MAX_CRON_CHARS)] | None = None
-    timezone: Annotated[str, Field(max_length=100)] = "UTC"
-    max_executions: Annotated[int, Field(ge=1)] | None = None
-    catch_up: AnyCatchUp = CatchUp.NONE
+    interval_s: Seconds | None = Field(None, description="time between two occurrences (s)")
+    initial_delay_s: Seconds = Field(0.0, description="with ``interval_s``: time before the first one (s)")
+    mode: Annotated[RecurrenceMode, Field(strict=False)] = Field(
+        RecurrenceMode.AFTER_COMPLETION,
+        description="the interval counts from the end of an occurrence (``after_completion``), or from when "
+        "it was due (``fixed_rate``)",
+    )
+    cron: Annotated[str, Field(max_length=MAX_CRON_CHARS)] | None = Field(
+        None,
+        description="in place of ``interval_s``: minute, hour, day of the month, month and day of the week, "
+        "in ``timezone``; ``0 3 * * *`` is 3:00 UTC each day",
+    )
+    timezone: Annotated[str, Field(max_length=100)] = Field(
+        "UTC", description="time zone of ``cron``, such as ``Europe/Berlin``"
+    )
+    max_executions: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="the schedule ends after so many occurrences; default: it goes on"
+    )
+    catch_up: AnyCatchUp = Field(
+        CatchUp.NONE,
+        description="of what was due while the daemon was down or the schedule was paused, come ``none`` or "
+        "``one``",
+    )
 
 
 class AddParams(UserParams):
@@ -37,33 +53,32 @@ class AddParams(UserParams):
 
     item: Any = Field(MISSING, description="the function, as for ``task_submit``")
     recurring: RecurringModel = Field(
-        description="``interval_s`` (with ``initial_delay_s`` and ``mode``: ``after_completion`` or "
-        "``fixed_rate``) or ``cron`` (with ``timezone``); ``max_executions``; ``catch_up``: ``none`` or "
-        "``one`` of what was due while the daemon was down"
+        description="when: ``interval_s``, or ``cron`` (in UTC unless ``timezone`` says otherwise), and "
+        "the rest"
     )
     options: dict[str, Any] = Field(
-        default_factory=dict, description="options of each task, as for ``task_submit``"
+        default_factory=dict,
+        description="[options](#options-of-a-task) of each task, but for ``run_after``, ``parent_uid`` and "
+        "``depends_on``",
     )
 
 
-class ScheduleSelector(Params):
+class ScheduleSelector(NamedValues):
     """Which schedules: all conditions must hold; of a list, one value."""
 
-    schedule_uid: Texts | None = None
-    task_type: Texts | None = None
-    domain: Texts | None = None
-    group: Texts | None = None
-    user: Texts | None = None
-    paused: bool | None = None
+    schedule_uid: Texts | None = Field(None, description="UID of the schedule")
+    task_type: Texts | None = Field(None, description="name of the function")
+    domain: Texts | None = Field(None, description="domain of its tasks")
+    group: Texts | None = Field(None, description="group of its tasks")
+    user: Texts | None = Field(None, description="name of the user")
+    paused: bool | None = Field(None, description="whether it is paused")
 
 
 class ListParams(Params):
     """Parameters of ``schedule_list``."""
 
     selector: ScheduleSelector | None = Field(
-        None,
-        description="which ones: ``schedule_uid``, ``task_type``, ``domain``, ``group``, ``user``, "
-        "``paused``; default: all",
+        None, description="which ones: all conditions hold, of a list one value; default: all"
     )
 
 

@@ -13,6 +13,7 @@ from remanager.manager.manager import Manager
 from remanager.manager.ports import ConsoleLine
 from remanager.manager.rows import column
 from remanager.model.errors import InvalidParams
+from remanager.model.event_types import EVENT_TYPES
 from remanager.model.selector import ALL
 from remanager.store.records import EventRow
 from remanager.verbs.registry import NoParams, Params, fixed, verb
@@ -43,7 +44,7 @@ class EventParams(Params):
 
     since: Since = Field(0, description="``next_seq`` of the answer before; 0: all that is kept")
     types: Annotated[list[str], Field(max_length=100)] | None = Field(
-        None, description="only events of these types, such as ``plan_finished``"
+        None, description=f"only events of these types: {', '.join(f'``{t}``' for t in EVENT_TYPES)}"
     )
     task_uid: str | None = Field(None, description="only events of this task")
     selector: SelectorModel | None = Field(
@@ -85,24 +86,37 @@ async def event_list(manager: Manager, params: EventParams) -> Reply:
     ``timeout`` the answer comes with the first event. ``gap`` is true where events that were asked for are no
     longer kept, or where ``since`` lies in the future: then this is not the journal that it was taken from.
     """
-    selector = selector_of(params.selector)
-    asked = {f.name for f in fields(selector) if getattr(selector, f.name) != getattr(ALL, f.name)}
-    if untold := sorted(asked - {*TOLD, "tags"}):
-        raise InvalidParams(f"Events cannot be selected by {untold}, only by {[*TOLD, 'tags']}")
-    wanted = EventFilter(
-        types=frozenset(map(column, params.types)) if params.types else None,
-        task_uid=None if params.task_uid is None else column(params.task_uid),
-        task_uids=frozenset(selector.task_uid),
-        said={word: frozenset(v) for name, word in TOLD.items() if (v := getattr(selector, name)) and word},
-        tags=selector.tags,
-    )
-    page = await manager.journal.page(params.since, wanted, params.limit, params.timeout)
+    page = await manager.journal.page(params.since, event_filter(params), params.limit, params.timeout)
     return {
         "events": Fragment.of_json_texts(map(_event_text, page.events)),
         "next_seq": page.next_seq,
         "oldest_seq": page.oldest_seq,
         "gap": page.gap,
     }
+
+
+def event_filter(params: EventParams) -> EventFilter:
+    """Return which events a request asks for.
+
+    Raises
+    ------
+    InvalidParams
+        It asks for a type that does not exist, or by something that events do not tell.
+    """
+    if unknown := sorted(set(params.types or ()).difference(EVENT_TYPES)):
+        raise InvalidParams(f"There are no events of the types {unknown}, only of {', '.join(EVENT_TYPES)}")
+    selector = selector_of(params.selector)
+    asked = {f.name for f in fields(selector) if getattr(selector, f.name) != getattr(ALL, f.name)}
+    if untold := sorted(asked - {*TOLD, "tags"}):
+        raise InvalidParams(f"Events cannot be selected by {untold}, only by {[*TOLD, 'tags']}")
+    conditions = {word: getattr(selector, name) for name, word in TOLD.items() if word}
+    return EventFilter(
+        types=None if params.types is None else frozenset(params.types),
+        task_uid=None if params.task_uid is None else column(params.task_uid),
+        task_uids=None if selector.task_uid is None else frozenset(selector.task_uid),
+        said={word: frozenset(values) for word, values in conditions.items() if values is not None},
+        tags=selector.tags,
+    )
 
 
 @verb("worker_autopsy_list", fillers=fixed(autopsies=[]))

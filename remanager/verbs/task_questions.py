@@ -8,6 +8,7 @@ from pydantic import Field
 
 from remanager.manager.manager import Manager
 from remanager.manager.task_queue.questions import MAX_WAITED
+from remanager.manager.task_queue.record import FIELDS
 from remanager.model.errors import InvalidParams, NotFound
 from remanager.model.states import NOT_FOUND
 from remanager.store.page_plan import Order
@@ -133,6 +134,8 @@ async def task_list(manager: Manager, params: ListParams) -> Reply:
     ``total`` is the number of selected tasks. ``next_cursor`` leads to the next page, also while tasks come
     and go; it is null after the last one. ``task_list_uid`` changes whenever a task of the queue does.
     """
+    if unknown := sorted(set(params.fields or ()).difference(FIELDS)):
+        raise InvalidParams(f"The records of tasks have no {unknown}, only {', '.join(FIELDS)}")
     tasks, page = await manager.questions.page(
         selector_of(params.selector),
         order=params.order,

@@ -200,6 +200,13 @@ def _scope(params: ResumeParams) -> Scope | None:
     return None if params.scope == "task" else Scope(params.scope)
 
 
+def _require_schedule(manager: Manager, uid: str) -> None:
+    """Refuse what is no schedule, and was not one of which tasks are left: nothing would end such a pause."""
+    cards = manager.task_queue.scheduler.cards.values()
+    if not any(card.spec.schedule_uid == uid for card in cards):
+        manager.controls.schedules.all.get(uid)
+
+
 def _told(params: ResumeParams, held: Held) -> Reply:
     return {
         "scope": params.scope,
@@ -218,8 +225,11 @@ async def task_pause(manager: Manager, params: PauseParams) -> Reply:
     ``pause_reasons`` say what does. Its time to live goes on meanwhile. ``held_count`` is the number of tasks
     that wait and are held, ``interrupted`` has the UIDs of running ones that are told to stop.
     """
+    scope = _scope(params)
+    if scope is Scope.SCHEDULE:
+        _require_schedule(manager, params.name)
     held = await manager.controls.holds.pause(
-        _scope(params),
+        scope,
         params.name,
         until=params.until,
         interrupt=params.running == "interrupt",

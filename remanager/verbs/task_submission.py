@@ -35,7 +35,7 @@ class SubmitParams(UserParams):
         MISSING, description="the function: ``item_type`` ``function``, name, args, kwargs, meta"
     )
     options: Options = Field(
-        default_factory=dict, description="how it is treated: priority, group, key, depends_on, retry, ..."
+        default_factory=dict, description="how it is treated: [options](#options-of-a-task)"
     )
 
 
@@ -43,7 +43,7 @@ class SubmitBatchParams(UserParams):
     """Parameters of ``task_submit_batch``."""
 
     items: Annotated[list[dict[str, Any]], Field(max_length=MAX_BATCH)] = Field(
-        description="list of ``{item, options}``"
+        description="list of ``{item, options}``; the [options](#options-of-a-task) may be left out"
     )
     defaults: Options = Field(default_factory=dict, description="options of all that do not say otherwise")
     atomic: bool = Field(True, description="submit all or none")

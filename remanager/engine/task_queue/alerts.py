@@ -9,12 +9,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 from remanager.model.errors import InvalidParams, NotFound
+from remanager.model.states import TaskState
 
 KEPT = 200
 """Cleared alerts that are kept."""
+
+_STATES = frozenset(TaskState)
+_BESIDE_STATES = {"total", "history"}
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
@@ -271,18 +275,38 @@ def figure_at(figures: Mapping[str, Any], path: str) -> float | None:
     float or None
         None if there is no finite number.
     """
-    if path in figures:
-        value = figures[path]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return None
-        return float(value)
-    cut = path.rfind(".")
+    inner, name = _follow(figures, path)
+    value = inner.get(name)
+    return float(value) if _is_number(value) and math.isfinite(value) else None
+
+
+def figure_fault(figures: Mapping[str, Any], path: str) -> str:
+    """Tell why a path leads to no figure; empty if it leads to one, also if that has no value at present."""
+    inner, name = _follow(figures, path)
+    if name not in inner:
+        # Numbers by state have only the states that occur.
+        if name in _STATES and inner.keys() <= _STATES | _BESIDE_STATES:
+            return ""
+        return f"there is no '{name}', but {', '.join(map(str, inner))}"
+    value = inner[name]
+    if isinstance(value, Mapping):
+        return f"'{name}' has {', '.join(map(str, value))}: name one of them"
+    return "" if value is None or _is_number(value) else f"'{name}' is no number"
+
+
+def _follow(figures: Mapping[str, Any], path: str) -> tuple[Mapping[str, Any], str]:
+    """Return the dictionary that a path leads into, and what is left of the path."""
+    cut = -1 if path in figures else path.rfind(".")
     while cut > 0:
         inner = figures.get(path[:cut])
         if isinstance(inner, Mapping):
-            return figure_at(inner, path[cut + 1 :])
+            return _follow(inner, path[cut + 1 :])
         cut = path.rfind(".", 0, cut)
-    return None
+    return figures, path
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _level(rule: AlertRule, watch: _Watch, present: AlertLevel | None, now: float) -> AlertLevel | None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from remanager.engine.task_queue.alerts import Alert, AlertChange, AlertRule, Alerts, figure_at
+from remanager.engine.task_queue.alerts import Alert, AlertChange, AlertRule, Alerts, figure_at, figure_fault
 from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock
 from remanager.manager.state import State, change_uid
@@ -33,6 +33,9 @@ TASK_COUNT = "task_count"
 OF_TASKS = (OLDEST_PENDING, RUNNING_AGE, TASK_COUNT)
 """Metrics of the tasks that the selector of a rule speaks of; all others are paths of figures."""
 
+_BY_TYPE = ("type_stats", "types")
+"""Where the answers have figures of each type."""
+
 Figures = Mapping[str, Any]
 Stats = Callable[[], Awaitable[Figures]]
 TypeStats = Callable[[Collection[str], float | None, int], Awaitable[Mapping[str, Figures]]]
@@ -47,8 +50,15 @@ class AlertService:
         Return the figures.
     task_types : callable
         Returns the names of the types that have figures.
+    unknown_type : callable
+        Returns those in ``stats`` of a type that has not run.
     store, state, ledger, clock
         As elsewhere in this room.
+
+    Attributes
+    ----------
+    values : dict
+        The figure of each rule by its name, as of the last look; None: there was none.
     """
 
     def __init__(
@@ -56,6 +66,7 @@ class AlertService:
         stats: Stats,
         type_stats: TypeStats,
         task_types: Callable[[], Collection[str]],
+        unknown_type: Callable[[], Figures],
         *,
         store: Store,
         state: State,
@@ -66,11 +77,13 @@ class AlertService:
         self._stats = stats
         self._type_stats = type_stats
         self._task_types = task_types
+        self._unknown_type = unknown_type
         self._store = store
         self._state = state
         self._ledger = ledger
         self._clock = clock
         self.alerts = Alerts()
+        self.values: dict[str, float | None] = {}
         if isinstance(stored, str):
             self.alerts.load(stored)
         self._state.alerts_active = len(self.alerts.active)
@@ -83,7 +96,7 @@ class AlertService:
         Raises
         ------
         InvalidParams, TooLarge
-            The selector does not fit the metric, or there are too many rules.
+            There is no such metric, the selector does not fit it, or there are too many rules.
         """
         if rule.name not in self.alerts.rules and len(self.alerts.rules) >= MAX_RULES:
             raise TooLarge(f"There are {MAX_RULES} rules already")
@@ -92,6 +105,9 @@ class AlertService:
                 f"With the metric '{rule.metric}' a selector can only name types of tasks; others go with "
                 f"{', '.join(OF_TASKS)}"
             )
+        await self._check_metric(rule.metric, selector)
+        value, _ = await self._measure(rule, await self._figures([rule]))
+        self.values[rule.name] = value
         batch = self._ledger.batch()
         cleared = self.alerts.set_rule(rule, self._clock())
         batch.event("alert_rule_set", None, name=rule.name, metric=rule.metric, enabled=rule.enabled)
@@ -106,6 +122,7 @@ class AlertService:
             There is none.
         """
         cleared = self.alerts.remove_rule(name, self._clock())
+        self.values.pop(name, None)
         batch = self._ledger.batch()
         batch.event("alert_rule_removed", None, name=name)
         await self._commit(batch, cleared)
@@ -123,6 +140,29 @@ class AlertService:
         batch.event("alert_acknowledged", None, name=name, user=user)
         await self._commit(batch, None)
         return alert
+
+    async def _check_metric(self, metric: str, selector: Selector) -> None:
+        """Refuse the path of what is no figure; one of a type that has not run yet is a figure."""
+        if metric in OF_TASKS:
+            return
+        of_type = [(await self._type_stats([""], None, 1))[""], self._unknown_type()]
+        part, _, rest = metric.partition(".")
+        if selector.name is not None:
+            faults = [figure_fault(figures, metric) for figures in of_type]
+        elif part in _BY_TYPE and "." in rest:
+            # The name of a type may hold dots.
+            figures = of_type[_BY_TYPE.index(part)]
+            paths = [rest[place + 1 :] for place, letter in enumerate(rest) if letter == "."]
+            faults = [figure_fault(figures, path) for path in paths]
+        else:
+            faults = [figure_fault({**await self._stats(), **{part: {} for part in _BY_TYPE}}, metric)]
+            if not all(figure_fault(figures, metric) for figures in of_type):
+                faults = ["name types in the selector, or write 'type_stats.NAME.' before it"]
+        if all(faults):
+            raise InvalidParams(
+                f"The metric '{metric}' is neither one of tasks ({', '.join(OF_TASKS)}) nor the path of a "
+                f"number in 'stats' or 'type_stats': {faults[0]}"
+            )
 
     # -------------------------------------------------------------------------------- at work
 
@@ -144,6 +184,7 @@ class AlertService:
         for rule, value, uids in found:
             if self.alerts.rules.get(rule.name) is not rule:  # it was changed meanwhile
                 continue
+            self.values[rule.name] = value
             change = self.alerts.evaluate(rule.name, value, now, uids)
             if change is not None:
                 _tell(batch, *change)
@@ -155,7 +196,7 @@ class AlertService:
         paths = [rule for rule in rules if rule.metric not in OF_TASKS]
         if not paths:
             return {}
-        named = {name for rule in paths for name in Selector.from_dict(rule.selector).name}
+        named = {name for rule in paths for name in Selector.from_dict(rule.selector).name or ()}
         for rule in paths:
             if rule.metric.startswith("type_stats."):
                 rest = rule.metric.partition(".")[2]
@@ -170,15 +211,15 @@ class AlertService:
         if rule.metric in OF_TASKS:
             return await self._store.read_heavy(lambda reads: _of_tasks(reads, rule, selector, self._clock()))
         values = []
+        if selector.name is None:
+            return figure_at(figures, rule.metric), []
         for name in selector.name:
-            for part in ("type_stats", "types"):
+            for part in _BY_TYPE:
                 inner = figures.get(part, {}).get(name)
                 value = None if inner is None else figure_at(inner, rule.metric)
                 if value is not None:
                     values.append(value)
                     break
-        if not selector.name:
-            return figure_at(figures, rule.metric), []
         worst = max if rule.op.startswith(">") else min
         return worst(values, default=None), []
 
@@ -211,12 +252,12 @@ def _of_tasks(
         return float(reads.pages.count(selector, now=now)), []
     records: list[TaskRecord]
     if rule.metric == OLDEST_PENDING:
-        wanted = replace(selector, state=(TaskState.PENDING,), ready=True)
+        wanted = replace(selector.within(TaskState.PENDING), ready=True)
         uids = reads.pages.uids(wanted, now=now, limit=1)
         records = [r for uid, _ in uids if (r := reads.tasks.record(uid)) is not None]
         since = {r.task_uid: r.time_ready or r.time_created for r in records}
     else:
-        wanted = replace(selector, state=(TaskState.RUNNING,))
+        wanted = selector.within(TaskState.RUNNING)
         page = reads.pages.page(wanted, now=now, limit=MAX_RUNNING)
         records = reads.tasks.records(page.ids, bodies=False)
         since = {r.task_uid: r.time_start or r.time_created for r in records}

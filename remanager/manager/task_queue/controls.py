@@ -53,6 +53,7 @@ class Controls:
             manager.statistics_view.stats,
             manager.statistics_view.type_stats,
             manager.statistics.figures.task_types,
+            manager.statistics_view.unknown_type,
             store=store,
             state=state,
             ledger=ledger,

@@ -84,7 +84,9 @@ class Retries:
         """Return the UIDs of selected ended tasks, oldest first; without a state, those that failed."""
         if selector.location is Location.ACTIVE:
             return []
-        kinds = selector.state_class or (() if selector.state else (StateClass.FAILURE,))
+        kinds = selector.state_class
+        if kinds is None and selector.state is None:
+            kinds = (StateClass.FAILURE,)
         ended = replace(selector, location=Location.HISTORY, state_class=kinds)
         return [uid for uid, _ in await self._questions.uids(ended, MAX_SELECTED)]
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from sys import intern
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from remanager.manager.parameter_faults import parameter_faults
 from remanager.manager.task_queue.functions import Function, Functions
 from remanager.model.errors import InvalidItem, InvalidParams, TooLarge
 from remanager.model.json_text import dumps
@@ -37,6 +38,7 @@ Uid = Annotated[str, Field(min_length=1, max_length=128)]
 Seconds = Annotated[float, Field(ge=0, le=YEAR_S, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=YEAR_S, allow_inf_nan=False)]
 TagKey = Annotated[str, Field(min_length=1, max_length=64)]
+IoKind = Literal["disk_read", "disk_write", "net_rx", "net_tx"]
 TagValue = Annotated[str, Field(max_length=256)]
 
 
@@ -47,10 +49,16 @@ class _Model(BaseModel):
 class RetryModel(_Model):
     """How the delay before another attempt grows."""
 
-    strategy: Annotated[RetryStrategy, Field(strict=False)] = RetryStrategy.EXPONENTIAL
-    initial_s: Seconds = 1.0
-    max_s: Seconds = 300.0
-    factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = 2.0
+    strategy: Annotated[RetryStrategy, Field(strict=False)] = Field(
+        RetryStrategy.EXPONENTIAL,
+        description="the delay is always the first one (``constant``), grows by it (``linear``) or by "
+        "``factor`` (``exponential``); with ``exponential_jitter`` it is a random part of that",
+    )
+    initial_s: Seconds = Field(1.0, description="first delay (s)")
+    max_s: Seconds = Field(300.0, description="longest delay (s)")
+    factor: Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)] = Field(
+        2.0, description="growth of an exponential delay"
+    )
 
 
 # Models are made when they are needed first: that takes time, and the manager shall start fast.
@@ -71,43 +79,63 @@ class OptionsModel(_Model):
     key: Name = Field("", description="identity of the work: with it, duplicates are recognised")
     on_duplicate: Annotated[DuplicatePolicy, Field(strict=False)] = Field(
         DuplicatePolicy.SKIP,
-        description="if an active task has the key: ``skip``, ``merge``, ``supersede`` or ``reject``",
+        description="if an active task of the same function has the key: ``skip`` (that one stays as it is), "
+        "``merge`` (it gets the higher priority, or runs once more if it runs), ``supersede`` (this one "
+        "takes its place) or ``reject``",
     )
     tags: Annotated[dict[TagKey, TagValue], Field(max_length=MAX_TAGS)] = Field(
-        default_factory=dict, description="strings by which it is found again"
+        default_factory=dict, description=f"``{{KEY: text}}`` by which it is found again, at most {MAX_TAGS}"
     )
     job_uid: Uid | None = Field(None, description="tasks with the same one are a job")
-    parent_uid: Uid | None = Field(None, description="it is a child of this running task")
-    fail_fast: bool = Field(True, description="a parent fails with its first failed child")
+    parent_uid: Uid | None = Field(None, description="it is a child of this task, which ends after it")
+    fail_fast: bool = Field(
+        True, description="as a parent it fails with its first failed child, and the others are cancelled"
+    )
     depends_on: Annotated[list[Uid], Field(max_length=MAX_PREREQUISITES)] = Field(
-        default_factory=list, description="UIDs of tasks that must succeed before"
+        default_factory=list,
+        description="UIDs of tasks and plans that must succeed before; in a batch also numbers: places in "
+        "``items``",
     )
     on_dependency_failure: Annotated[DependencyPolicy, Field(strict=False)] = Field(
-        DependencyPolicy.CANCEL, description="a prerequisite did not succeed: ``cancel`` or ``ignore``"
+        DependencyPolicy.CANCEL,
+        description="if a prerequisite does not succeed: ``cancel`` (it ends as ``dependency_failed``) or "
+        "``ignore`` (it runs all the same)",
     )
     run_after: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] | None = Field(
         None, description="not before this time (epoch seconds)"
     )
-    delay_s: Seconds | None = Field(None, description="not before so long after the submission (s)")
-    ttl_s: Positive | None = Field(None, description="how long it may wait for its start (s)")
+    delay_s: Seconds | None = Field(
+        None, description="in place of it: not before so long after the submission (s)"
+    )
+    ttl_s: Positive | None = Field(
+        None, description="how long it may wait for its start (s); then it ends as ``expired``"
+    )
     ttl_from: Annotated[TtlOrigin, Field(strict=False)] = Field(
-        TtlOrigin.SUBMISSION, description="``submission`` or ``first_attempt``"
+        TtlOrigin.SUBMISSION,
+        description="``ttl_s`` counts from its ``submission``, or from its ``first_attempt`` on: then it is "
+        "the retries that must begin in time",
     )
     timeout_s: Positive | None = Field(None, description="how long one execution may take (s)")
     kill_after_s: Seconds | None = Field(
         None,
-        description="how long a cancelled execution may go on before it is killed (s), in the pool",
+        description="how long a cancelled execution may go on before its worker is killed (s), in the pool; "
+        f"default: {DEFAULT_OPTIONS.kill_after_s:g}",
     )
     max_retries: Annotated[int, Field(ge=0, le=1000)] | None = Field(
-        None, description="attempts after the first one"
+        None, description="attempts after the first one if it fails; default: none"
     )
     retry: RetryModel | None = Field(None, description="how the delay before another attempt grows")
-    expected_io: dict[TagKey, Annotated[int, Field(ge=0, le=2**62)]] = Field(
-        default_factory=dict, description="expected bytes: disk_read, disk_write, net_rx, net_tx"
+    expected_io: dict[IoKind, Annotated[int, Field(ge=0, le=2**62)]] = Field(
+        default_factory=dict,
+        description="expected bytes: ``{disk_read, disk_write, net_rx, net_tx}``, or some of them",
     )
-    resource_lock: Name | None = Field(None, description="of the tasks with this name one runs at a time")
+    resource_lock: Name | None = Field(
+        None, description="name of something that it needs for itself: one task with it runs at a time"
+    )
     where: Annotated[Where, Field(strict=False)] = Field(
-        Where.POOL, description="``pool``, or ``environment``: a function of the environment's namespace"
+        Where.POOL,
+        description="``pool``: a function of the task modules; ``environment``: one of the environment's "
+        "namespace, where it is looked up when it starts",
     )
 
     def own(self) -> TaskOptions:
@@ -130,7 +158,7 @@ class OptionsModel(_Model):
                 max_s=retry.max_s,
                 factor=retry.factor,
             ),
-            expected_io=self.expected_io,
+            expected_io={str(kind): size for kind, size in self.expected_io.items()},
             resource_lock=self.resource_lock,
             where=self.where,
         )
@@ -251,6 +279,8 @@ class SpecMaker:
             found.function.check(args, kwargs)
             return found
         given = _options(options)
+        if given.run_after is not None and given.delay_s is not None:
+            raise InvalidParams("Give 'run_after' or 'delay_s', not both")
         if given.where is Where.ENVIRONMENT:
             return _Chosen.of(None, given)
         function = self._functions.get(name)
@@ -273,9 +303,8 @@ def _options(options: Mapping[str, Any]) -> OptionsModel:
     try:
         return OptionsModel.model_validate(options)
     except ValidationError as exc:
-        errors = exc.errors()
-        faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors[:5]]
-        unknown = {e["loc"] for e in errors if e["type"] == "extra_forbidden" and len(e["loc"]) == 1}
+        faults = [parameter_faults(exc, OptionsModel, options, "option")]
+        unknown = {e["loc"] for e in exc.errors() if e["type"] == "extra_forbidden" and len(e["loc"]) == 1}
         if ("recurring",) in unknown:
             faults.append("tasks that come again and again are those of a schedule: 'schedule_add'")
         if unknown - {("recurring",)}:

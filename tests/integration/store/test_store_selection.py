@@ -21,6 +21,8 @@ from remanager.store import NewTask, QueueEntryRow, Store, page_plan, writes
 from remanager.store import task_writes as make
 from remanager.store.task_pages import Order, Page
 from remanager.store.task_rows import TaskRecord
+from remanager.verbs.selectors import SelectorModel, selector_of
+from remanager.verbs.streams import EventParams, event_filter
 
 NOW = 100.0
 NAMES = ["copy", "check", "x%_'\"", "é"]
@@ -133,10 +135,10 @@ def matches(s: Selector, record: TaskRecord, tags: dict[str, str]) -> bool:
     low, high = s.priority.min, s.priority.max
     reasons = set(json.loads(record.pause_reasons or "[]")) if not is_terminal(record.state) else set()
     return (
-        all(not getattr(s, name) or value in getattr(s, name) for name, value in fields.items())
-        and (not s.pause_reason or bool(reasons & set(s.pause_reason)))
+        all(getattr(s, name) is None or value in getattr(s, name) for name, value in fields.items())
+        and (s.pause_reason is None or bool(reasons & set(s.pause_reason)))
         and (s.ready is None or (ready if s.ready else queued and not ready))
-        and all(t.key in tags and (not t.values or tags[t.key] in t.values) for t in s.tags)
+        and all(t.key in tags and (t.values is None or tags[t.key] in t.values) for t in s.tags)
         and (s.tag_key_prefix is None or any(key.startswith(s.tag_key_prefix) for key in tags))
         and (low is None or record.priority >= low)
         and (high is None or record.priority <= high)
@@ -160,9 +162,14 @@ def ordered(found: list[TaskRecord], order: Order) -> list[int]:
     return [r.id for r in sorted(found, key=lambda r: (r.priority, place[r.id]))]
 
 
-def some(*values: Any) -> st.SearchStrategy[tuple[Any, ...]]:
+def some(*values: Any) -> st.SearchStrategy[tuple[Any, ...] | None]:
     chosen = st.lists(st.sampled_from(values), max_size=3, unique=True).map(tuple)
-    return st.one_of(st.just(()), st.just(()), chosen)
+    return st.one_of(st.none(), st.none(), chosen)
+
+
+def texts(*values: str) -> st.SearchStrategy[Any]:
+    """One text of a request, or a list of them."""
+    return st.sampled_from(values) | st.lists(st.sampled_from(values), max_size=2)
 
 
 def times(*values: float) -> st.SearchStrategy[TimeRange]:
@@ -177,7 +184,7 @@ def most_expensive(costs: dict[str, float]) -> str:
 MANY = tuple(f"t{n}" for n in range(1, 81, 2))
 SELECTORS = st.builds(
     Selector,
-    task_uid=st.one_of(some("t1", "t7", "p3", "nobody", "\ud800"), st.just(()), st.just(MANY)),
+    task_uid=st.one_of(some("t1", "t7", "p3", "nobody", "\ud800"), st.none(), st.just(MANY)),
     job_uid=some("j1", "j3", "j6", ""),
     parent_uid=some("t1"),
     schedule_uid=some("s"),
@@ -271,6 +278,41 @@ def test_groups_add_up_to_the_total(filled: Store, selector: Selector, sort: boo
         uids = [(r.task_uid, r.state) for r, _ in chosen]
         assert pages.uids(selector, now=NOW, limit=1000) == uids
         assert pages.uids(selector, now=NOW, limit=2) == uids[:2]
+
+
+SAID = st.fixed_dictionaries(
+    {},
+    optional={
+        "task_uid": texts("t1", "t7", "nobody"),
+        "job_uid": texts("j1", "j3"),
+        "key": texts("k1", "k3", ""),
+        "name": texts(*NAMES),
+        "domain": texts("", "d1"),
+        "group": texts("", "g"),
+        "user": texts("ann", "Ann"),
+        "state": texts("pending", "failed"),
+        "tags": st.dictionaries(st.sampled_from(["run", "r%n"]), st.none() | texts("1", "x"), min_size=1),
+    },
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(said=SAID)
+def test_events_are_selected_as_tasks_are(filled: Store, said: dict[str, Any]) -> None:
+    """The event of each task's end is told to those whose selector speaks of the task."""
+    selector = selector_of(SelectorModel.model_validate(said))
+    wanted = event_filter(EventParams.model_validate({"selector": said}))
+    tasks = [(r, tags) for r, tags in filled_records(filled) if r.item_type == "function"]
+    told = [r.task_uid for r, tags in tasks if wanted.fits(r.task_uid, event_data(r, tags))]
+    found = filled.reads.pages.uids(replace(selector, item_type=("function",)), now=NOW, limit=1000)
+    assert told == [uid for uid, _ in found]
+
+
+def event_data(record: TaskRecord, tags: dict[str, str]) -> dict[str, Any]:
+    """Return what an event tells of its task: what is empty is left out."""
+    about = {"domain": record.domain, "group": record.task_group, "key": record.key, "tags": tags}
+    about |= {"job_uid": record.job_uid, "task_type": record.name, "user": record.user}
+    return {"to": record.state, **{name: value for name, value in about.items() if value}}
 
 
 def test_groups_beyond_the_limit_are_counted(filled: Store) -> None:

@@ -25,6 +25,16 @@ def test_times_of_day_are_dates_and_durations_are_numbers(method: str) -> None:
     assert rows["workers.run_time_s"].strip() == "47.12"
 
 
+def test_times_of_schedules_and_tasks_are_dates() -> None:
+    out = StringIO()
+    names = ("next_run", "last_run", "run_after", "expires_at")
+    reply = {"success": True, **dict.fromkeys(names, TIME), "schedule": {"next_run": TIME, "last_run": None}}
+    Console(file=out, width=100).print(render("schedule_add", reply))
+    rows = dict(line.strip().split(maxsplit=1) for line in out.getvalue().splitlines())
+    assert {rows[name].strip() for name in (*names, "schedule.next_run")} == {moment(TIME)}
+    assert rows["schedule.last_run"].strip() == "-"
+
+
 @pytest.mark.parametrize(("principal", "shown"), [(None, "Ann"), ("local", "Ann"), ("gui", "Ann (gui)")])
 def test_history_says_who(principal: str | None, shown: str) -> None:
     out = StringIO()

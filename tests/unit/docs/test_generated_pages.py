@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 from remanager.cli import commands_page, methods_page, states_page, states_picture
+from remanager.cli.task_requests import OPTION_NAMES
 from remanager.engine.transitions import TRANSITIONS
+from remanager.manager.task_queue.submission import OptionsModel
 from remanager.model.states import TaskState, is_terminal
+from remanager.verbs.selectors import SelectorModel
 
 DOCS = Path(__file__).parents[3] / "docs"
 REFERENCE = DOCS / "reference"
@@ -15,6 +19,30 @@ REFERENCE = DOCS / "reference"
 
 def test_methods_page_is_current() -> None:
     assert (REFERENCE / "methods.md").read_text() == methods_page.page(), "run 'make reference'"
+
+
+def test_methods_page_says_what_options_and_conditions_mean() -> None:
+    text = methods_page.page()
+    assert "<object" not in text
+    assert "<Order" not in text
+    rows = dict(re.findall(r"^\| `([\w.]+)` \|(.*)$", text, flags=re.MULTILINE))
+    of_selector = {field.alias or name for name, field in SelectorModel.model_fields.items()}
+    for name in {
+        *OptionsModel.model_fields,
+        *of_selector,
+        "retry.strategy",
+        "recurring.timezone",
+        "rate.permits",
+    }:
+        assert rows[name].split("|")[-2].strip(), name
+    for name in ("options", "defaults", "include"):
+        assert "required" not in rows[name], name
+    assert "`'UTC'`" in rows["recurring.timezone"]
+    assert "`'created'`" in rows["order"]
+
+
+def test_help_names_all_options_of_a_task() -> None:
+    assert tuple(OptionsModel.model_fields) == OPTION_NAMES
 
 
 def test_commands_page_is_current() -> None:

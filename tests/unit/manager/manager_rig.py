@@ -16,6 +16,7 @@ from remanager.manager.options import ManagerOptions
 from remanager.manager.ports import NotConnected
 from remanager.manager.recovery import restore
 from remanager.manager.task_queue.options import TaskQueueOptions
+from remanager.model.event_types import EVENT_TYPES
 from remanager.model.link import (
     Ack,
     CloseEnvironment,
@@ -101,6 +102,7 @@ class Gate:
 
     def enqueue(self, writes: Sequence[Any], events: Sequence[Any] = ()) -> asyncio.Future[int]:
         """Hand a transaction to the store, or hold it."""
+        assert {event.type for event in events} <= set(EVENT_TYPES)
         if not self.is_shut:
             future = self._store.enqueue(writes, events)
             future.add_done_callback(lambda _: self._activity())

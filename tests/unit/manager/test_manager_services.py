@@ -136,7 +136,7 @@ async def test_store_that_takes_no_more_ends_the_process(rig: Rig) -> None:
 async def test_effects_are_called_though_nobody_waits(rig: Rig) -> None:
     called: list[int] = []
     batch = rig.manager.ledger.batch()
-    batch.event("something")
+    batch.event("request")
     batch.after(lambda: called.append(1))
     waiting = rig.manager.ledger.commit(batch)
     waiting.cancel()

@@ -19,7 +19,7 @@ async def worker(pool_rig: Rig) -> FakePoolWorker:
 async def test_figures(pool_rig: Rig, worker: FakePoolWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     rig = pool_rig
     monkeypatch.setattr(metrics, "MAX_VALUES", 2)
-    uid = await rig.submit(domain="a", expected_io={"disk_read": 5, "tape": 7})
+    uid = await rig.submit(domain="a", expected_io={"disk_read": 5})
     worker.begin(uid)
     await rig.ok("limit_set", scope="all", max_running=1)
     await rig.ok("alert_rule_set", name="r", metric="queue.depth", warn=1.0)
@@ -35,7 +35,6 @@ async def test_figures(pool_rig: Rig, worker: FakePoolWorker, monkeypatch: pytes
         'remanager_domain_tasks{domain="a",state="queued"} 1',
         'remanager_domain_tasks{domain="a",state="running"} 1',
         'remanager_running_io_expected_bytes{kind="disk_read"} 5',
-        'remanager_running_io_expected_bytes{kind="(other)"} 7',
         'remanager_workers{kind="pool",state="busy"} 1',
         'remanager_alerts_active{level="warn"} 1',
         "remanager_plan_queue_items 1",

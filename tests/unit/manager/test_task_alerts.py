@@ -84,7 +84,6 @@ async def test_figures_of_types(pool_rig: Rig, worker: FakePoolWorker) -> None:
     of_work = {"task_type": "work"}
     await rig.ok("alert_rule_set", name="slow", metric="duration_ms.avg", selector=of_work, warn=1000.0)
     await rig.ok("alert_rule_set", name="bad", metric="type_stats.work.failure_rate", critical=0.4)
-    await rig.ok("alert_rule_set", name="nothing", metric="no.such.figure", warn=0.0)
     uid = await rig.submit()
     worker.begin(uid)
     await rig.pass_time(5.0)
@@ -110,14 +109,69 @@ async def test_what_is_refused(pool_rig: Rig) -> None:
     assert (await rig.ok("alert_rule_list"))["rules"] == []
 
 
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("queue.dpth", "there is no 'dpth', but depth, "),
+        ("queue", "'queue' has depth, "),
+        ("queue.depth.x", "there is no 'depth.x'"),
+        ("failure_rate", "'type_stats.NAME.'"),
+        ("health.state", "'state' is no number"),
+        ("health.reasons", "'reasons' is no number"),
+        ("types.perm.per_min.failed", "'failed' is no number"),
+        ("types.perm.enable", "'enable' is no number"),
+        ("type_stats.work", "there is no 'work'"),
+        ("type_stats.work.falure_rate", "there is no 'falure_rate', but count, "),
+        ("failed", "there is no 'failed'"),
+        ("no.such.figure", "there is no 'no.such.figure', but time, "),
+    ],
+)
+async def test_a_path_that_leads_to_no_number_is_refused(pool_rig: Rig, metric: str, words: str) -> None:
+    msg = await pool_rig.refused("alert_rule_set", name="a", metric=metric, warn=1.0)
+    assert words in msg
+    assert "task_count" in msg
+    assert (await pool_rig.ok("alert_rule_list"))["rules"] == []
+
+
+async def test_what_does_not_exist_yet_may_be_named(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    paths = [
+        *("queue.depth", "queue.next_wakeup", "summary.retained.failed", "summary.duration_ms.p95"),
+        *("rates.1m.error_rate", "io.actual.disk_read", "counters.since_ever.submitted", "window.slots"),
+        *("types.work.total_err_cnt", "types.a.b.duration_ms.max", "type_stats.a.b.failure_rate"),
+        *("type_stats.work.count_by_state.failed", "type_stats.work.duration_ms.p95"),
+    ]
+    for path in paths:
+        await rig.ok("alert_rule_set", name=path, metric=path, warn=1e9)
+    of_work = {"name": "work"}
+    await rig.ok("alert_rule_set", name="read", metric="avg_read_bytes", warn=1e9, selector=of_work)
+    msg = await rig.refused("alert_rule_set", name="x", metric="queue.depth", warn=1.0, selector=of_work)
+    assert "there is no 'queue.depth', but count, " in msg
+
+    async def values() -> dict[str, float | None]:
+        return {rule["name"]: rule["value"] for rule in (await rig.ok("alert_rule_list"))["rules"]}
+
+    before = await values()
+    assert before["queue.depth"] == 0
+    assert (before["type_stats.work.duration_ms.p95"], before["types.work.total_err_cnt"]) == (None, None)
+    uid = await rig.submit()
+    worker.begin(uid)
+    await worker.end(uid)
+    await look(rig, 6.0)
+    after = await values()
+    assert (after["type_stats.work.duration_ms.p95"], after["types.work.total_err_cnt"]) != (None, None)
+
+
 SELECTORS = st.fixed_dictionaries(
     {},
     optional={
-        "task_uid": st.lists(st.text(max_size=3), min_size=1, max_size=3),
+        "task_uid": st.lists(st.text(max_size=3), max_size=3),
         "name": st.text(max_size=3),
-        "state": st.sampled_from(["pending", ["failed", "lost"]]),
+        "state": st.sampled_from(["pending", ["failed", "lost"], []]),
         "class": st.sampled_from(["failure", ["success", "dropped"]]),
-        "tags": st.dictionaries(st.text(max_size=2), st.none() | st.text(max_size=2), max_size=2),
+        "tags": st.dictionaries(
+            st.text(max_size=2), st.none() | st.text(max_size=2) | st.just([]), min_size=1, max_size=2
+        ),
         "priority": st.sampled_from([{"min": 3}, {"min": 1, "max": 2}]),
         "created": st.sampled_from([{"after": 1.0}, {"after": 1.0, "before": 2.0}]),
         "ready": st.booleans(),

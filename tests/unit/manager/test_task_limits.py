@@ -72,6 +72,10 @@ async def test_slots_by_weight(pool_rig: Rig) -> None:
 async def test_what_is_refused(pool_rig: Rig) -> None:
     rig = pool_rig
     assert "Nothing is limited" in await rig.refused("limit_set", scope="all")
+    assert "'weight' other than 1" in await rig.refused("limit_set", scope="group", name="g", weight=1.0)
+    for method in ("limit_set", "limit_remove", "limit_list"):
+        words = "must be 'all', 'domain', 'task_type', 'group' or 'user'"
+        assert words in await rig.refused(method, scope="schedule", name="s")
     await rig.refused("limit_set", scope="all", name="x", max_running=1)
     await rig.refused("limit_set", scope="group", max_running=1)
     await rig.refused("limit_set", scope="nonsense", name="x", max_running=1)

@@ -382,3 +382,14 @@ async def test_selected_events_that_are_waited_for(pool_rig: Rig, worker: FakePo
     assert not reply.done()
     uid = (await rig.ok("task_submit", user="Al", user_group="primary", item=function("work")))["task_uid"]
     assert [e["task_uid"] for e in (await reply)["events"]] == [uid]
+
+
+async def test_fields_are_those_of_a_record(pool_rig: Rig) -> None:
+    uid = await pool_rig.submit()
+    (task,) = (await pool_rig.ok("task_list"))["tasks"]
+    assert tuple(sorted(task)) == tuple(sorted(record.FIELDS))
+    (task,) = (await pool_rig.ok("task_list", fields=["state", "task_uid"]))["tasks"]
+    assert task == {"state": task["state"], "task_uid": uid}
+    msg = await pool_rig.refused("task_list", fields=["state", "stat"])
+    assert "['stat']" in msg
+    assert "state_reason" in msg

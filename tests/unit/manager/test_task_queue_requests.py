@@ -115,11 +115,16 @@ BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"depends_on": ["nobody"]}, "'nobody' is not known"),
     ({"parent_uid": "nobody"}, "'nobody' is not known"),
     ({"expected_io": {"disk_read": -1}}, "expected_io"),
+    ({"expected_io": {"disk": 1}}, "must be 'disk_read', 'disk_write', 'net_rx' or 'net_tx'"),
+    ({"run_after": 2e9, "delay_s": 1.0}, "'run_after' or 'delay_s'"),
+    ({"retry": 3}, "option 'retry' must be a dictionary"),
+    ({"retry": {"initial": 3}}, "option 'retry.initial' is not one of strategy, initial_s, max_s, factor"),
+    ({"priority": 300}, "option 'priority' must be at most 255"),
     ({"where": "moon"}, "where"),
     ({"recurring": {"interval_s": 5}}, "those of a schedule: 'schedule_add'"),
     (
         {"order": 3},
-        "order: Extra inputs are not permitted; arguments of the function belong in 'args' and 'kwargs'",
+        "expected_io, resource_lock, where; arguments of the function belong in 'args' and 'kwargs'",
     ),
 ]
 
@@ -242,7 +247,7 @@ async def test_wrong_places_and_cycles_of_a_batch_are_refused(pool_rig: Rig, wor
     others = "another task of the batch was refused"
     assert await refused([], [2]) == [others, "Prerequisite 'items[2]' is not known"]
     assert "'items[-1]' is not known" in (await refused([-1]))[0]
-    assert "valid string" in (await refused([True]))[0]
+    assert "must be a text" in (await refused([True]))[0]
     assert "depends_on" in (await refused([0] * 1001))[0]
     assert "can't depend on itself" in (await refused([0]))[0]
     cycle = await refused([1], [2], [0], [])

@@ -416,3 +416,21 @@ async def test_ended_tasks_are_kept_by_class(pool_rig: Rig, worker: FakePoolWork
     await worker.end(last)
     await rig.manager.controls.keeper.purge()
     assert await rig.task_states(bad, good, last) == ["failed", "not_found", "completed"]
+
+
+async def test_only_what_exists_is_held_by_uid(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    """Nothing would end a pause of a schedule that nobody knows; of one that is over, tasks may be left."""
+    rig = pool_rig
+    for scope in ("schedule", "task"):
+        assert "nosuch" in await rig.refused("task_pause", scope=scope, name="nosuch")
+    recurring = {"interval_s": 1000.0, "max_executions": 1}
+    added = await rig.ok("schedule_add", item=function("work"), recurring=recurring, **user())
+    assert (await rig.ok("task_pause", scope="schedule", name=added["schedule_uid"]))["held_count"] == 0
+    await rig.ok("task_resume", scope="schedule", name=added["schedule_uid"])
+    await rig.pass_time(1.0)
+    await rig.manager.controls.schedules.submit_due()
+    (task,) = (await rig.ok("task_list", selector={"schedule_uid": added["schedule_uid"]}))["tasks"]
+    await rig.ok("schedule_cancel", schedule_uid=added["schedule_uid"])
+    assert (await rig.ok("schedule_list"))["schedules"] == []
+    await rig.ok("task_pause", scope="schedule", name=added["schedule_uid"])
+    assert (await rig.task(task["task_uid"]))["state"] == "running"

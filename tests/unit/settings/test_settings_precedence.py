@@ -24,6 +24,7 @@ SAMPLES: dict[Kind, tuple[str, str, str]] = {
     Kind.SECONDS: ("121", "122.5", "123"),
     Kind.ADDRESS: ("tcp://*:1", "tcp://127.0.0.1:*", "ipc:///tmp/x"),
     Kind.NAMES: ("/a", "/b:/c", "/d"),
+    Kind.MODULES: ("a", "b:c.d", "e"),
     Kind.RETENTION: ("failure=1", "success=2/3,failure=4.5", "dropped=/6"),
 }
 PLAIN = [o for o in OPTIONS if o.name not in LOCATION_NAMES]
@@ -56,7 +57,7 @@ def value(option: Option, text: str) -> Any:
             return int(text)
         case Kind.SECONDS:
             return float(text)
-        case Kind.NAMES:
+        case Kind.NAMES | Kind.MODULES:
             return tuple(text.split(":"))
         case Kind.PATH:
             return Path(text)
@@ -67,7 +68,7 @@ def value(option: Option, text: str) -> Any:
 def argv_for(option: Option, text: str, joined: bool = False) -> list[str]:
     if option.constants:
         return [flag for flag, v in option.constants if v == text] or ["--verbose"]
-    if option.kind is Kind.NAMES:
+    if option.kind in {Kind.NAMES, Kind.MODULES}:
         return [option.flags[0], *text.split(":")]
     return [f"{option.flags[0]}={text}"] if joined else [option.flags[0], text]
 
@@ -121,8 +122,18 @@ def test_matrix(option: Option, tmp_path: Path, config: Any, base_env: dict[str,
     if option.flags or option.constants:
         env = {option.env[0]: second} if option.env else {}
         assert got(in_file + argv_for(option, first), env) == value(option, first)
-        if not option.constants and option.kind is not Kind.NAMES:
+        if not option.constants and option.kind not in {Kind.NAMES, Kind.MODULES}:
             assert got(in_file + argv_for(option, first, joined=True), env) == value(option, first)
+
+
+@pytest.mark.parametrize("modules", [["a,b.c"], ["a", "b.c"], ["a, b.c"], ["a:b.c"], ["a,", "b.c"]])
+def test_modules_are_separated_by_commas_too(modules: list[str], base_env: dict[str, str]) -> None:
+    argv = ["--task-modules", *modules, "--task-paths", "/lab,a", "/lab,b"]
+    settings, _ = parse(argv, base_env)
+    assert settings.task_modules == ("a", "b.c")
+    assert settings.task_paths == ("/lab,a", "/lab,b")
+    settings, _ = parse([], {**base_env, "REMANAGER_TASK_MODULES": ",".join(modules)})
+    assert settings.task_modules == ("a", "b.c")
 
 
 def test_table_and_settings_agree() -> None:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from manager_rig import Rig, plan, user
 
 from remanager.manager.manager import Manager
+from remanager.manager.parameter_faults import MAX_FAULTS
 from remanager.model.errors import Conflict
 from remanager.verbs import registry
-from remanager.verbs.dispatch import MAX_ERRORS, Dispatcher
+from remanager.verbs.dispatch import Dispatcher
 from remanager.verbs.registry import REGISTRY, LockParams, LockScope, NoParams, Params, Refusal, fixed, verb
 from remanager.wire.codec import Encoding, encode_reply
 
@@ -156,7 +157,7 @@ async def test_unexpected_errors_are_reported_and_logged(
 async def test_text_about_wrong_parameters_is_bounded(rig: Rig) -> None:
     reply = await rig.call("stats", sections=["x" * 1000] * 1000)
     assert reply["code"] == "invalid_params"
-    assert len(reply["msg"]) < MAX_ERRORS * 400
+    assert len(reply["msg"]) < MAX_FAULTS * 400
     assert "and 995 more" in reply["msg"]
 
 
