@@ -587,7 +587,7 @@ async def test_full_disk(rig: Rig) -> None:
     await rig.open_environment()
     rig.gate.shut()
     batch = rig.manager.ledger.batch()
-    batch.event("of the manager")
+    batch.event("request")
     settled = asyncio.ensure_future(rig.manager.ledger.settle(batch))
     await hop()
     rig.manager.ledger.on_room(False)
