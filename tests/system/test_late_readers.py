@@ -38,7 +38,7 @@ def test_an_event_wakes_many_and_is_published(daemon: Daemon) -> None:
         sub.connect(daemon.info)
         sub.subscribe(b"QS_Info")
         assert sub.poll(10_000)  # the status: the subscription is there
-        waiting = [pool.submit(events, daemon, since, "queue_item_added", "nothing") for _ in range(5)]
+        waiting = [pool.submit(events, daemon, since, "queue_item_added", "queue_cleared") for _ in range(5)]
         uid = daemon.add(plan("count", ["diode"]))
         replies = [w.result() for w in waiting]
         published = next_event(sub)
