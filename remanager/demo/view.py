@@ -137,10 +137,10 @@ def draw(picture: Picture) -> Panel:
 
 def history_table(picture: Picture) -> Table:
     """Return what ran, how it ended, how long it took, and the runs of plans."""
-    table = Table(title="What ran", title_justify="left", box=SIMPLE, pad_edge=False)
+    # In 80 columns a run's uid, which needs 36 of them, fits; in fewer it is folded.
+    table = Table(title="What ran", title_justify="left", box=SIMPLE, pad_edge=False, collapse_padding=True)
     table.add_column(no_wrap=True)
     table.add_column("what")
-    # What does not fit is folded: a run's uid needs 36 columns.
     table.add_column("what it shows, and its runs", overflow="fold")
     table.add_column("status", no_wrap=True)
     table.add_column("time", no_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from remanager.demo.drive import Picture, Task, compare
@@ -99,9 +100,11 @@ def test_history() -> None:
     assert "0.25 s" in text
 
 
-def test_history_in_a_narrow_terminal() -> None:
-    console = Console(file=io.StringIO(), width=50)
+@pytest.mark.parametrize("width", [50, 80])
+def test_history_in_a_narrow_terminal(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width)
     console.print(history_table(Picture(history=[ended(step) for step in STEPS])))
     text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert ("a" * 36 in text) is (width == 80)
     assert text.count("completed") == sum(step.expected == "completed" for step in STEPS)
     assert text.count("1.50 s") == len(STEPS)
