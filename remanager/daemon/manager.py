@@ -154,6 +154,8 @@ class ManagerProcess:
                 identities=KeyRing(settings.state_dir / KEYS_NAME) if private_key else None,
             )
             control.start()
+            if settings.manager_scheduling == "auto":
+                take_priority()
             store.tell(control_address=control.address)
             self._supervisor.leave_workers(settings.on_stop != "close")
             self._supervisor.start_heartbeats(lambda: headline(manager))
@@ -346,6 +348,4 @@ def run(settings: Settings, supervisor_fd: int) -> int:
     async def main() -> int:
         return await ManagerProcess(settings, supervisor_fd).run()
 
-    if settings.manager_scheduling == "auto":
-        take_priority()  # before there are other threads: they inherit it
     return asyncio.run(main())

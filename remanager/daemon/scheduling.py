@@ -12,20 +12,23 @@ PRIORITY = 1
 
 
 def take_priority() -> bool:
-    """Let this thread, and all that it starts from now on, run as soon as there is something to do.
+    """Let the threads of this process but the main one run as soon as they have something to do.
 
-    With the usual scheduling a thread that wakes waits while others compute: for up to 4 ms each time, and a
-    request takes several such steps. The policy is ``SCHED_RR``, see sched(7).
+    These are the threads that wait for sockets and the disk and pass on what comes. With the usual scheduling
+    a thread that wakes waits while others compute: for up to 4 ms each time, and a request takes several such
+    steps. The main thread, which computes, shares the processors with all others. The policy is ``SCHED_RR``,
+    see sched(7).
 
     Returns
     -------
     bool
-        False where the system does not permit it, or there is one processor only, which belongs to the plan.
+        False where the system does not permit it.
     """
-    if len(os.sched_getaffinity(0)) < 2:
-        return False
+    main = os.getpid()
     try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
+        for thread in _threads(main):
+            if thread != main:
+                os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(PRIORITY))
     except OSError as exc:
         logger.debug("No real-time scheduling: %s", exc)
         return False
@@ -33,9 +36,13 @@ def take_priority() -> bool:
 
 
 def has_priority(pid: int) -> bool | None:
-    """Tell whether a process runs with real-time scheduling; None if that is not known."""
+    """Tell whether a process has threads with real-time scheduling; None if that is not known."""
     try:
-        policy = os.sched_getscheduler(pid)
+        policies = {os.sched_getscheduler(thread) for thread in _threads(pid)}
     except OSError:
         return None
-    return policy in (os.SCHED_FIFO, os.SCHED_RR)
+    return not policies.isdisjoint((os.SCHED_FIFO, os.SCHED_RR))
+
+
+def _threads(pid: int) -> list[int]:
+    return [int(name) for name in os.listdir(f"/proc/{pid}/task")]

@@ -13,9 +13,8 @@ from system_harness import Daemon
 MakeDaemon = Callable[..., Daemon]
 
 permitted = pytest.mark.skipif(
-    (os.geteuid() != 0 and resource.getrlimit(resource.RLIMIT_RTPRIO)[0] < 1)
-    or len(os.sched_getaffinity(0)) < 2,
-    reason="needs the right to real-time scheduling and two processors",
+    os.geteuid() != 0 and resource.getrlimit(resource.RLIMIT_RTPRIO)[0] < 1,
+    reason="needs the right to real-time scheduling",
 )
 
 
@@ -24,18 +23,24 @@ def policies(process: psutil.Process) -> set[int]:
     return {os.sched_getscheduler(thread.id) for thread in process.threads()}
 
 
+def check_manager(manager: psutil.Process) -> None:
+    """Its main thread shares with all others; the store's writer and two of libzmq, at least, come first."""
+    assert os.sched_getscheduler(manager.pid) == os.SCHED_OTHER
+    others = [os.sched_getscheduler(t.id) for t in manager.threads() if t.id != manager.pid]
+    assert others.count(os.SCHED_RR) >= 3
+
+
 @permitted
 def test_manager_alone_has_it_from_start_to_restart(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon()
     daemon.start()
     daemon.open_environment()
-    assert policies(daemon.manager()) == {os.SCHED_RR}
+    check_manager(daemon.manager())
     others = [p for p in daemon.processes() if p != daemon.manager()]
     assert daemon.worker() in others
     assert set().union(*map(policies, others)) == {os.SCHED_OTHER}
     daemon.kill_manager()
-    daemon.wait_answer()
-    assert policies(daemon.manager()) == {os.SCHED_RR}
+    check_manager(daemon.manager())
 
 
 def test_normal_scheduling_on_request(make_daemon: MakeDaemon) -> None:
