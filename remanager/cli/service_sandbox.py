@@ -42,8 +42,8 @@ PrivateUsers=no
 RemoveIPC=no
 # No containers in plans. Needed for apptainer, podman, bubblewrap: RestrictNamespaces=no.
 RestrictNamespaces=yes
-# The manager's threads for sockets and disk take the lowest real-time priority, so that requests are answered
-# at once while other programs compute. Against that: RestrictRealtime=yes.
+# The manager's thread that writes to the disk takes the lowest real-time priority: changes do not wait while
+# other programs compute. Against that: RestrictRealtime=yes.
 RestrictRealtime=no
 LimitRTPRIO=1
 # Off: data directories with the set-group-id bit are copied with their mode.

@@ -112,6 +112,8 @@ class ManagerProcess:
         if settings.log_level > logging.INFO:
             self._supervisor.be_quiet()
         store = Store.open(settings.state_dir, on_failure=self._on_store_failure, on_room=self._on_room)
+        if settings.manager_scheduling == "auto":
+            take_priority()  # before the sockets have threads: they get along without
         if settings.demo_mode and settings.use_ipython_kernel and settings.ipython_dir is not None:
             copy_profile(settings.ipython_dir)
         processes = Processes(self._supervisor, settings.worker_scope)
@@ -154,8 +156,6 @@ class ManagerProcess:
                 identities=KeyRing(settings.state_dir / KEYS_NAME) if private_key else None,
             )
             control.start()
-            if settings.manager_scheduling == "auto":
-                take_priority()
             store.tell(control_address=control.address)
             self._supervisor.leave_workers(settings.on_stop != "close")
             self._supervisor.start_heartbeats(lambda: headline(manager))

@@ -459,8 +459,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "manager_scheduling",
         Kind.CHOICE,
-        "Whether the manager's threads for sockets and disk take real-time priority (the lowest) where the "
-        "system permits it, so that requests are answered at once while other programs compute.",
+        "Whether the manager's thread that writes to the disk takes real-time priority (the lowest) where "
+        "the system permits it, so that changes do not wait while other programs compute.",
         ("--manager-scheduling",),
         ("REMANAGER_MANAGER_SCHEDULING",),
         "remanager/manager_scheduling",

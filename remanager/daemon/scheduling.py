@@ -14,10 +14,9 @@ PRIORITY = 1
 def take_priority() -> bool:
     """Let the threads of this process but the main one run as soon as they have something to do.
 
-    These are the threads that wait for sockets and the disk and pass on what comes. With the usual scheduling
-    a thread that wakes waits while others compute: for up to 4 ms each time, and a request takes several such
-    steps. The main thread, which computes, shares the processors with all others. The policy is ``SCHED_RR``,
-    see sched(7).
+    It is meant for the store's writer, which waits for the disk. With the usual scheduling a thread that
+    wakes waits while others compute, for up to 4 ms each time. The main thread, which computes, shares the
+    processors with all others. The policy is ``SCHED_RR``, see sched(7).
 
     Returns
     -------

@@ -24,10 +24,10 @@ def policies(process: psutil.Process) -> set[int]:
 
 
 def check_manager(manager: psutil.Process) -> None:
-    """Its main thread shares with all others; the store's writer and two of libzmq, at least, come first."""
+    """Its main thread shares with all others; the store's writer, at least, comes first."""
     assert os.sched_getscheduler(manager.pid) == os.SCHED_OTHER
     others = [os.sched_getscheduler(t.id) for t in manager.threads() if t.id != manager.pid]
-    assert others.count(os.SCHED_RR) >= 3
+    assert others.count(os.SCHED_RR) >= 1
 
 
 @permitted
