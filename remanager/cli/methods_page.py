@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from remanager.manager.items import MISSING
+from remanager.manager.parameter_faults import fields_of
 from remanager.manager.task_queue.submission import OptionsModel
 from remanager.verbs import FAMILIES, load
 from remanager.verbs.registry import REGISTRY, Verb
@@ -107,11 +108,7 @@ def _rows(fields: Iterable[tuple[str, FieldInfo]], prefix: str = "") -> Iterator
         cells = (f"`{prefix}{name}`", _type(field.annotation), _default(field), text)
         yield f"| {' | '.join(cells)} |"
         for model in _inner(field.annotation):
-            yield from _rows(_fields(model).items(), f"{prefix}{name}.")
-
-
-def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    return {field.alias or name: field for name, field in model.model_fields.items()}
+            yield from _rows(fields_of(model).items(), f"{prefix}{name}.")
 
 
 def _table(fields: Iterable[tuple[str, FieldInfo]], first: str) -> list[str]:
@@ -126,7 +123,7 @@ def _section(verb: Verb) -> list[str]:
     if verb.mutating:
         lines += ["", "Takes a `request_id`."]
     if verb.names:
-        fields = _fields(verb.params)
+        fields = fields_of(verb.params)
         lines += ["", *_table([(name, fields[name]) for name in verb.names], "parameter")]
     return [*lines, ""]
 
@@ -146,8 +143,8 @@ def page() -> str:
         ]
         for verb in members:
             lines += _section(verb)
-    lines += [_OPTIONS, *_table(_fields(OptionsModel).items(), "option"), ""]
-    lines += [_SELECTOR, *_table(_fields(SelectorModel).items(), "key"), ""]
+    lines += [_OPTIONS, *_table(fields_of(OptionsModel).items(), "option"), ""]
+    lines += [_SELECTOR, *_table(fields_of(SelectorModel).items(), "key"), ""]
     return "\n".join(lines)
 
 

@@ -85,6 +85,7 @@ class ManagerProcess:
         # Numbers grow over restarts: nobody writes a million pieces per second for long.
         self._hub = ConsoleHub(self._info, writer, first_seq=time.time_ns() // 1000)
         self._manager: Manager | None = None
+        self._control: ControlServer | None = None
 
     async def run(self) -> int:
         """Run until the end; return the exit code."""
@@ -119,25 +120,9 @@ class ManagerProcess:
         processes = Processes(self._supervisor, settings.worker_scope)
         runtime = runtime_dir(settings.state_dir)
         workers = WorkerHost(runtime, on_message=self._on_worker_message, on_console=self._hub.feed)
-        control: ControlServer | None = None
         try:
             workers.start()
-            manager = self._manager = Manager(
-                store=store,
-                options=_options(settings, runtime),
-                clock=time.time,
-                workers=workers,
-                processes=processes,
-                publish_status=self._publish_status,
-                status_wanted=self._status_wanted,
-                on_fault=self._on_fault,
-                on_stop=self._stop.set,
-                transport_counters=lambda: control.counters.as_dict() if control else {},
-                publish_info=self._publish_info,
-                read_console=self._hub.since,
-                read_memory=resident_bytes,
-                read_cpu=cpu_seconds,
-            )
+            manager = self._manager = self._make_manager(store, runtime, workers, processes)
             for notice in settings.notices:
                 logger.warning("%s", notice)
             if self._info is not None:
@@ -147,14 +132,7 @@ class ManagerProcess:
             dispatcher = Dispatcher(manager)  # loading the methods takes time: meanwhile the disk writes
             await restoring
             gc.freeze()  # what is there now stays: a walk over 100 000 tasks would hold up every request
-            private_key = settings.zmq_private_key or read_server_key(settings.state_dir)
-            control = ControlServer(
-                settings.zmq_control_addr,
-                dispatcher,
-                encoding=self._encoding,
-                private_key=private_key,
-                identities=KeyRing(settings.state_dir / KEYS_NAME) if private_key else None,
-            )
+            control = self._control = self._make_control(dispatcher)
             control.start()
             store.tell(control_address=control.address)
             self._supervisor.leave_workers(settings.on_stop != "close")
@@ -164,8 +142,8 @@ class ManagerProcess:
             await self._stop.wait()
             return await self._end(manager)
         finally:
-            if control is not None:
-                await control.close()
+            if self._control is not None:
+                await self._control.close()
             if self._info is not None:
                 await self._info.close()
             processes.close()
@@ -174,6 +152,37 @@ class ManagerProcess:
                 with contextlib.suppress(OSError):  # files of workers that go on are in it
                     runtime.rmdir()
             await asyncio.to_thread(store.close)
+
+    def _make_manager(
+        self, store: Store, runtime: Path, workers: WorkerHost, processes: Processes
+    ) -> Manager:
+        return Manager(
+            store=store,
+            options=_options(self._settings, runtime),
+            clock=time.time,
+            workers=workers,
+            processes=processes,
+            publish_status=self._publish_status,
+            status_wanted=self._status_wanted,
+            on_fault=self._on_fault,
+            on_stop=self._stop.set,
+            transport_counters=lambda: self._control.counters.as_dict() if self._control else {},
+            publish_info=self._publish_info,
+            read_console=self._hub.since,
+            read_memory=resident_bytes,
+            read_cpu=cpu_seconds,
+        )
+
+    def _make_control(self, dispatcher: Dispatcher) -> ControlServer:
+        settings = self._settings
+        private_key = settings.zmq_private_key or read_server_key(settings.state_dir)
+        return ControlServer(
+            settings.zmq_control_addr,
+            dispatcher,
+            encoding=self._encoding,
+            private_key=private_key,
+            identities=KeyRing(settings.state_dir / KEYS_NAME) if private_key else None,
+        )
 
     async def _end(self, manager: Manager) -> int:
         if self._fault is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 MAX_FAULTS = 5
@@ -72,6 +73,11 @@ def parameter_faults(
     return "; ".join([*faults[:MAX_FAULTS], *more])
 
 
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the fields of a model by the names that requests use."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def _path(location: Sequence[str | int], given: Any) -> Path:
     """Return where in the parameters a fault is, without the names of the forms that were tried."""
     path: list[str | int] = []
@@ -98,10 +104,10 @@ def _in_words(error: ErrorDetails, model: type[BaseModel], path: Path) -> str:
 def _names(model: type[BaseModel], path: Path) -> list[str]:
     """Return the names of the parameters in the model that a path leads to."""
     for part in path:
-        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        fields = fields_of(model)
         if isinstance(part, str) and part in fields:
             model = next(_models(fields[part].annotation), model)
-    return [field.alias or name for name, field in model.model_fields.items()]
+    return list(fields_of(model))
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

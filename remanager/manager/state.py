@@ -14,9 +14,6 @@ from remanager.model.link import WorkerState
 from remanager.model.states import ManagerState
 
 _UID_BYTES = 16
-_UID_CHARS = 36
-_PLACES = [place for place in range(_UID_CHARS) if place not in (8, 13, 18, 23)]
-"""Where the digits of a UID are, between the dashes."""
 _AT_ONCE = 256
 _VERSION = bytes(byte & 0x0F | 0x40 for byte in range(256))
 _VARIANT = bytes(byte & 0x3F | 0x80 for byte in range(256))
@@ -40,12 +37,12 @@ def random_uids(noise: bytes) -> list[str]:
     made = bytearray(noise)
     made[6::_UID_BYTES] = made[6::_UID_BYTES].translate(_VERSION)
     made[8::_UID_BYTES] = made[8::_UID_BYTES].translate(_VARIANT)
-    digits = made.hex().encode()
-    texts = bytearray(b"-") * (len(noise) // _UID_BYTES * _UID_CHARS)
-    for digit, place in enumerate(_PLACES):  # of all UIDs at once
-        texts[place::_UID_CHARS] = digits[digit :: 2 * _UID_BYTES]
-    text = texts.decode()
-    return [text[start : start + _UID_CHARS] for start in range(0, len(text), _UID_CHARS)]
+    digits = made.hex()
+    return [
+        f"{digits[i : i + 8]}-{digits[i + 8 : i + 12]}-{digits[i + 12 : i + 16]}-{digits[i + 16 : i + 20]}-"
+        f"{digits[i + 20 : i + 32]}"
+        for i in range(0, len(digits), 2 * _UID_BYTES)
+    ]
 
 
 _LIFE = str(uuid.uuid4())[:23]

@@ -4,7 +4,8 @@ The manager listens on a Unix socket; a worker connects and gives its ``worker_u
 (:mod:`remanager.model.frames`). Each message is one frame (:func:`pack`, :func:`unpack`). Events carry a
 ``seq`` that counts from 1 in each worker; the worker keeps an event until an :class:`Ack` (or a
 :class:`Welcome`) covers it, so nothing is lost while the manager is away. Items travel as JSON text, the form
-in"""
+in which the store keeps them.
+"""
 
 from __future__ import annotations
 

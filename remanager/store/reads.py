@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
-from remanager.model.states import TaskState
+from remanager.model.states import STATES, TaskState
 from remanager.store.records import EventRow, QueueEntryRow, Retention, TaskRow, WorkerRow
 from remanager.store.statements import query
 from remanager.store.task_figures import FigureReads
@@ -18,7 +18,6 @@ from remanager.store.task_pages import TaskPages
 from remanager.store.task_reads import TaskReads
 
 _LARGEST = 2**63 - 1
-_STATES: dict[str, TaskState] = {state.value: state for state in TaskState}
 
 
 class Reads:
@@ -69,7 +68,7 @@ class Reads:
         """Return the states of those tasks that are known."""
         # JSON text as the only parameter: there is no limit on the number of uids.
         rows = self.connection.execute(query("task_states"), {"task_uids": json.dumps(list(uids))})
-        return {uid: _STATES[state] for uid, state in rows}
+        return {uid: STATES[state] for uid, state in rows}
 
     def history_page(
         self, limit: int | None = None, before_seq: int | None = None

@@ -19,7 +19,7 @@ from operator import itemgetter
 
 from remanager.model.errors import InvalidParams
 from remanager.model.selector import Selector
-from remanager.model.states import STATE_CLASS, TaskState
+from remanager.model.states import STATE_CLASS, STATES, TaskState
 from remanager.store import page_plan, selection
 from remanager.store.page_plan import Order, Sizes
 from remanager.store.selection import ACTIVE, ENDED, TALLY, Conditions, Source
@@ -315,8 +315,7 @@ class TaskPages:
                 f"SELECT id, task_uid, state FROM task {source.index} WHERE {where} ORDER BY id LIMIT :limit"
             )
             rows += self.connection.execute(sql, {**made.params, "limit": limit})
-        states = {state.value: state for state in TaskState}
-        return [(uid, states[state]) for _, uid, state in sorted(rows)[:limit]]
+        return [(uid, STATES[state]) for _, uid, state in sorted(rows)[:limit]]
 
 
 def _restricted(selector: Selector, order: Order, now: float) -> Conditions:

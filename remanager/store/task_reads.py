@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from remanager.model.states import STATE_CLASS, StateClass, TaskState
+from remanager.model.states import STATE_CLASS, STATES, StateClass, TaskState
 from remanager.store.statements import query
 from remanager.store.task_rows import EndedSample, JobFigures, ScheduleRow, TaskRecord, TaskResult
 
@@ -15,7 +15,6 @@ _COMPUTED = {"has_result": "return_value IS NOT NULL"}
 _COLUMNS = ", ".join(_COMPUTED.get(name, name) for name in TaskRecord._fields)
 _WITHOUT_BODY = _COLUMNS.removesuffix("body") + "''"
 _STATE = TaskRecord._fields.index("state")
-_STATES: dict[str, TaskState] = {state.value: state for state in TaskState}
 _ACTIVE = [state for state in TaskState if STATE_CLASS[state] is StateClass.ACTIVE]
 
 Tags = dict[str, str]
@@ -93,7 +92,7 @@ class TaskReads:
     def results(self, uids: Iterable[str]) -> dict[str, TaskResult]:
         """Return how those tasks ended that are known, with their return values."""
         rows = self.connection.execute(query("task_results"), _uids(uids))
-        return {uid: TaskResult(uid, _STATES[state], *rest) for uid, state, *rest in rows}
+        return {uid: TaskResult(uid, STATES[state], *rest) for uid, state, *rest in rows}
 
     def bodies(self, uids: Iterable[str]) -> dict[str, str]:
         """Return the items (JSON text) of those tasks that are known."""
@@ -116,7 +115,7 @@ class TaskReads:
     def job(self, job_uid: str) -> list[JobFigures]:
         """Return the figures of a job by the state of its members; empty if it is unknown."""
         rows = self._all(query("job_members"), {"job_uid": job_uid})
-        return [JobFigures(_STATES[row[0]], *row[1:]) for row in rows]
+        return [JobFigures(STATES[row[0]], *row[1:]) for row in rows]
 
     def job_errors(self, job_uid: str, limit: int = 10) -> list[tuple[str, str, int]]:
         """Return type, message and number of the most frequent errors of a job."""
@@ -127,7 +126,7 @@ class TaskReads:
     def type_sample(self, name: str, limit: int) -> list[EndedSample]:
         """Return the last ended tasks of a type, newest first."""
         rows = self._all(query("type_sample"), {"name": name, "limit": max(limit, 0)})
-        return [EndedSample(_STATES[row[0]], *row[1:]) for row in rows]
+        return [EndedSample(STATES[row[0]], *row[1:]) for row in rows]
 
     def samples(
         self, metric: str, task_type: str, first: int, last: int, limit: int
@@ -140,7 +139,7 @@ class TaskReads:
 
     def _states(self, statement: str, uid: str, limit: int) -> list[tuple[str, TaskState]]:
         rows = self._all(query(statement), {"task_uid": uid, "limit": limit})
-        return [(found, _STATES[state]) for found, state in rows]
+        return [(found, STATES[state]) for found, state in rows]
 
     def _one(self, sql: str, params: dict[str, Any]) -> Any:
         rows = self._all(sql, params)
@@ -154,7 +153,7 @@ class TaskReads:
 
 
 def _record(row: tuple[Any, ...]) -> TaskRecord:
-    return TaskRecord._make((*row[:_STATE], _STATES[row[_STATE]], *row[_STATE + 1 :]))
+    return TaskRecord._make((*row[:_STATE], STATES[row[_STATE]], *row[_STATE + 1 :]))
 
 
 def _uids(uids: Iterable[str]) -> dict[str, str]:

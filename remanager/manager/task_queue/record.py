@@ -20,18 +20,9 @@ _parse = json.JSONDecoder().raw_decode
 _HELD = (TaskState.PENDING, TaskState.BLOCKED, TaskState.PAUSED, TaskState.WAITING_CHILDREN)
 
 FIELDS = (
-    *(
-        "task_uid",
-        "job_uid",
-        "parent_uid",
-        "schedule_uid",
-        "origin_uid",
-        "retried_as",
-        "principal",
-        "item_type",
-    ),
-    *("name", "task_type", "domain", "group", "label", "key", "user", "user_group", "args", "kwargs"),
-    *("meta", "tags", "priority", "max_retries", "timeout_s", "depends_on", "fail_fast"),
+    *("task_uid", "job_uid", "parent_uid", "schedule_uid", "origin_uid", "retried_as", "principal"),
+    *("item_type", "name", "task_type", "domain", "group", "label", "key", "user", "user_group", "args"),
+    *("kwargs", "meta", "tags", "priority", "max_retries", "timeout_s", "depends_on", "fail_fast"),
     *("on_dependency_failure", "resource_lock", "expected_io", "state", "stage", "class", "ok"),
     *("state_reason", "pause_reasons", "attempt", "lease_epoch", "worker_uid", "last_error", "time_created"),
     *("time_ready", "time_start", "time_stop", "time_updated", "run_after", "expires_at", "duration"),
