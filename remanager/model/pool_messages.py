@@ -101,9 +101,10 @@ class TasksEnded(NamedTuple):
     """Executions have ended.
 
     ``outcomes`` holds for each ``[task_uid, lease_epoch, kind, time_start, time_stop, reason, error,
-    retry_after_s, codec, payload]``: ``kind`` is a value of
+    retry_after_s, codec, payload, report]``: ``kind`` is a value of
     :class:`remanager.engine.task_queue.changes.OutcomeKind`, ``error`` None or ``[type, msg, traceback]``,
-    ``codec`` ``json``, ``msgpack`` or None.
+    ``codec`` ``json``, ``msgpack`` or None, ``report`` the last one of :class:`TaskProgress` or None (it may
+    be left out).
     """
 
     seq: int

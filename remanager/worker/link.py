@@ -36,8 +36,8 @@ class Link:
     A thread makes the connection, receives, and sends what is due. Events and replies are sent by the thread
     that has them, as far as the socket takes them; the rest is left to the link's thread. As soon as there is
     a connection (again), :class:`~remanager.model.link.Hello` and all events without an acknowledgement are
-    sent. Events are kept while there is no connection; anything else is dropped then, because ``Hello``
-    repeats the state.
+    sent. Events and the newest progress are kept while there is no connection; anything else is dropped
+    then, because ``Hello`` repeats the state.
 
     Parameters
     ----------
@@ -138,14 +138,14 @@ class Link:
         """Tell how far the plan or task is; at most two messages per second are sent, the newest always."""
         with self._lock:
             self._progress = progress
-            must_wake = self._progress_due < self._sleeps_until
+            must_wake = self._connected and self._progress_due < self._sleeps_until
         if must_wake:
             self._wake.set()
 
     def flush_progress(self) -> None:
-        """Send progress that is held back with the next messages."""
+        """Send progress that is held back with the next messages; without a connection it is kept."""
         with self._lock:
-            if self._progress is not None:
+            if self._progress is not None and self._connected:
                 self._enqueue(self._progress)
                 self._progress = None
 
@@ -276,7 +276,7 @@ class Link:
         with self._lock:
             now = time.monotonic()
             due = min(self._heartbeat_due, self._round_due, now + stream.connect_in_s)
-            if self._progress is not None:
+            if self._progress is not None and self._connected:
                 due = min(due, self._progress_due)
             self._sleeps_until = due
             if self._connected:
@@ -331,9 +331,8 @@ class Link:
 
     def _add_timed_messages(self) -> None:
         now = time.monotonic()
-        if self._progress is not None and now >= self._progress_due:
-            self._enqueue(self._progress)
-            self._progress = None
+        if self._progress is not None and self._connected and now >= self._progress_due:
+            self.flush_progress()
             self._progress_due = now + PROGRESS_INTERVAL_S
         if now >= self._heartbeat_due:
             self._enqueue(Heartbeat(time.time()))

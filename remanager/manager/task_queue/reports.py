@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from remanager.engine.task_queue.card import TaskError
 from remanager.engine.task_queue.changes import Outcome, OutcomeKind
@@ -72,7 +73,9 @@ class PoolReports:
         """Take the ends of executions."""
         queue, now = self._queue, self._clock()
         for uid, epoch, *rest in message.outcomes:
-            outcome = _outcome(*rest)
+            outcome, report = _outcome(*rest)
+            if report:
+                self._take_report(worker, uid, epoch, outcome.time_stop, report)
             if worker.held.get(uid) == epoch:
                 _forget(worker, uid)
             if outcome.kind is OutcomeKind.RETURNED:
@@ -101,10 +104,15 @@ class PoolReports:
 
     def on_progress(self, worker: PoolWorker, message: TaskProgress) -> None:
         """Take a report of progress."""
-        card = self._queue.scheduler.cards.get(message.task_uid)
-        if card is not None and worker.held.get(message.task_uid) == message.lease_epoch:
-            self._queue.progress.report(card, message.lease_epoch, message.time, message.report)
-            self._queue.figures.report(card, message.report, self._clock())
+        self._take_report(worker, message.task_uid, message.lease_epoch, message.time, message.report)
+
+    def _take_report(
+        self, worker: PoolWorker, uid: str, epoch: int, time: float, report: Mapping[str, Any]
+    ) -> None:
+        card = self._queue.scheduler.cards.get(uid)
+        if card is not None and worker.held.get(uid) == epoch:
+            self._queue.progress.report(card, epoch, time, report)
+            self._queue.figures.report(card, report, self._clock())
 
     def on_child(self, worker: PoolWorker, message: SubmitChild) -> None:
         """Submit a child of a running task."""
@@ -155,11 +163,13 @@ def _outcome(
     retry_after_s: float | None,
     codec: str | None,
     payload: bytes | None,
-) -> Outcome:
+    report: Mapping[str, Any] | None = None,
+) -> tuple[Outcome, Mapping[str, Any] | None]:
     failure = None
     if error is not None:
         name, msg, traceback = error
         failure = TaskError(name[:200], msg[-MAX_TEXT_CHARS:], traceback[-MAX_TEXT_CHARS:])
-    return Outcome(
+    outcome = Outcome(
         OutcomeKind(kind), time_start, time_stop, reason[:1000], failure, retry_after_s, codec, payload
     )
+    return outcome, report

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -187,12 +187,12 @@ class Assignments:
             if assignment.cancel_reason is not None:
                 on_cancel(assignment.cancel_reason)
 
-    def end(self, assignment: Assignment, outcome: Outcome) -> None:
-        """Take the end of a task that has begun."""
+    def end(self, assignment: Assignment, outcome: Outcome, report: Mapping[str, Any] | None = None) -> None:
+        """Take the end of a task that has begun, and what it told last of its progress."""
         with self._lock:
             now = time.monotonic()
             self._running = None
-            self._add_end(assignment, outcome, now - assignment.began)
+            self._add_end(assignment, outcome, now - assignment.began, report)
             # The next end tells of this one, or the look for long tasks, which is due in ANNOUNCE_AFTER_S.
             told_soon = bool(self._queue) and not assignment.announced and now - self._collected < GATHER_S
         if not told_soon:
@@ -252,11 +252,18 @@ class Assignments:
     def _return(self, assignment: Assignment, reason: str) -> None:
         self._add_end(assignment, Outcome(OutcomeKind.RETURNED, reason), 0.0)
 
-    def _add_end(self, assignment: Assignment, outcome: Outcome, duration: float) -> None:
+    def _add_end(
+        self,
+        assignment: Assignment,
+        outcome: Outcome,
+        duration: float,
+        report: Mapping[str, Any] | None = None,
+    ) -> None:
         start = time.time() if assignment.time_start is None else assignment.time_start
         self._ended.append(
             [
                 *(assignment.task_uid, assignment.lease_epoch, outcome.kind.value, start, start + duration),
                 *(outcome.reason, outcome.error, outcome.retry_after_s, outcome.codec, outcome.payload),
+                report,
             ]
         )

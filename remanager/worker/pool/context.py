@@ -131,9 +131,10 @@ class WorkerContext(Context):
         self._coroutine: asyncio.Task[Any] | None = None
 
     @property
-    def reported(self) -> bool:
-        """Whether the task has told anything of its progress."""
-        return bool(self.report or self.io)
+    def last_report(self) -> dict[str, Any] | None:
+        """What the task has told of its progress; None if nothing."""
+        report = self.report | ({"io": dict(self.io)} if self.io else {})
+        return report or None
 
     def cancel(self, reason: str = "") -> None:
         """Tell the task to stop; called from any thread."""
@@ -152,9 +153,7 @@ class WorkerContext(Context):
             coroutine.cancel()
 
     def _pass_report_on(self) -> None:
-        report = dict(self.report)
-        if self.io:
-            report["io"] = dict(self.io)
+        report = self.last_report or {}
         self._wire.progress(TaskProgress(self.task_uid, self._lease_epoch, time.time(), report))
 
     def _keep_checkpoint(self, value: Any) -> None:

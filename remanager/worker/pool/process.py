@@ -115,9 +115,7 @@ class PoolWorkerProcess:
         exit_code = EXIT_LEFT
         while (assignment := assignments.next()) is not None:
             outcome, context = executor.run(assignment)
-            if context is not None and context.reported:
-                self._link.flush_progress()
-            assignments.end(assignment, outcome)
+            assignments.end(assignment, outcome, None if context is None else context.last_report)
             done += 1
             reason = f"it has run {done} tasks" if done == config.max_tasks else self._memory.why_too_large()
             if reason and exit_code != EXIT_RECYCLED:
@@ -205,7 +203,7 @@ def _portions(rows: list[list[object]]) -> Iterator[list[list[object]]]:
     portion: list[list[object]] = []
     size = 0
     for row in rows:
-        payload = row[-1]
+        *_, payload, _report = row
         added = len(payload) if isinstance(payload, bytes) else 0
         if portion and size + added > MAX_MESSAGE_BYTES:
             yield portion

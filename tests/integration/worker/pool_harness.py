@@ -35,6 +35,7 @@ class End:
     retry_after_s: float | None
     codec: str | None
     payload: bytes | None
+    report: dict[str, Any] | None
 
     @property
     def value(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -130,6 +131,14 @@ def hold(path):
     while not os.path.exists(path):
         time.sleep(0.002)
     return "held"
+
+@task
+def hold_and_report(path, said, ctx):
+    hold(path)
+    ctx.progress(done_count=3, total_count=3)
+    ctx.record_io(disk_read=7)
+    with open(said, "w") as file:
+        file.write("reported")
 
 @task
 def report(seconds, ctx):
@@ -605,6 +614,22 @@ def test_restart_of_the_manager(launch: Launch) -> None:
     assert worker.end_of(waiting[0]).kind == "completed"
     assert len([e for e in manager.ends() if e.task_uid == done]) == 1
     assert before < len(manager.messages)
+
+
+def test_what_is_reported_while_no_manager_is_there(launch: Launch) -> None:
+    worker = launch()
+    worker.ready()
+    path = worker.directory / "go"
+    said = worker.directory / "said"
+    os.mkfifo(said)
+    uid = worker.start("hold_and_report", str(path), str(said))
+    worker.manager.expect(TasksStarted)
+    worker.manager.unbind()
+    path.touch()
+    assert said.read_text() == "reported"
+    worker.manager.bind()
+    assert worker.end_of(uid).report == {"done_count": 3, "total_count": 3, "io": {"disk_read": 7}}
+    assert worker.run("nothing").report is None
 
 
 def test_unanswered_child_is_asked_for_again(launch: Launch) -> None:

@@ -337,6 +337,27 @@ def test_progress_is_sent_at_once_and_the_newest_later(manager: Manager, make_li
     assert [p.done for p in manager.of(Progress)] == [1, 8]
 
 
+def test_progress_without_a_connection_is_sent_when_there_is_one(
+    manager: Manager, make_link: MakeLink
+) -> None:
+    ticks, link = threading.Condition(), None
+
+    def look(_age: float) -> None:
+        with ticks:
+            ticks.notify_all()
+
+    link = make_link(heartbeat_s=3600.0, on_tick=look)
+    with ticks:
+        manager.unbind()
+        assert ticks.wait(WAIT_S)  # it has noticed
+    link.progress(Progress("p", 1, 9))
+    link.progress(Progress("p", 2, 9))
+    link.flush_progress()
+    manager.bind()
+    manager.until(lambda: manager.of(Progress))
+    assert [p.done for p in manager.of(Progress)] == [2]
+
+
 def test_a_manager_that_takes_no_more_connections_is_asked_again(manager: Manager) -> None:
     path = Path(manager.link_address).parent / "full"
     link = Link(

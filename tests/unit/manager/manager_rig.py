@@ -471,6 +471,7 @@ class FakePoolWorker:
         reason: str = "",
         error: Sequence[str] | None = None,
         retry_after_s: float | None = None,
+        report: Mapping[str, Any] | None = None,
     ) -> list[Any]:
         """Let go of a task; return the row of its outcome."""
         task = self.tasks.pop(uid)
@@ -480,7 +481,7 @@ class FakePoolWorker:
         told = list(error) if error is not None else None
         return [
             *(uid, task.epoch, kind, start, self._rig.now, reason, told, retry_after_s),
-            *(codec, payload),
+            *(codec, payload, None if report is None else dict(report)),
         ]
 
     async def end(self, uid: str, kind: str = "completed", **fields: Any) -> None:

@@ -218,6 +218,16 @@ async def test_progress_is_told_and_kept(pool_rig: Rig, worker: FakePoolWorker) 
     assert (await rig.ok("task_progress"))["progress"] == []
 
 
+async def test_the_end_brings_the_last_report(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    uid = await started(rig, worker)
+    worker.progress(uid, done_count=1, total_count=4)
+    await worker.end(uid, "error", report={"done_count": 3, "total_count": 4, "io": {"disk_read": 7}})
+    task = await rig.task(uid)
+    assert (task["progress"]["percent"], task["progress"]["done_count"]) == (75, 3)
+    assert task["actual_io"] == {"disk_read": 7}
+
+
 async def test_a_task_that_began_is_executing(pool_rig: Rig, worker: FakePoolWorker) -> None:
     rig = pool_rig
     uid = await rig.submit()
