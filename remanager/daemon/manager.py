@@ -31,6 +31,7 @@ from remanager.daemon.sources import absolute
 from remanager.daemon.supervisor_link import SupervisorLink
 from remanager.daemon.worker_host import WorkerHost, runtime_dir
 from remanager.demo import copy_profile
+from remanager.manager.clock import WallClock
 from remanager.manager.manager import Manager
 from remanager.manager.options import ManagerOptions
 from remanager.manager.recovery import restore
@@ -83,6 +84,7 @@ class ManagerProcess:
                 settings.zmq_info_addr, self._encoding, on_subscribe=self._on_subscribe
             )
         # Numbers grow over restarts: nobody writes a million pieces per second for long.
+        self._clock = WallClock()
         self._hub = ConsoleHub(self._info, writer, first_seq=time.time_ns() // 1000)
         self._manager: Manager | None = None
         self._control: ControlServer | None = None
@@ -131,6 +133,7 @@ class ManagerProcess:
             await asyncio.sleep(0)
             dispatcher = Dispatcher(manager)  # loading the methods takes time: meanwhile the disk writes
             await restoring
+            self._clock.on_step = manager.clock_set
             gc.freeze()  # what is there now stays: a walk over 100 000 tasks would hold up every request
             control = self._control = self._make_control(dispatcher)
             control.start()
@@ -159,7 +162,7 @@ class ManagerProcess:
         return Manager(
             store=store,
             options=_options(self._settings, runtime),
-            clock=time.time,
+            clock=self._clock,
             workers=workers,
             processes=processes,
             publish_status=self._publish_status,

@@ -281,6 +281,16 @@ class Manager:
         await self.catalogue.write_lists()
         await self.background.close()
 
+    def clock_set(self, step_s: float) -> None:
+        """Keep what is measured from one time to another right though the clock was set by ``step_s`` (s)."""
+        logger.warning("The clock was set by %+.1f s, or the machine was suspended", step_s)
+        self.silence.clock_set(step_s)
+        self.task_queue.clock_set(step_s)
+        self.controls.schedules.clock_set(step_s)
+        batch = self.ledger.batch()
+        batch.event("clock_set", step_s=step_s)
+        self.ledger.commit(batch)
+
     # -------------------------------------------------------------------------------- small questions
 
     async def client_config(self) -> dict[str, object]:

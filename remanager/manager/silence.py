@@ -50,6 +50,12 @@ class Silence:
         if self._timer is None:
             self.expect()
 
+    def clock_set(self, step_s: float) -> None:
+        """Take the last sign of life for as old as it is, though the clock was set by ``step_s`` (s)."""
+        worker = self._state.worker
+        if worker is not None and worker.last_heartbeat:
+            worker.last_heartbeat += step_s
+
     def expect(self) -> None:
         """Look after some time whether there has been a sign of life."""
         self._timer = asyncio.get_running_loop().call_later(SILENT_S, self._look)
@@ -80,10 +86,10 @@ class Silence:
         worker = self._state.worker
         if worker is None or worker.silent:  # the next sign of life begins anew
             return
-        left = worker.last_heartbeat + SILENT_S - self._clock()
+        now = self._clock()
+        left = worker.last_heartbeat + SILENT_S - now
         if left > 0:
-            # The wall clock can be set back.
-            self._timer = asyncio.get_running_loop().call_later(min(left, SILENT_S), self._look)
+            self._timer = asyncio.get_running_loop().call_later(left, self._look)
             return
         worker.silent = True
         if self._state.environment_exists:

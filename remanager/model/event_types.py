@@ -4,7 +4,14 @@ from __future__ import annotations
 
 EVENT_TYPES = (
     *("alert_acknowledged", "alert_cleared", "alert_eased", "alert_escalated", "alert_raised"),
-    *("alert_rule_removed", "alert_rule_set", "dispatch_paused", "dispatch_resumed", "environment_closed"),
+    *(
+        "alert_rule_removed",
+        "alert_rule_set",
+        "clock_set",
+        "dispatch_paused",
+        "dispatch_resumed",
+        "environment_closed",
+    ),
     *("environment_failed", "environment_opened", "history_cleared", "instruction_done", "limit_removed"),
     *("limit_set", "locked", "manager_started", "manager_stopped", "permissions_set", "plan_finished"),
     *("plan_paused", "plan_resumed", "plan_started", "pool_worker_ended", "pool_worker_started"),

@@ -17,7 +17,7 @@ from remanager.engine.task_queue import (
     submission,
     updating,
 )
-from remanager.engine.task_queue.board import Board
+from remanager.engine.task_queue.board import Alarm, Board
 from remanager.engine.task_queue.card import Card, PauseReason
 from remanager.engine.task_queue.changes import Changes, Outcome
 from remanager.engine.task_queue.consequences import follow_up, prerequisite_ended
@@ -239,6 +239,10 @@ class TaskScheduler:
         alarms.tick(self._board, now)
 
     # ---------------------------------------------------------------------------------------------- questions
+
+    def clock_set(self, step_s: float) -> None:
+        """Let what runs have the time that it was given, though the clock was set by ``step_s`` (s)."""
+        self._board.timers.shift(lambda key: key[1] in (Alarm.TIMEOUT, Alarm.KILL), step_s)
 
     def next_wakeup(self, now: float) -> float | None:
         """Return when :meth:`tick` and :meth:`dispatch` are to be called next, epoch seconds."""

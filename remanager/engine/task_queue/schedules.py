@@ -153,6 +153,13 @@ class Schedule:
             self.skipped_count += self.recurrence.missed(self.next_run, now)
             self._go_on(now)
 
+    def clock_set(self, step_s: float) -> bool:
+        """Keep the interval though the clock was set by ``step_s`` (s); return False if nothing changes."""
+        if self.next_run is None or self.recurrence.interval_s is None:
+            return False
+        self.next_run += step_s
+        return True
+
     def to_json(self) -> str:
         """Return everything as JSON text."""
         return json.dumps(asdict(self))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -49,6 +49,11 @@ class Timers(Generic[K]):
             del self._due[key]
             due.append(key)
         return due
+
+    def shift(self, concerns: Callable[[K], bool], by: float) -> None:
+        """Let the keys that it concerns be due later by so many seconds."""
+        self._due = {key: time + by if concerns(key) else time for key, time in self._due.items()}
+        self._compact()
 
     def next(self) -> float | None:
         """Return the earliest time, None if nothing is set."""

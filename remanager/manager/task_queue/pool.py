@@ -270,6 +270,12 @@ class Pool:
                 spare -= 1
                 self.drain(worker)
 
+    def clock_set(self, step_s: float) -> None:
+        """Take signs of life for as old as they are, though the clock was set by ``step_s`` (s)."""
+        for worker in self.workers.values():
+            worker.last_heartbeat += step_s
+            worker.idle_since += step_s
+
     async def close(self, timeout_s: float) -> None:
         """Let every worker finish for at most ``timeout_s`` (s), then kill it."""
         self._closing = True

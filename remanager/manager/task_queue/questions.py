@@ -193,12 +193,13 @@ class TaskQuestions:
         timeout_s : float
             How long at most, s.
         """
-        deadline = self._clock() + timeout_s
+        time = asyncio.get_running_loop().time
+        deadline = time() + timeout_s
         wanted = list(dict.fromkeys(uids))[:MAX_WAITED]
         while True:
             waited = self._look(wanted)
             over = not waited.active or (until == "any" and waited.done)
-            left = deadline - self._clock()
+            left = deadline - time()
             waiters, every = self._queue.waiters, until == "all"
             if over or left <= 0 or not await waiters.wait(waited.active, left, every=every):
                 return self._look(wanted) if not over else waited
@@ -217,11 +218,12 @@ class TaskQuestions:
 
     async def wait_idle(self, selector: Selector, timeout_s: float) -> list[str]:
         """Wait until no selected task is active; return those that still are (at most some thousands)."""
-        deadline = self._clock() + timeout_s
+        time = asyncio.get_running_loop().time
+        deadline = time() + timeout_s
         while True:
             found = await self.uids(selector, MAX_WAITED)
             active = [uid for uid, state in found if state in _ACTIVE]
-            left = deadline - self._clock()
+            left = deadline - time()
             if not active or left <= 0:
                 return active
             still = self._look(active).active  # of some the end may have come since they were read

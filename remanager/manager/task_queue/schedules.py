@@ -195,6 +195,14 @@ class ScheduleService:
             self._put(batch, schedule)
         self._ledger.commit(batch)
 
+    def clock_set(self, step_s: float) -> None:
+        """Keep intervals though the clock was set by ``step_s`` (s); times of day follow the clock."""
+        batch = self._ledger.batch()
+        for schedule in [s for s in self.all if s.clock_set(step_s)]:
+            self._put(batch, schedule)
+        self._news.set()
+        self._ledger.commit(batch)
+
     async def run(self) -> None:
         """Submit occurrences when they are due, without an end."""
         self.restore()

@@ -470,6 +470,13 @@ class TaskQueue:
         await self.pool.close(STOP_TIMEOUT_S)
         self.disarm()
 
+    def clock_set(self, step_s: float) -> None:
+        """Let workers and executions have the time that they were given; look anew what is due."""
+        self.pool.clock_set(step_s)
+        self.scheduler.clock_set(step_s)
+        self.disarm()
+        asyncio.get_running_loop().call_soon(self.tick)
+
     def disarm(self) -> None:
         """Do nothing more by itself at a time."""
         if self._timer is not None:

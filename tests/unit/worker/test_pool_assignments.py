@@ -64,7 +64,7 @@ def test_a_short_task_is_told_by_its_end_alone(desk: Desk) -> None:
     assert desk.wakes == 1
     assert desk.all.busy
     collected = desk.all.collect()
-    ((uid, epoch, kind, start, stop, reason, error, retry, codec, payload, report),) = collected.ended
+    ((uid, epoch, kind, start, stop, reason, error, retry, codec, payload, _report),) = collected.ended
     assert (uid, epoch, kind, reason, error, retry, codec, payload) == (
         *("a", 1, "completed", "", None, None, "json", b"1"),
     )
