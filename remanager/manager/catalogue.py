@@ -168,7 +168,7 @@ class Catalogue:
                 return
             try:
                 await asyncio.to_thread(update_lists, self._options.lists_path, lists)
-            except (OSError, RemanagerError) as exc:
+            except (OSError, ValueError, RemanagerError) as exc:
                 logger.error("The file %s cannot be written: %s", self._options.lists_path, exc)
 
     @staticmethod

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -86,6 +87,9 @@ LEARNED_PLANS = 200
 
 STOP_DELAY_S = 0.1
 """Time for the reply to ``manager_stop`` to leave."""
+
+LEAVE_TIMEOUT_S = 5.0
+"""How long an environment may take to close when the daemon stops; the supervisor waits 8 s for all."""
 
 
 class Manager:
@@ -253,20 +257,26 @@ class Manager:
         asyncio.get_running_loop().call_later(STOP_DELAY_S, self._on_stop)
 
     async def shut_down(self) -> None:
-        """Close the environment (kill it if it refuses) and finish writing."""
-        state = self.state
-        if state.worker is not None:
-            closing = state.idle and state.environment_exists
-            if closing:
-                state.manager_state = ManagerState.CLOSING_ENVIRONMENT
-            if not closing or not await self.environment.leave():
-                await self.environment.kill("The manager was stopped")
-        await self.task_queue.stop()
+        """Close the environment (kill it if it refuses or does not answer) and finish writing."""
+        await asyncio.gather(self._end_environment(), self.task_queue.stop())
         batch = self.ledger.batch()
         batch.setting(AUTOSTART, False)
         batch.setting(STOP_PENDING, False)
         batch.event("manager_stopped")
         await self._finish(batch)
+
+    async def _end_environment(self) -> None:
+        state = self.state
+        if state.worker is None:
+            return
+        left = False
+        if state.idle and state.environment_exists:
+            state.manager_state = ManagerState.CLOSING_ENVIRONMENT
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                    left = await self.environment.leave()
+        if not left:
+            await self.environment.kill("The manager was stopped")
 
     async def leave(self) -> None:
         """Finish writing and leave the workers, and what they run, to the next manager."""

@@ -176,7 +176,10 @@ async def _meet(manager: Manager) -> None:
             state.worker.pid if state.worker else None,
         )
     worker = state.worker_state
-    opening = worker is not None and worker.environment_state == "initializing"
+    if worker is not None:
+        opening = worker.environment_state == "initializing"
+    else:  # that it is open is the first that a worker reports
+        opening = state.worker is not None and state.worker.acked_seq == 0
     state.environment_exists = not opening and state.worker is not None
     if opening:
         state.manager_state = ManagerState.CREATING_ENVIRONMENT

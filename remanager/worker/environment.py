@@ -99,8 +99,8 @@ class Environment:
             self.lists = Lists(
                 plans=plans if plans_changed else old.plans,
                 devices=devices if devices_changed else old.devices,
-                plans_text=json.dumps(plans) if plans_changed else old.plans_text,
-                devices_text=json.dumps(devices) if devices_changed else old.devices_text,
+                plans_text=_text(plans) if plans_changed else old.plans_text,
+                devices_text=_text(devices) if devices_changed else old.devices_text,
                 plans_ns=plans_ns,
                 devices_ns=devices_ns,
             )
@@ -170,3 +170,8 @@ class Environment:
                     devices={group: devices for group, (_, devices) in groups.items()},
                 )
             return made
+
+
+def _text(descriptions: Mapping[str, Any]) -> str:
+    # Docstrings may have lone surrogates (names of files in another encoding), which no file takes.
+    return json.dumps(descriptions, ensure_ascii=False).encode("utf-8", "replace").decode()

@@ -8,6 +8,7 @@ import json
 import pytest
 from manager_rig import PLANS, Rig, function, hop, plan_description, user
 
+from remanager.manager import manager
 from remanager.manager.recovery import restore
 from remanager.manager.state import WorkerRecord
 from remanager.model.link import (
@@ -151,6 +152,20 @@ async def test_worker_that_greets_late_tells_that_its_plan_is_paused(rig: Rig) -
     worker.hello()
     await rig.settle()
     assert rig.state == "paused"
+
+
+async def test_a_worker_that_does_not_greet_while_it_opens(rig: Rig) -> None:
+    await rig.ok("environment_open")
+    worker = await rig.spawned()
+    worker.hello()
+    await rig.settle()
+    await rig.restart(greet=False)
+    assert rig.state == "creating_environment"
+    assert rig.status["worker_environment_exists"] is False
+    worker.hello()
+    await worker.ready()
+    assert rig.state == "idle"
+    assert rig.status["worker_environment_exists"] is True
 
 
 async def test_worker_that_never_greets_can_be_destroyed(rig: Rig) -> None:
@@ -322,6 +337,20 @@ async def test_shut_down_closes_the_environment(rig: Rig) -> None:
     worker.die(0)
     await ending
     assert rig.processes.killed == []
+    await rig.restart()
+    assert rig.status["queue_autostart_enabled"] is False
+
+
+async def test_shut_down_does_not_wait_for_a_worker_that_hangs(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager, "LEAVE_TIMEOUT_S", 0.01)
+    worker = await rig.open_environment()
+    worker.silent = True
+    await rig.ok("queue_autostart", enable=True)
+    await rig.manager.shut_down()
+    assert worker.commands(CloseEnvironment)
+    assert rig.processes.killed == [worker.pid]
     await rig.restart()
     assert rig.status["queue_autostart_enabled"] is False
 

@@ -365,6 +365,16 @@ async def test_when_the_lists_file_is_written(
     assert path.exists() is changed_later
 
 
+async def test_lists_that_no_file_takes(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.options = rig.with_options(lists_update="ALWAYS")
+    await rig.restart()
+    worker = await rig.open_environment()
+    await worker.lists_changed({"new": plan_description("new") | {"description": "\udce9"}}, {})
+    await rig.manager.catalogue.write_lists()
+    assert "cannot be written" in caplog.text
+    assert list((await rig.ok("plans_existing"))["plans_existing"]) == ["new"]
+
+
 @pytest.fixture
 async def slow_file(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """An open environment with a new list of plans, whose file is written when the event is set."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import logging
+import os
 from typing import Any
 
 import pytest
@@ -29,3 +31,14 @@ def test_an_odd_object_is_named_once_and_spoils_nothing(caplog: pytest.LogCaptur
         "Can not tell whether 'odd' is a plan, it is left out: out of order",
         "Can not tell whether 'odd' is a device, it is left out: out of order",
     ]
+
+
+def test_a_docstring_that_no_file_takes() -> None:
+    def plan() -> Any:
+        yield
+
+    plan.__doc__ = "Loads " + os.fsdecode(b"caf\xe9.yaml")
+    environment = Environment(WorkerConfig(worker_uid="w", link_address="", console_address=""))
+    environment.open(lambda _config: {"plan": plan})
+    plans = json.loads(environment.lists.plans_text)
+    assert plans["plan"]["description"] == "Loads caf?.yaml"
