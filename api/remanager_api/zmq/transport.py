@@ -24,6 +24,9 @@ MAX_REQUESTS = 200
 """Requests of a client that are under way at the same time; further ones wait for their turn. Each has a
 socket, and neither ZeroMQ nor the system has more than about a thousand for a process."""
 
+HEARTBEAT_MS = 5000
+"""How often a subscription asks whether the manager is still there, and how long it waits for the answer."""
+
 logger = logging.getLogger(__name__)
 
 _contexts: dict[int, zmq.Context[Any]] = {}
@@ -297,6 +300,8 @@ class ZMQTransport:
             (reply,) = await channel.receive(timeout)
             answered = True
         except (TimeoutError, zmq.Again):
+            for idle in tuple(self._idle):  # what has cut off one connection may have cut off all
+                self._discard(idle)
             raise RequestTimeoutError(
                 f"timeout occurred: no answer from {self._control_addr} in {timeout:g} s", request
             ) from None
@@ -316,6 +321,9 @@ class ZMQTransport:
         """
         self._settle()
         socket = self._open(zmq.SUB)
+        # A connection that a firewall has dropped looks like a manager that has nothing to say.
+        socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_MS)
         for topic in topics:
             socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
         channel = self._watch(socket, self._info_addr)
