@@ -145,14 +145,19 @@ class Canceller:
             tasks, plans = self._sort(portion, told)
             if dry_run:
                 self._foresee(tasks, told, cascade=cascade)
-            else:
-                if tasks:
-                    await flight.add(
-                        self._cancel(tasks, reason, told, cascade=cascade, kill_after_s=kill_after_s)
-                    )
-                if plans:
-                    await self._plans.remove_batch(plans, ignore_missing=True)
-            told.cancelled += plans
+                told.cancelled += plans
+                continue
+            # Both at once, with nothing in between: a queued plan could be started meanwhile.
+            ends = (
+                self._cancel(tasks, reason, told, cascade=cascade, kill_after_s=kill_after_s)
+                if tasks
+                else None
+            )
+            if plans:
+                removed = await self._plans.remove_batch(plans, ignore_missing=True)
+                told.cancelled += [item["item_uid"] for item in removed]
+            if ends is not None:
+                await flight.add(ends)
         await flight.landed()
         asked = set(uids)
         told.cascaded = [uid for uid in dict.fromkeys(told.cascaded) if uid not in asked]

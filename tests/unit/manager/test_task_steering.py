@@ -160,6 +160,16 @@ async def test_cancel_plans(pool_rig: Rig) -> None:
     assert "kernel_interrupt" in await rig.refused("task_cancel", task_uid=uid)
 
 
+async def test_cancel_a_plan_that_is_started_in_that_moment(pool_rig: Rig) -> None:
+    rig = pool_rig
+    await rig.open_environment()
+    (waiting,) = await held(rig, 1)
+    queued = await rig.add()
+    reply, _ = await asyncio.gather(rig.ok("task_cancel", task_uid=[waiting, queued]), rig.ok("queue_start"))
+    assert (reply["cancelled"], reply["refused"]) == ([waiting, queued], {})
+    assert await rig.task_states(waiting, queued) == ["cancelled", "cancelled"]
+
+
 async def test_what_is_refused(pool_rig: Rig) -> None:
     rig = pool_rig
     await rig.refused("task_cancel")
