@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from remanager.manager.manager import Manager
-from remanager.manager.task_queue.questions import MAX_WAITED
 from remanager.manager.task_queue.record import FIELDS
 from remanager.model.errors import InvalidParams, NotFound
 from remanager.model.states import NOT_FOUND
@@ -168,7 +167,9 @@ async def task_wait(manager: Manager, params: WaitParams) -> Reply:
     """Wait until tasks have ended; the answer comes at once when they have.
 
     ``done`` has the states of those that have ended, ``active`` the UIDs of the others, ``not_found`` those
-    that nobody knows: these are never waited for. With ``timed_out`` true the time was over.
+    that nobody knows: these are never waited for. With ``timed_out`` true the time was over. ``any`` and
+    ``all`` are refused where more than 20 000 tasks are selected; ``idle`` waits for any number of them,
+    with at most so many in ``active`` and none in ``done``.
     """
     begin, questions = manager.clock(), manager.questions
     given = [params.task_uid, params.job_uid, params.selector]
@@ -182,7 +183,7 @@ async def task_wait(manager: Manager, params: WaitParams) -> Reply:
         if params.task_uid is not None:
             uids = [params.task_uid] if isinstance(params.task_uid, str) else params.task_uid
         else:
-            uids = [uid for uid, _ in await questions.uids(_waited_for(params), MAX_WAITED)]
+            uids = await questions.to_wait_for(_waited_for(params))
         waited = await questions.wait(uids, params.until, params.timeout)
         done, active, unknown = dict(waited.done), waited.active, waited.not_found
     over = not active or (params.until == "any" and bool(done))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from remanager.engine.task_queue.jobs import job_figures
@@ -14,7 +14,7 @@ from remanager.manager.ports import Clock
 from remanager.manager.task_queue.portions import portions
 from remanager.manager.task_queue.record import describe, only, read_records
 from remanager.manager.task_queue.service import TaskQueue
-from remanager.model.errors import NotFound
+from remanager.model.errors import InvalidParams, NotFound
 from remanager.model.selector import Location, Selector
 from remanager.model.states import STATE_CLASS, StateClass, TaskState, is_terminal
 from remanager.store.page_plan import Order
@@ -27,9 +27,7 @@ MAX_RELATIVES = 1000
 """Children and dependents that are listed."""
 
 MAX_WAITED = 20_000
-"""Tasks that one request waits for."""
-
-_ACTIVE = [state for state in TaskState if STATE_CLASS[state] is StateClass.ACTIVE]
+"""Tasks whose states one request waits for and is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +193,7 @@ class TaskQuestions:
         """
         time = asyncio.get_running_loop().time
         deadline = time() + timeout_s
-        wanted = list(dict.fromkeys(uids))[:MAX_WAITED]
+        wanted = list(dict.fromkeys(uids))
         while True:
             waited = self._look(wanted)
             over = not waited.active or (until == "any" and waited.done)
@@ -216,13 +214,30 @@ class TaskQuestions:
                 active.append(uid)
         return Waited(done, active, unknown)
 
+    async def to_wait_for(self, selector: Selector) -> list[str]:
+        """Return the UIDs of the selected tasks.
+
+        Raises
+        ------
+        InvalidParams
+            There are more of them than one request waits for.
+        """
+        found = await self.uids(selector, MAX_WAITED + 1)
+        if len(found) > MAX_WAITED:
+            raise InvalidParams(
+                f"More than {MAX_WAITED} tasks are selected: wait for them with 'idle', or select fewer"
+            )
+        return [uid for uid, _ in found]
+
     async def wait_idle(self, selector: Selector, timeout_s: float) -> list[str]:
-        """Wait until no selected task is active; return those that still are (at most some thousands)."""
+        """Wait until no selected task is active; return those that still are (at most ``MAX_WAITED``)."""
+        if selector.location is Location.HISTORY:
+            return []
+        selector = replace(selector, location=Location.ACTIVE)
         time = asyncio.get_running_loop().time
         deadline = time() + timeout_s
         while True:
-            found = await self.uids(selector, MAX_WAITED)
-            active = [uid for uid, state in found if state in _ACTIVE]
+            active = [uid for uid, _ in await self.uids(selector, MAX_WAITED)]
             left = deadline - time()
             if not active or left <= 0:
                 return active

@@ -134,6 +134,28 @@ async def test_what_ends_while_the_active_ones_are_read_is_noticed(
     assert (reply["active"], reply["timed_out"]) == ([], False)
 
 
+async def test_waiting_for_more_tasks_than_one_request_names(
+    pool_rig: Rig, worker: FakePoolWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that have ended do not hide the ones that run; what does not fit is not left out in silence."""
+    rig = pool_rig
+    monkeypatch.setattr(questions, "MAX_WAITED", 2)
+    uids = set()
+    for _ in range(2):
+        uids.add(uid := await started(rig, worker, group="g"))
+        await worker.end(uid)
+    assert (await rig.ok("task_wait", selector={"group": "g"}))["done"].keys() == uids
+    last = await started(rig, worker, group="g")
+    for until in ("any", "all"):
+        assert "2 tasks" in await rig.refused("task_wait", selector={"group": "g"}, until=until)
+    idle = await waiting(rig.ok("task_wait", selector={"group": "g"}, until="idle", timeout=60))
+    ended = await rig.ok("task_wait", selector={"group": "g", "location": "history"}, until="idle")
+    assert (ended["active"], ended["timed_out"]) == ([], False)
+    assert not idle.done()
+    await worker.end(last)
+    assert ((await idle)["active"], (await idle)["timed_out"]) == ([], False)
+
+
 async def test_too_many_that_wait(
     pool_rig: Rig, worker: FakePoolWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
