@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from remanager.manager.autopsy import Autopsies
 from remanager.manager.background import Background
@@ -24,6 +25,9 @@ from remanager.model.states import ManagerState
 from remanager.model.worker_config import WorkerConfig
 from remanager.store.records import WorkerRow
 from remanager.store.writes import worker_delete, worker_put
+
+if TYPE_CHECKING:
+    from remanager.manager.task_queue.in_environment import EnvironmentTasks
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +102,8 @@ class EnvironmentService:
     ----------
     on_idle : callable
         Called when a worker refused to leave, so that something else can run.
+    tasks : EnvironmentTasks or None
+        What it runs of the task queue; set when the manager is put together.
     """
 
     def __init__(
@@ -125,6 +131,7 @@ class EnvironmentService:
         self._on_lost = on_lost
         self._autopsies = autopsies
         self.on_idle: Callable[[], None] = lambda: None
+        self.tasks: EnvironmentTasks | None = None
         self._ended = asyncio.Event()
         self._why_killed = ""
         self._destroying_since = 0.0  # on the clock of the event loop
@@ -166,10 +173,14 @@ class EnvironmentService:
         if state.manager_state is ManagerState.EXECUTING_TASK:
             raise Busy("Foreground task execution is in progress.")
         self._require_idle()
+        if self.tasks is not None and self.tasks.held:
+            raise Busy(
+                "The environment executes tasks of the task queue: wait for their end, or cancel them."
+            )
         if state.kernel_is_taken:
             raise Busy("Worker IPython kernel is busy")
         self._set(ManagerState.CLOSING_ENVIRONMENT)
-        self._background.spawn(self.leave(), "environment close")
+        self._background.spawn(self._close(), "environment close")
 
     async def destroy(self) -> None:
         """Kill the worker, whatever it does.
@@ -209,7 +220,6 @@ class EnvironmentService:
             logger.error("The environment cannot be closed: %s", exc)
             if state.manager_state is ManagerState.CLOSING_ENVIRONMENT:
                 self._set(ManagerState.IDLE)
-                self.on_idle()
             return False
         await self._wait_ended(worker)
         return True
@@ -299,6 +309,12 @@ class EnvironmentService:
         self._ledger.commit(batch)
 
     # -------------------------------------------------------------------------------- inside
+
+    async def _close(self) -> None:
+        if not await self.leave() and self._state.idle:
+            self.on_idle()
+            if self.tasks is not None:
+                self.tasks.go_on()
 
     async def _open(self) -> None:
         state, command = self._state, self._make_command()

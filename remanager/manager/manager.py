@@ -167,7 +167,7 @@ class Manager:
         self.catalogue = Catalogue(self.ledger, options, settings.get(PERMISSIONS))
         self.task_queue = self._make_task_queue(read_memory)
         self.environment_tasks = EnvironmentTasks(self.task_queue, self.state, self.link, clock)
-        self.task_queue.environment = self.environment_tasks
+        self.task_queue.environment = self.environment.tasks = self.environment_tasks
         self.questions = TaskQuestions(self.task_queue, self.tasks.states, store, self.ledger, clock)
         self.lock = LockService(self.ledger, clock, options.emergency_lock_key, settings.get(LOCK))
         self.statistics_view = StatsView(self)

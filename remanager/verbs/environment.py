@@ -26,7 +26,10 @@ async def environment_open(manager: Manager, _params: LockParams) -> Reply:
 
 @verb("environment_close", LockParams, lock=LockScope.ENVIRONMENT, plain=True, journal=True)
 async def environment_close(manager: Manager, _params: LockParams) -> Reply:
-    """Begin to close the environment in an orderly way; refused while anything runs."""
+    """Begin to close the environment in an orderly way; refused while anything runs.
+
+    Functions and scripts in the background end with it. Tasks of the task queue do not: they must have ended.
+    """
     await manager.environment.close()
     return {}
 

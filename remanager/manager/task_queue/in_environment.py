@@ -13,7 +13,7 @@ from remanager.manager.state import State
 from remanager.manager.task_queue.service import TaskQueue
 from remanager.manager.worker_link import WorkerLink
 from remanager.model.link import RunTask, StopTask, TaskFinished
-from remanager.model.states import ManagerState
+from remanager.model.states import EnvironmentState, ManagerState
 from remanager.model.task_spec import Where
 
 PLACES = 4
@@ -65,6 +65,11 @@ class EnvironmentTasks:
         worker = state.worker
         if worker is None or not state.environment_exists or state.manager_state in _CLOSING:
             return {}
+        if (
+            state.worker_state is not None
+            and state.worker_state.environment_state == EnvironmentState.CLOSING
+        ):
+            return {}  # it leaves by itself
         return {worker.uid: PLACES - len(self.held)} if len(self.held) < PLACES else {}
 
     def take(self, card: Card) -> bool:
@@ -115,10 +120,10 @@ class EnvironmentTasks:
         return True
 
     def _refused(self, held: Held, msg: str) -> None:
+        """Take a task back: a worker refuses only because it is leaving."""
         if self.held.pop(held.name, None) is not None:
             now = self._clock()
-            error = TaskError("Refused", msg)
-            outcome = Outcome(OutcomeKind.PERMANENT, now, now, msg, error)
+            outcome = Outcome(OutcomeKind.RETURNED, now, now, msg)
             self._queue.scheduler.finish(held.card.uid, held.epoch, outcome, now)
             self._queue.commit()
 
@@ -163,6 +168,10 @@ class EnvironmentTasks:
                 self._begun(held, card.time_start or self._clock())
             if held.sent and card.cancel_state is not None:
                 self._link.tell(StopTask(held.name, card.cancel_reason))
+
+    def go_on(self) -> None:
+        """Start what waited for an environment that was to be closed and stays."""
+        self._queue.commit()
 
     def on_worker_lost(self, batch: Batch, msg: str) -> None:
         """Close, or repeat, what a worker ran that has ended."""

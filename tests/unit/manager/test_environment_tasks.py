@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from manager_rig import FakeWorker, Rig, RunTask, function, user
+from manager_rig import CloseEnvironment, FakeWorker, Rig, RunTask, function, user
 
 from remanager.model.link import StopTask, TaskFinished
 
@@ -108,3 +109,52 @@ async def test_a_worker_that_is_away_is_told_when_it_is_back(rig: Rig, worker: F
     worker.hello()
     await rig.settle()
     assert stops(worker) == [(f"{uid}:1", "took longer than 2 s")]
+
+
+async def test_the_environment_is_not_closed_while_it_has_a_task(rig: Rig, worker: FakeWorker) -> None:
+    rig.gate.shut()
+    submitting = asyncio.ensure_future(
+        rig.ok("task_submit", **user(), item=function(), options={"where": "environment"})
+    )
+    await rig.settle()
+    assert "task queue" in await rig.refused("environment_close")  # it will be sent
+    await rig.gate.open()
+    uid = (await submitting)["task_uid"]
+    await rig.settle()
+    assert "task queue" in await rig.refused("environment_close")
+    await end(rig, worker, f"{uid}:1", took=1.0)
+    await rig.ok("environment_close")
+    assert (await rig.task(uid))["state"] == "completed"
+
+
+async def test_what_an_environment_that_ends_refuses_waits_for_the_next_one(
+    rig: Rig, worker: FakeWorker
+) -> None:
+    worker.refusals[RunTask] = "Incorrect environment state: 'closing'"
+    worker.silent = True
+    uid = await submit(rig)
+    await worker.change(environment_state="closing")
+    (command,) = worker.commands(RunTask)
+    worker.answer(command)
+    await rig.settle()
+    task = await rig.task(uid)
+    assert (task["state"], task["attempt"], task["last_error"]) == ("pending", 0, None)
+    assert len(worker.commands(RunTask)) == 1  # it is not asked again
+    worker.die(0)
+    await rig.until(lambda: not rig.manager.state.environment_exists)
+    assert (await rig.task(uid))["wait_reason"] == "environment_closed"
+    other = await rig.open_environment()
+    assert [command.task_uid for command in other.commands(RunTask)] == [f"{uid}:2"]
+
+
+async def test_what_waited_for_a_close_that_was_refused_goes_on(rig: Rig, worker: FakeWorker) -> None:
+    worker.silent = True
+    await rig.ok("environment_close")
+    await rig.settle()
+    await submit(rig)
+    assert worker.commands(RunTask) == []
+    worker.silent = False
+    worker.refusals[CloseEnvironment] = "IPython kernel is busy and can not be stopped."
+    worker.answer(worker.commands(CloseEnvironment)[0])
+    await rig.settle()
+    assert len(worker.commands(RunTask)) == 1
