@@ -162,7 +162,8 @@ async def task_retry(manager: Manager, params: RetryParams) -> Reply:
 
     ``resubmitted`` has the new UID by the old one, ``skipped`` why others were not: a single one is refused
     altogether. What was retried before is skipped unless ``again`` is true; its record names the newest one
-    (``retried_as``). Tasks that are retried together need each other as before.
+    (``retried_as``). So is what has the key of an active task, whatever its ``on_duplicate`` says. Tasks that
+    are retried together need each other as before.
     """
     retries = manager.controls.retries
     uids = await _chosen(params, retries.select)

@@ -23,7 +23,7 @@ from remanager.model.errors import Conflict, NotFound, RemanagerError
 from remanager.model.principal import asked_by
 from remanager.model.selector import Location, Selector
 from remanager.model.states import STATE_CLASS, StateClass, TaskState
-from remanager.model.task_spec import TaskSpec, Where
+from remanager.model.task_spec import DuplicatePolicy, TaskSpec, Where
 from remanager.store.reads import Reads
 from remanager.store.store import Store
 from remanager.store.task_reads import Tags
@@ -123,7 +123,9 @@ class Retries:
         specs: dict[str, TaskSpec] = {}
         for uid in uids:
             try:
-                specs[uid] = self._again(uid, found.get(uid), reset_attempts=reset_attempts)
+                spec = self._again(uid, found.get(uid), reset_attempts=reset_attempts)
+                self._require_key(spec, told)
+                specs[uid] = spec
             except RemanagerError as exc:
                 told.skipped[uid] = str(exc)
         renamed = {**told.resubmitted, **{uid: spec.task_uid for uid, spec in specs.items()}}
@@ -183,6 +185,18 @@ class Retries:
             principal=asked_by.get(),
             options=options,
         )
+
+    def _require_key(self, spec: TaskSpec, told: Retried) -> None:
+        """Refuse to touch newer work: an active task with the key would be replaced, or run once more.
+
+        Of tasks that are retried together, the newest one takes the place of the others where it supersedes.
+        """
+        holder = self._queue.scheduler.holder(spec.name, spec.key) if spec.key else None
+        if holder is None:
+            return
+        is_retried_too = told.resubmitted.get(holder.spec.origin_uid or "") == holder.uid
+        if not (is_retried_too and spec.options.on_duplicate is DuplicatePolicy.SUPERSEDE):
+            raise Conflict(f"The task {holder.uid} has its key")
 
 
 class Edits:

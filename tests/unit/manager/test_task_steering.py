@@ -165,7 +165,8 @@ async def test_cancel_a_plan_that_is_started_in_that_moment(pool_rig: Rig) -> No
     await rig.open_environment()
     (waiting,) = await held(rig, 1)
     queued = await rig.add()
-    reply, _ = await asyncio.gather(rig.ok("task_cancel", task_uid=[waiting, queued]), rig.ok("queue_start"))
+    requests = rig.ok("task_cancel", task_uid=[waiting, queued]), rig.ok("queue_start")
+    reply = (await asyncio.gather(*requests))[0]
     assert (reply["cancelled"], reply["refused"]) == ([waiting, queued], {})
     assert await rig.task_states(waiting, queued) == ["cancelled", "cancelled"]
 
@@ -266,6 +267,43 @@ async def test_retry_a_task_whose_key_is_taken(pool_rig: Rig, worker: FakePoolWo
     other = await rig.submit(key="k")
     assert other in await rig.refused("task_retry", task_uid=uid)
     assert (await rig.ok("task_retry", selector={"key": "k"}))["skipped"].keys() == {uid}
+
+
+@pytest.mark.parametrize("policy", ["skip", "merge", "supersede", "reject"])
+async def test_retry_leaves_newer_work_with_its_key_alone(
+    pool_rig: Rig, worker: FakePoolWorker, policy: str
+) -> None:
+    rig = pool_rig
+    old = await rig.submit(key="k", on_duplicate=policy)
+    worker.begin(old)
+    await worker.fail(old)
+    new = await rig.submit(key="k", on_duplicate=policy)
+    worker.begin(new)
+    reply = await rig.ok("task_retry", selector={"key": "k"})
+    assert (reply["resubmitted"], reply["skipped"].keys()) == ({}, {old})
+    assert new in reply["skipped"][old]
+    assert new in await rig.refused("task_retry", task_uid=old)
+    await rig.settle()
+    assert worker.cancels == []
+    await worker.end(new)
+    assert await rig.task_states(new) == ["completed"]  # and it is not run once more
+
+
+async def test_retry_several_that_supersede_each_other(
+    pool_rig: Rig, worker: FakePoolWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = pool_rig
+    monkeypatch.setattr(portions, "PORTION", 1)
+    uids = []
+    for _ in range(3):
+        uids.append(uid := await rig.submit(key="k", on_duplicate="supersede"))
+        worker.begin(uid)
+        await worker.fail(uid)
+    new = (await rig.ok("task_retry", selector={"key": "k"}))["resubmitted"]
+    assert list(new) == uids
+    await worker.end(new[uids[0]])  # it had begun
+    await rig.settle()
+    assert await rig.task_states(*new.values()) == ["superseded", "superseded", "running"]
 
 
 async def test_retry_what_is_not_of_the_task_queue(pool_rig: Rig) -> None:
