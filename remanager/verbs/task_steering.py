@@ -224,7 +224,8 @@ async def task_pause(manager: Manager, params: PauseParams) -> Reply:
 
     It takes effect at once and survives a restart. A task goes on when nothing holds it any more; its
     ``pause_reasons`` say what does. Its time to live goes on meanwhile. ``held_count`` is the number of tasks
-    that wait and are held, ``interrupted`` has the UIDs of running ones that are told to stop.
+    that wait and are held, ``interrupted`` has the UIDs of running ones that are told to stop. One that does
+    not listen goes on to its end or its time-out.
     """
     scope = _scope(params)
     if scope is Scope.SCHEDULE:

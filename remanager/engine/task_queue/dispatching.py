@@ -68,7 +68,7 @@ def arm_timeout(board: Board, card: Card) -> None:
     Without a report of its begin that is when to look for it: see :func:`look`.
     """
     limit = card.spec.options.timeout_s
-    if limit is None or card.stage is Stage.CANCELLING:
+    if limit is None or card.cancel_state not in (None, TaskState.PAUSED):
         board.timers.drop((card.uid, Alarm.TIMEOUT))
         return
     assert card.time_start is not None

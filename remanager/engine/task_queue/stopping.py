@@ -105,7 +105,7 @@ def interrupt(board: Board, card: Card, state: TaskState, reason: str, now: floa
     """Tell the worker of a running task to stop it; ``state`` is what the task becomes then.
 
     A stronger wish replaces a weaker one: an end before a time-out before a pause. Returns whether this one
-    counts. A pause only asks: an execution that does not listen goes on to its end.
+    counts. A pause only asks: an execution that does not listen goes on to its end, or to its time-out.
     """
     if card.cancel_state is not None and _strength(card.cancel_state) >= _strength(state):
         return False
@@ -115,8 +115,8 @@ def interrupt(board: Board, card: Card, state: TaskState, reason: str, now: floa
     board.change_stage(card, Stage.CANCELLING, now, reason)
     interrupt_ = Interrupt(card.uid, card.lease_epoch, card.worker_uid, InterruptKind.CANCEL, reason)
     board.changes.interrupts.append(interrupt_)
-    board.timers.drop((card.uid, Alarm.TIMEOUT))
     if state is not TaskState.PAUSED:
+        board.timers.drop((card.uid, Alarm.TIMEOUT))
         board.timers.set((card.uid, Alarm.KILL), now + card.spec.options.kill_after_s)
     if state in FINAL_STOPS and card.spec.key:
         board.give_up_key(card)

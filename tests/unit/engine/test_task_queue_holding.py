@@ -81,6 +81,39 @@ def test_running_ones_finish_or_are_interrupted(bench: Bench) -> None:
     assert bench.card("a").attempt == 1
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_interrupted_one_that_does_not_listen_has_no_more_time_than_before(
+    bench: Bench, restarted: bool
+) -> None:
+    bench.run(spec("a", timeout_s=20.0, kill_after_s=5.0))
+    bench.scheduler.pause(None, "a", bench.now, interrupt=True)
+    bench.take()
+    if restarted:
+        bench.restart()
+        bench.scheduler.started("a", bench.held["a"], bench.now)
+    bench.interrupted()
+    bench.tick(19.0)
+    assert bench.interrupted() == []
+    bench.tick(1.0)
+    assert bench.interrupted() == [("a", CANCEL)]
+    bench.tick(5.0)
+    assert bench.interrupted() == [("a", InterruptKind.KILL)]
+    bench.finish("a", OutcomeKind.LOST, time_start=bench.now - 25.0)
+    assert (bench.state("a"), bench.reason("a")) == (S.TIMED_OUT, "took longer than 20 s")
+
+
+def test_an_interrupted_one_may_get_more_time(bench: Bench) -> None:
+    bench.run(spec("a", timeout_s=20.0))
+    bench.scheduler.pause(None, "a", bench.now, interrupt=True)
+    bench.scheduler.update("a", bench.now, timeout_s=30.0)
+    bench.take()
+    bench.interrupted()
+    bench.tick(29.0)
+    assert bench.interrupted() == []
+    bench.tick(1.0)
+    assert bench.interrupted() == [("a", CANCEL)]
+
+
 def test_an_interrupted_one_that_fails_is_tried_again_when_it_goes_on(bench: Bench) -> None:
     bench.run(spec("a", max_retries=1))
     bench.scheduler.pause(None, "a", bench.now, interrupt=True)
@@ -150,6 +183,23 @@ def test_an_urgent_task_takes_the_place_of_the_least_urgent() -> None:
     assert bench.dispatch(1) == ["urgent2"]
     assert bench.dispatch(3) == ["d", "a", "b"]
     assert bench.card("b").attempt == 1
+
+
+def test_a_preempted_task_that_does_not_listen_is_killed_for_its_time_out() -> None:
+    bench = Bench(preempt_at=10)
+    bench.run(spec("a", timeout_s=20.0, kill_after_s=5.0, max_retries=1))
+    bench.submit(spec("urgent", priority=10))
+    bench.dispatch(0)
+    assert bench.interrupted() == [("a", CANCEL)]
+    bench.tick(20.0)
+    bench.tick(5.0)
+    assert bench.interrupted() == [("a", CANCEL), ("a", InterruptKind.KILL)]
+    bench.finish("a", OutcomeKind.LOST, time_start=bench.now - 25.0)
+    assert (bench.state("a"), bench.card("a").attempt) == (S.PAUSED, 1)
+    assert bench.dispatch(1) == ["urgent"]
+    bench.finish("urgent")
+    bench.tick(60.0)
+    assert bench.dispatch(1) == ["a"]
 
 
 def test_without_a_threshold_nothing_is_preempted(bench: Bench) -> None:
