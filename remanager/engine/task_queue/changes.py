@@ -121,6 +121,8 @@ class Changes:
         To be handed to ``card.worker_uid`` once all this is on disk.
     interrupts : list of Interrupt
         To be sent once all this is on disk.
+    begun_anew : list of Card
+        Their next execution has nothing to do with earlier ones: a duplicate asked for another run.
     """
 
     inserted: list[Card] = field(default_factory=list)
@@ -129,6 +131,7 @@ class Changes:
     transitions: list[Transition] = field(default_factory=list)
     starts: list[Card] = field(default_factory=list)
     interrupts: list[Interrupt] = field(default_factory=list)
+    begun_anew: list[Card] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.inserted or self.updated or self.ended or self.transitions or self.interrupts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from remanager.engine.task_queue.board import Board
 from remanager.engine.task_queue.card import Card, TaskError
 from remanager.engine.task_queue.changes import Ended, Outcome
-from remanager.engine.task_queue.queueing import enqueue, offer_to_finish
+from remanager.engine.task_queue.queueing import begin_anew, enqueue, offer_to_finish
 from remanager.engine.task_queue.stopping import abandon_children, stop_children
 from remanager.model.states import STATE_CLASS, StateClass, TaskState
 from remanager.model.task_spec import DependencyPolicy, TtlOrigin
@@ -69,9 +69,8 @@ def conclude(
         return
     stop_children(board, card.uid, TaskState.CANCELLED, "parent runs anew", now)
     abandon_children(board, card)
-    card.rerun = False
+    begin_anew(board, card)
     card.finishing = False
-    card.attempt = 0
     card.run_after = None if delay is None else now + delay
     if card.spec.options.ttl_s is not None:
         fresh = card.spec.options.ttl_from is TtlOrigin.FIRST_ATTEMPT

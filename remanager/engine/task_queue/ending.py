@@ -8,6 +8,7 @@ from remanager.engine.task_queue.card import Card, PauseReason, TaskError
 from remanager.engine.task_queue.changes import Outcome, OutcomeKind
 from remanager.engine.task_queue.consequences import conclude
 from remanager.engine.task_queue.queueing import (
+    begin_anew,
     enqueue,
     forget_execution,
     is_stopping_for_good,
@@ -83,9 +84,11 @@ def _succeeded(board: Board, card: Card, outcome: Outcome, now: float) -> None:
 
 def _put_back(board: Board, card: Card, now: float, reason: str, outcome: str = "returned") -> None:
     """Queue a task whose hand-over does not count as an attempt."""
-    card.rerun = False  # the run that a duplicate asked for is yet to begin
     enqueue(board, card, now, reason, outcome=outcome)
-    card.attempt -= 1
+    if _is_run_asked_for(card):
+        begin_anew(board, card)
+    else:
+        card.attempt -= 1
 
 
 def _retry_or_end(board: Board, card: Card, outcome: Outcome, now: float) -> None:
@@ -123,14 +126,21 @@ def _retry(
     error: TaskError | None,
     outcome: str,
 ) -> None:
-    if card.rerun:  # the run that a duplicate asked for begins after this execution: it is this one
-        card.rerun = False
-        card.attempt = 0
+    if _is_run_asked_for(card):
+        begin_anew(board, card)
     if card.failed_child is not None and card.spec.options.fail_fast:
         abandon_children(board, card)  # they are being stopped; the next attempt has its own
     card.run_after = now + delay
     card.failed_on = card.worker_uid
     enqueue(board, card, now, f"{reason}; next attempt in {delay:.3g} s", error=error, outcome=outcome)
+
+
+def _is_run_asked_for(card: Card) -> bool:
+    """Tell whether a task that is executed once more then does what a duplicate asked for.
+
+    The finishing of a parent is part of the run before.
+    """
+    return card.rerun and not card.finishing
 
 
 def _delay(board: Board, card: Card, outcome: Outcome | None) -> float:

@@ -39,6 +39,13 @@ def forget_execution(card: Card) -> None:
     card.cancel_state = None
 
 
+def begin_anew(board: Board, card: Card) -> None:
+    """Let the next execution of a task be the first one of the run that a duplicate asked for."""
+    card.rerun = False
+    card.attempt = 0
+    board.changes.begun_anew.append(card)
+
+
 def set_expiry(card: Card) -> None:
     """Compute until when a task must have started: None if there is no such time (yet)."""
     ttl = card.spec.options.ttl_s

@@ -313,8 +313,8 @@ class TaskQueue:
             if self.environment is None or not self.environment.take(card):
                 self.pool.workers[card.worker_uid].held[card.uid] = card.lease_epoch
             starts.append((card.worker_uid, card.lease_epoch, card))
-            if card.attempt == 1 and card.lease_epoch > 1 and not card.finishing:
-                batch.write(checkpoint_put(card.uid, card.lease_epoch, None))  # that of an earlier run
+        for card in changes.begun_anew:
+            batch.write(checkpoint_put(card.uid, card.lease_epoch, None))
         self.progress.finish(changes)
         for record in self.recorders:
             record(batch, changes, now)
@@ -355,7 +355,7 @@ class TaskQueue:
         due = [(epoch, card) for _, epoch, card in starts if worker.held.get(card.uid) == epoch]
         cards = [card for _, card in due]
         bodies = self.bodies_of(cards)
-        again = [card.uid for card in cards if card.attempt > 1 or card.finishing]
+        again = [card.uid for card in cards if card.lease_epoch > 1]
         checkpoints = self._store.reads.tasks.checkpoints(again) if again else {}
         tasks: list[list[Any]] = [
             [

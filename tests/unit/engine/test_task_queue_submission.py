@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from task_queue_bench import Bench, spec
 
-from remanager.engine.task_queue.card import PauseReason
+from remanager.engine.task_queue.card import PauseReason, Stage
 from remanager.engine.task_queue.changes import InterruptKind, OutcomeKind
 from remanager.engine.task_queue.checks import depth_first
 from remanager.engine.task_queue.scopes import Scope
@@ -126,6 +126,27 @@ def test_what_is_given_back_before_it_began_runs_only_once(bench: Bench) -> None
     assert bench.submit(spec("b", key="k", on_duplicate=MERGE))[0].outcome is SubmitOutcome.REQUEUED
     bench.finish("a", OutcomeKind.RETURNED)
     assert bench.dispatch() == ["a"]
+    bench.finish("a")
+    assert bench.state("a") is S.COMPLETED
+
+
+@pytest.mark.parametrize("kind", [OutcomeKind.RETURNED, OutcomeKind.ERROR])
+def test_a_finishing_that_is_repeated_is_not_the_rerun_that_was_asked_for(
+    bench: Bench, kind: OutcomeKind
+) -> None:
+    bench.run(spec("a", key="k", max_retries=1))
+    bench.run(spec("child", parent_uid="a"))
+    bench.finish("a")
+    bench.finish("child")
+    assert bench.dispatch() == ["a"]
+    bench.submit(spec("b", key="k", on_duplicate=MERGE))
+    bench.finish("a", kind)
+    bench.tick(60.0)
+    assert bench.dispatch() == ["a"]
+    assert bench.card("a").stage is Stage.FINISHING
+    bench.finish("a")
+    assert bench.dispatch() == ["a"]
+    assert (bench.card("a").stage, bench.card("a").attempt) == (Stage.PREPARING, 1)
     bench.finish("a")
     assert bench.state("a") is S.COMPLETED
 

@@ -106,6 +106,55 @@ async def test_a_function_asks_for_another_attempt(pool_rig: Rig, worker: FakePo
     assert (await rig.task(uid))["state"] == "completed"
 
 
+@pytest.mark.parametrize(("attempt", "preempted"), [(1, False), (2, False), (1, True)])
+async def test_what_was_interrupted_goes_on_from_its_checkpoint(
+    pool_rig: Rig, worker: FakePoolWorker, attempt: int, preempted: bool
+) -> None:
+    rig = pool_rig
+    uid = await started(rig, worker, max_retries=1, retry={"initial_s": 0.0})
+    if attempt == 2:
+        await worker.end(uid, "retry", error=["Retry", "later", ""])
+        await rig.settle()
+        worker.begin(uid)
+    await worker.checkpoint(uid, b"\x05")
+    if preempted:
+        rig.manager.task_queue.scheduler.preempt_at = 10
+        await rig.submit(priority=0)
+    else:
+        await rig.ok("task_pause", scope="task", name=uid, running="interrupt")
+    await rig.settle()
+    assert worker.cancels == [uid]
+    await worker.end(uid, "cancelled")
+    if not preempted:
+        assert (await rig.task(uid))["state"] == "paused"
+        await rig.ok("task_resume", scope="task", name=uid)
+    await rig.settle()
+    handed = worker.tasks[uid]
+    assert (handed.attempt, handed.checkpoint) == (attempt, b"\x05")
+
+
+@pytest.mark.parametrize("end", ["completed", "error", "cancelled"])
+async def test_another_run_begins_without_the_checkpoint_of_the_one_before(
+    pool_rig: Rig, worker: FakePoolWorker, end: str
+) -> None:
+    rig = pool_rig
+    uid = await started(rig, worker, key="k", max_retries=1, retry={"initial_s": 0.0})
+    await worker.checkpoint(uid, b"\x05")
+    merged = {"key": "k", "on_duplicate": "merge"}
+    again = await rig.ok("task_submit", **user(), item=function("work"), options=merged)
+    assert (again["task_uid"], again["outcome"]) == (uid, "requeued")
+    if end == "cancelled":
+        await rig.ok("task_pause", scope="task", name=uid, running="interrupt")
+        await rig.settle()
+    await worker.end(uid, end)
+    await rig.ok("task_resume", scope="task", name=uid)
+    await rig.settle()
+    handed = worker.tasks[uid]
+    assert (handed.attempt, handed.epoch, handed.checkpoint) == (1, 2, None)
+    await worker.end(uid)
+    assert await rig.task_states(uid) == ["completed"]
+
+
 async def test_late_reports_change_nothing(pool_rig: Rig, worker: FakePoolWorker) -> None:
     rig = pool_rig
     uid = await started(rig, worker, max_retries=1, retry={"initial_s": 0.0})
