@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 
 from remanager.engine.task_queue.board import Alarm, Board
 from remanager.engine.task_queue.card import NOTHING_UNMET, Card, PauseReason, Stage
-from remanager.engine.task_queue.changes import Interrupt, InterruptKind
 from remanager.engine.task_queue.consequences import follow_up, is_met
 from remanager.engine.task_queue.dispatching import arm_timeout
 from remanager.engine.task_queue.pausing import look_at_all
@@ -70,7 +69,8 @@ def _take_up(board: Board, card: Card, prerequisites: Mapping[str, TaskState | N
             board.dispatcher.adopt(card)
             card.begun = card.stage is Stage.EXECUTING
             arm_timeout(board, card)
-            _stop_again(board, card, now)
+            if card.cancel_state not in (None, TaskState.PAUSED):  # the worker is told when it greets
+                board.timers.set((card.uid, Alarm.KILL), now + card.spec.options.kill_after_s)
 
 
 def _unblock(board: Board, card: Card, prerequisites: Mapping[str, TaskState | None], now: float) -> None:
@@ -82,14 +82,3 @@ def _unblock(board: Board, card: Card, prerequisites: Mapping[str, TaskState | N
             return
     if not card.unmet:
         enqueue(board, card, now, "what it waited for has ended")
-
-
-def _stop_again(board: Board, card: Card, now: float) -> None:
-    """Repeat an order to stop: it may not have reached the worker."""
-    if card.cancel_state is None:
-        return
-    assert card.worker_uid is not None
-    order = Interrupt(card.uid, card.lease_epoch, card.worker_uid, InterruptKind.CANCEL, card.cancel_reason)
-    board.changes.interrupts.append(order)
-    if card.cancel_state is not TaskState.PAUSED:
-        board.timers.set((card.uid, Alarm.KILL), now + card.spec.options.kill_after_s)

@@ -83,8 +83,8 @@ class PoolOwner(Protocol):
         """Close or repeat what a worker held that is gone."""
         ...
 
-    def on_places(self) -> None:
-        """A worker can take tasks."""
+    def on_greeted(self, worker: PoolWorker) -> None:
+        """Tell a worker that is connected what it may not know, and that it can take tasks."""
         ...
 
 
@@ -345,7 +345,7 @@ class Pool:
         if worker.draining:
             self.send(worker, Drain())
         self._reconcile(worker)
-        self.owner.on_places()
+        self.owner.on_greeted(worker)
 
     def _reconcile(self, worker: PoolWorker) -> None:
         """Take back what was handed to a worker and never reached it, once it has told everything."""

@@ -16,6 +16,7 @@ from remanager.manager.task_queue.functions import SETTING as FUNCTIONS
 from remanager.manager.task_queue.service import TaskQueue
 from remanager.manager.task_queue.worker_process import PoolWorker
 from remanager.model.pool_messages import (
+    CancelTask,
     PoolReady,
     SubmitChild,
     TaskCheckpoint,
@@ -143,9 +144,14 @@ class PoolReports:
             queue.scheduler.finish(uid, epoch, outcome, now)
         queue.advance(batch)
 
-    def on_places(self) -> None:
-        """A worker can take tasks."""
-        self._queue.commit()
+    def on_greeted(self, worker: PoolWorker) -> None:
+        """Tell a worker that is connected which tasks are to stop, and hand it others."""
+        queue = self._queue
+        for uid, epoch in worker.held.items():
+            card = queue.scheduler.running.get(uid)
+            if card is not None and card.lease_epoch == epoch and card.cancel_state is not None:
+                queue.pool.send(worker, CancelTask(uid, epoch, card.cancel_reason))
+        queue.commit()
 
 
 def _forget(worker: PoolWorker, uid: str) -> None:

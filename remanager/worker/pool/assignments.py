@@ -144,12 +144,17 @@ class Assignments:
             return not self._stopped
 
     def cancel(self, task_uid: str, lease_epoch: int, reason: str) -> None:
-        """Give a task back that has not begun; tell a running one to stop. Others are passed over."""
+        """Give a task back that has not begun; tell a running one to stop. Others are passed over.
+
+        An order that is repeated after a greeting changes nothing.
+        """
         with self._lock:
             assignment = self._held.get((task_uid, lease_epoch))
             if assignment is None:
                 return
             if assignment is self._running:
+                if assignment.cancel_reason == reason:
+                    return
                 assignment.cancel_reason = reason
                 if assignment.on_cancel is not None:
                     assignment.on_cancel(reason)

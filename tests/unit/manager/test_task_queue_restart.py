@@ -10,7 +10,7 @@ from manager_rig import TASK_QUEUE, FakePoolWorker, Rig, function, hop, user
 from remanager.manager.task_queue import service
 from remanager.manager.task_queue.restoring import GONE
 from remanager.model.link import PlanFinished
-from remanager.model.pool_messages import TasksEnded
+from remanager.model.pool_messages import CancelTask, TasksEnded
 
 
 @pytest.fixture
@@ -241,6 +241,28 @@ async def test_stop_orders_are_given_again(pool_rig: Rig, worker: FakePoolWorker
     assert (await rig.task(uid))["stage"] == "cancelling"
     await worker.end(uid, "cancelled")
     assert await rig.task_states(uid) == ["cancelled"]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "paused", "preempted"])
+async def test_stop_orders_of_before_the_greeting_are_given(
+    pool_rig: Rig, worker: FakePoolWorker, how: str
+) -> None:
+    rig = pool_rig
+    uid = await started(rig, worker)
+    await rig.restart(greet=False)
+    if how == "cancelled":
+        await rig.ok("task_cancel", task_uid=uid)
+    elif how == "paused":
+        await rig.ok("task_pause", scope="task", name=uid, running="interrupt")
+    else:
+        rig.manager.task_queue.scheduler.preempt_at = 10
+        await rig.submit(priority=0)
+    await rig.settle()
+    assert worker.cancels == []
+    worker.hello()
+    await rig.settle()
+    assert worker.cancels == [uid]
+    assert [m.reason.split()[0] for m in worker.received if isinstance(m, CancelTask)] == [how]
 
 
 async def test_a_dependency_that_was_met_while_no_manager_was_there(
