@@ -62,7 +62,8 @@ def _by_kind(board: Board, card: Card, outcome: Outcome, now: float) -> None:
         case OutcomeKind.CANCELLED if card.cancel_state is TaskState.PAUSED:
             _put_back(board, card, now, card.cancel_reason, "interrupted")
         case OutcomeKind.CANCELLED:
-            board.end(card, TaskState.CANCELLED, now, outcome.reason or "cancelled itself", outcome=outcome)
+            reason = outcome.reason or "cancelled itself"
+            conclude(board, card, TaskState.CANCELLED, now, reason, outcome=outcome)
 
 
 def _succeeded(board: Board, card: Card, outcome: Outcome, now: float) -> None:

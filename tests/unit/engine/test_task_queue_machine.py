@@ -157,7 +157,7 @@ class TaskQueueMachine(RuleBasedStateMachine):
         if late:
             last = S.TIMED_OUT
         elif kind is OutcomeKind.CANCELLED:
-            return again if card.cancel_state is S.PAUSED else {S.CANCELLED}
+            return again if card.rerun or card.cancel_state is S.PAUSED else {S.CANCELLED}
         elif kind is OutcomeKind.PERMANENT:
             return again if card.rerun else {S.FAILED}
         elif kind is OutcomeKind.LOST:

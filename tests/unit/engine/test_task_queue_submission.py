@@ -90,6 +90,7 @@ def test_merge_raises_the_priority_of_a_queued_one(bench: Bench) -> None:
         (OutcomeKind.ERROR, "failed"),
         (OutcomeKind.PERMANENT, "failed"),
         (OutcomeKind.LOST, "lost"),
+        (OutcomeKind.CANCELLED, "cancelled"),
     ],
 )
 def test_merge_asks_a_running_one_for_one_more_run(bench: Bench, kind: OutcomeKind, first: str) -> None:
