@@ -32,6 +32,7 @@ class BatchCheck:
         self.errors: dict[int, RemanagerError] = {}
         self.order: Sequence[int] = range(len(specs))
         self._positions: dict[str, int] = {}
+        self._stand_ins: dict[str, str] = {}  # what does the work of a duplicate, by its UID
         self._check_uids()
         related = [(i, s) for i, s in enumerate(specs) if s.depends_on or s.parent_uid is not None]
         for position, spec in related:
@@ -40,10 +41,13 @@ class BatchCheck:
                 self.errors.setdefault(position, problem)
         linked = bool(related) and any(s.depends_on or s.parent_uid in self._positions for _, s in related)
         if linked:
-            self._check_graph()
+            self._check_waiting()
+            self.order = self._order_of_insertion()
         # Keys are given in the order of insertion, which the graph decides.
         if len(board.cards) + len(specs) > board.max_active or any(map(_key, specs)):
             self._check_keys_and_size()
+        if linked and self._stand_ins:
+            self._check_waiting()
         if linked:
             self._refuse_what_needs_refused()
 
@@ -63,28 +67,30 @@ class BatchCheck:
 
     def _check_keys_and_size(self) -> None:
         size = len(self._board.cards)
-        keys: set[tuple[str, str]] = set()
+        given: dict[tuple[str, str], str] = {}
         for position in self.order:
             if position in self.errors:
                 continue
             spec = self._specs[position]
             error: RemanagerError | None = None
             key = (spec.name, spec.key)
-            taken = bool(spec.key) and (key in keys or key in self._board.holders)
+            holder = self._board.holders.get(key) if spec.key else None
+            taken_by = given.get(key, holder.uid if holder is not None else "") if spec.key else ""
             policy = spec.options.on_duplicate
-            if taken and policy is DuplicatePolicy.REJECT:
-                holder = self._board.holders.get(key)
+            if taken_by and policy is DuplicatePolicy.REJECT:
                 which = f" ('{holder.uid}')" if holder is not None else " (of the same batch)"
                 error = Conflict(f"An active task '{spec.name}' has the key '{spec.key}' already{which}")
-            inserts = not taken or policy is DuplicatePolicy.SUPERSEDE
+            inserts = not taken_by or policy is DuplicatePolicy.SUPERSEDE
             if error is None and inserts and size >= self._board.max_active:
                 error = Busy(f"The task queue is full: {self._board.max_active} tasks are active")
             if error is not None:
                 self.errors[position] = error
                 continue
             size += inserts
-            if spec.key:
-                keys.add(key)
+            if not inserts:
+                self._stand_ins[spec.task_uid] = taken_by
+            elif spec.key:
+                given[key] = spec.task_uid
 
     def _problem(self, spec: TaskSpec) -> RemanagerError | None:
         for uid in spec.depends_on:
@@ -142,29 +148,40 @@ class BatchCheck:
 
     # -------------------------------------------------------------------------------------------- as a graph
 
-    def _check_graph(self) -> None:
-        positions = self._positions
+    def _check_waiting(self) -> None:
+        """Refuse what would wait for itself, as far as it is known what does the work of duplicates."""
+        stand_ins = self._stand_ins
+        inserted = {
+            uid: self._specs[position] for uid, position in self._positions.items() if uid not in stand_ins
+        }
         children: dict[str, list[str]] = {}
-        for spec in self._specs:
+        for spec in inserted.values():
             if spec.parent_uid is not None:
-                children.setdefault(spec.parent_uid, []).append(spec.task_uid)
+                parent_uid = stand_ins.get(spec.parent_uid, spec.parent_uid)
+                children.setdefault(parent_uid, []).append(spec.task_uid)
 
         def waits_for(uid: str) -> Iterable[str]:
-            if uid in positions:
-                yield from self._specs[positions[uid]].depends_on
+            if uid in inserted:
+                yield from (stand_ins.get(needed, needed) for needed in inserted[uid].depends_on)
             elif children and uid in self._board.cards:
                 # Only a task with a new child can get to wait for something new.
                 yield from self._board.cards[uid].unmet
                 yield from self._board.children.get(uid, ())
             yield from children.get(uid, ())
 
-        _, waiting_in_circles = depth_first(positions, waits_for)
-        order, inserted_in_circles = depth_first(positions, self._comes_after)
-        for uid in waiting_in_circles | inserted_in_circles:
-            if uid in positions:
+        _, in_circles = depth_first(inserted, waits_for)
+        self._refuse_circles(in_circles)
+
+    def _order_of_insertion(self) -> list[int]:
+        order, in_circles = depth_first(self._positions, self._comes_after)
+        self._refuse_circles(in_circles)
+        return [self._positions[uid] for uid in order]
+
+    def _refuse_circles(self, uids: Iterable[str]) -> None:
+        for uid in uids:
+            if uid in self._positions:
                 text = f"Task '{uid}' would wait for itself: its prerequisites, or a parent's, form a cycle"
-                self.errors.setdefault(positions[uid], InvalidParams(text))
-        self.order = [positions[uid] for uid in order]
+                self.errors.setdefault(self._positions[uid], InvalidParams(text))
 
     def _comes_after(self, uid: str) -> Iterable[str]:
         """Return the tasks of the batch that must be inserted before one of it."""

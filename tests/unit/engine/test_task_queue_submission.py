@@ -329,6 +329,45 @@ def test_a_child_can_not_wait_for_its_parent(bench: Bench, through: str) -> None
     assert "cycle" in str(answer.error)
 
 
+def test_a_child_can_not_wait_for_a_duplicate_that_its_parent_stands_for(bench: Bench) -> None:
+    bench.run(spec("x", key="k"))
+    batch = [spec("again", key="k"), spec("b", parent_uid="x", depends_on=("again",))]
+    answers = bench.submit(*batch)
+    assert [type(a.error) for a in answers] == [Conflict, InvalidParams]
+    assert list(bench.stored) == ["x"]
+    answers = bench.submit(*batch, atomic=False)
+    assert [(a.task_uid, type(a.error)) for a in answers] == [("x", type(None)), (None, InvalidParams)]
+    bench.finish("x")
+    assert bench.state("x") is S.COMPLETED
+
+
+def test_a_child_of_a_duplicate_can_not_wait_for_what_stands_for_it(bench: Bench) -> None:
+    bench.run(spec("x", key="k"))
+    batch = [spec("again", key="k", on_duplicate=MERGE), spec("b", parent_uid="again", depends_on=("x",))]
+    assert [type(a.error) for a in bench.submit(*batch)] == [Conflict, InvalidParams]
+    (again, child) = bench.submit(batch[0], spec("c", parent_uid="again"))
+    assert (again.task_uid, child.error, bench.card("c").spec.parent_uid) == ("x", None, "x")
+
+
+@pytest.mark.parametrize("policy", [DuplicatePolicy.SKIP, SUPERSEDE])
+def test_duplicates_of_the_same_batch_do_not_let_it_wait_for_itself(
+    bench: Bench, policy: DuplicatePolicy
+) -> None:
+    answers = bench.submit(
+        spec("a", key="k"),
+        spec("a2", key="k", on_duplicate=policy),
+        spec("b", parent_uid="a", depends_on=("a2",)),
+        atomic=False,
+    )
+    # What was replaced takes its child with it.
+    refused = InvalidParams if policy is DuplicatePolicy.SKIP else type(None)
+    assert type(answers[2].error) is refused
+    bench.dispatch()
+    for uid in list(bench.held):
+        bench.finish(uid)
+    assert bench.scheduler.cards == {}
+
+
 def test_a_child_may_wait_for_its_sibling(bench: Bench) -> None:
     bench.run(spec("a"))
     answers = bench.submit(spec("b", parent_uid="a"), spec("c", parent_uid="a", depends_on=("b",)))
