@@ -153,6 +153,11 @@ def tasks_retried(pairs: Mapping[str, str]) -> Write:
     return Write("tasks_retried", [{"task_uid": old, "retried_as": new} for old, new in pairs.items()])
 
 
+def tasks_parted(numbers: Mapping[str, int]) -> Write:
+    """Note from which number on (by UID) the children of active tasks still concern them."""
+    return Write("tasks_parted", [{"task_uid": uid, "number": n} for uid, n in numbers.items()])
+
+
 def tasks_delete(uids: Sequence[str]) -> Write:
     """Delete ended tasks; active ones and those of the plan history stay."""
     return Write("tasks_delete", [{"task_uid": uid} for uid in uids])

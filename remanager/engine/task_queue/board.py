@@ -139,7 +139,7 @@ class Board:
         if card.unmet:
             self.index_needs(card)
         parent = self.cards.get(spec.parent_uid) if spec.parent_uid else None
-        if parent is not None:
+        if parent is not None and card.number >= parent.children_from:
             self.children.setdefault(parent.uid, {})[uid] = None
             parent.open_children += 1
         if spec.key:

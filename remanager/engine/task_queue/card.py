@@ -72,6 +72,8 @@ class Card:
         Children that have not ended.
     failed_child : str or None
         First child that did not succeed.
+    children_from : int
+        Children with a smaller number do not concern it any more.
     begun : bool
         Its execution is known to have begun: ``time_start`` is when.
     cancel_reason : str
@@ -109,6 +111,7 @@ class Card:
     unmet: frozenset[str] = NOTHING_UNMET
     open_children: int = 0
     failed_child: str | None = None
+    children_from: int = 0
     cancel_reason: str = ""
     cancel_state: TaskState | None = None
     rerun: bool = False

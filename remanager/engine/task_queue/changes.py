@@ -123,6 +123,8 @@ class Changes:
         To be sent once all this is on disk.
     begun_anew : list of Card
         Their next execution has nothing to do with earlier ones: a duplicate asked for another run.
+    parted : list of Card
+        Their ``children_from`` has changed.
     """
 
     inserted: list[Card] = field(default_factory=list)
@@ -132,6 +134,7 @@ class Changes:
     starts: list[Card] = field(default_factory=list)
     interrupts: list[Interrupt] = field(default_factory=list)
     begun_anew: list[Card] = field(default_factory=list)
+    parted: list[Card] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.inserted or self.updated or self.ended or self.transitions or self.interrupts)

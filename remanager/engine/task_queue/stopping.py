@@ -96,7 +96,10 @@ def stop_children(board: Board, uid: str, state: TaskState, reason: str, now: fl
 
 def abandon_children(board: Board, card: Card) -> None:
     """Let the present children of a task no longer concern it."""
-    board.children.pop(card.uid, None)
+    numbers = [board.cards[uid].number for uid in board.children.pop(card.uid, ()) if uid in board.cards]
+    if numbers:
+        card.children_from = max(numbers) + 1
+        board.changes.parted.append(card)
     card.open_children = 0
     card.failed_child = None
 

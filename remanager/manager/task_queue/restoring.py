@@ -33,6 +33,7 @@ def card_of(record: TaskRecord, tags: Tags) -> Card:
         TaskError(record.error_type, record.msg or "", record.traceback or "") if record.error_type else None
     )
     reasons = json.loads(record.pause_reasons) if record.pause_reasons else ()
+    properties = json.loads(record.properties) if record.properties else {}
     return Card(
         spec=spec_of(record, tags),
         number=record.task_number,
@@ -55,6 +56,7 @@ def card_of(record: TaskRecord, tags: Tags) -> Card:
         cancel_state=TaskState(record.cancel_state) if record.cancel_state else None,
         rerun=bool(record.rerun),
         failed_child=record.failed_child,
+        children_from=properties.get("children_from", 0),
         last_error=error,
     )
 

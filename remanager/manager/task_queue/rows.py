@@ -15,7 +15,7 @@ from remanager.model.states import STATE_CLASS, StateClass, TaskState, is_termin
 from remanager.model.task_spec import DEFAULT_OPTIONS, TaskSpec
 from remanager.store.records import JournalEvent
 from remanager.store.task_rows import TaskEdit, TaskEnd, TaskInsert, TaskUpdate, log_line
-from remanager.store.task_writes import tasks_end, tasks_insert, tasks_update
+from remanager.store.task_writes import checkpoint_put, tasks_end, tasks_insert, tasks_parted, tasks_update
 
 _SELECTED_BY = ("domain", "group", "key", "job_uid", "parent_uid", "schedule_uid")
 """What an event tells of its task, where the task has it, beside type, user, label and tags."""
@@ -53,6 +53,9 @@ def write(batch: Batch, changes: Changes, retention_s: float, progress: Progress
                 ]
             )
         )
+    batch.write(*(checkpoint_put(c.uid, c.lease_epoch, None) for c in changes.begun_anew))
+    if changes.parted:
+        batch.write(tasks_parted({c.uid: c.children_from for c in changes.parted}))
     batch.events += _events(changes.transitions, cards)
 
 

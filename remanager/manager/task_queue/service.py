@@ -35,7 +35,6 @@ from remanager.model.states import TaskState, is_terminal
 from remanager.model.task_spec import TaskSpec, Where
 from remanager.store.records import JournalEvent
 from remanager.store.store import Store
-from remanager.store.task_writes import checkpoint_put
 
 if TYPE_CHECKING:
     from remanager.manager.task_queue.in_environment import EnvironmentTasks
@@ -313,8 +312,6 @@ class TaskQueue:
             if self.environment is None or not self.environment.take(card):
                 self.pool.workers[card.worker_uid].held[card.uid] = card.lease_epoch
             starts.append((card.worker_uid, card.lease_epoch, card))
-        for card in changes.begun_anew:
-            batch.write(checkpoint_put(card.uid, card.lease_epoch, None))
         self.progress.finish(changes)
         for record in self.recorders:
             record(batch, changes, now)

@@ -97,6 +97,10 @@ WHERE task.task_uid = given.task_uid AND task.time_stop IS NULL AND task.lease_e
 UPDATE task SET properties = json_set(COALESCE(properties, '{}'), '$.retried_as', :retried_as)
 WHERE task_uid = :task_uid;
 
+-- name: tasks_parted
+UPDATE task SET properties = json_set(COALESCE(properties, '{}'), '$.children_from', :number)
+WHERE task_uid = :task_uid AND time_stop IS NULL;
+
 -- name: tasks_progress
 UPDATE task SET progress = :progress, actual_io = COALESCE(:actual_io, actual_io)
 WHERE task_uid = :task_uid AND time_stop IS NULL AND lease_epoch = :lease_epoch;

@@ -71,11 +71,14 @@ def test_a_task_from_submission_to_end(store: Store) -> None:
 
     do(store, make.tasks_update([update("a", error_type="OSError", msg="no")]))
     do(store, make.checkpoint_put("a", 1, b"half"), make.checkpoint_put("a", 0, b"late"))
+    do(store, make.tasks_parted({"a": 9}))
     do(store, make.progress_put([{"task_uid": "a", "lease_epoch": 1, "progress": "{}", "actual_io": None}]))
     started = tasks.record("a")
     assert started is not None
     assert (started.state, started.stage, started.lease_epoch) == (TaskState.RUNNING, "executing", 1)
     assert (started.error_type, started.progress, started.run_after) == ("OSError", "{}", None)
+    before = json.loads(found.properties or "{}")
+    assert json.loads(started.properties or "") == {**before, "children_from": 9}
     assert tasks.checkpoints(["a"]) == {"a": b"half"}
 
     do(store, make.tasks_end([end("a", return_codec="json", return_value=b"1", result_expires=50.0)]))

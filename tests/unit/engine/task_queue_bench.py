@@ -72,8 +72,8 @@ class Bench:
         State by UID, as replayed from the transitions.
     held : dict
         Lease epoch by UID of what workers hold.
-    failed_children : dict
-        First failed child by UID of the parent, as it is stored.
+    failed_children, children_from : dict
+        First failed child, and the number of the first child that counts, by UID of the parent, as stored.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -89,6 +89,7 @@ class Bench:
         self.epochs: dict[str, int] = {}
         self.starts: list[str] = []
         self.failed_children: dict[str, str | None] = {}
+        self.children_from: dict[str, int] = {}
 
     def _new_scheduler(self) -> TaskScheduler:
         return TaskScheduler(Dispatcher(), rng=random.Random(1), **self.settings)
@@ -149,6 +150,7 @@ class Bench:
         cards = [stored_copy(card) for card in self.scheduler.cards.values()]
         for card in cards:
             card.failed_child = self.failed_children[card.uid]
+            card.children_from = self.children_from.get(card.uid, 0)
             change(card)
         number = max((c.number for c in cards), default=0) + 1000
         needed = {uid for c in cards for uid in c.spec.depends_on} - self.scheduler.cards.keys()
@@ -203,6 +205,8 @@ class Bench:
             self.ended[ended.card.uid] = ended
         for card in [*changes.inserted, *changes.updated.values()]:
             self.failed_children[card.uid] = card.failed_child
+        for card in changes.parted:
+            self.children_from[card.uid] = card.children_from
         for card in changes.starts:
             self._check_start(card)
         self.interrupts += changes.interrupts

@@ -220,6 +220,45 @@ def test_a_failed_child_fails_its_parent_after_a_restart(bench: Bench) -> None:
     assert bench.reason("p") == "child b did not succeed"
 
 
+def test_children_that_were_spared_are_so_after_a_restart(bench: Bench) -> None:
+    with_children(bench)
+    bench.cancel("p", cascade=False)
+    bench.restart()
+    bench.finish("p")
+    assert [bench.state(u) for u in "pbc"] == [S.CANCELLED, S.RUNNING, S.PENDING]
+
+
+def test_a_child_of_the_run_before_means_nothing_to_the_next_one_after_a_restart(bench: Bench) -> None:
+    bench.run(spec("p", key="k"))
+    bench.run(spec("b", parent_uid="p"))
+    bench.submit(spec("again", key="k", on_duplicate=DuplicatePolicy.MERGE))
+    bench.finish("p", OutcomeKind.PERMANENT)
+    assert bench.dispatch() == ["p"]
+    bench.run(spec("c", parent_uid="p"))
+    bench.restart()
+    bench.finish("b", OutcomeKind.CANCELLED)
+    assert (bench.card("p").failed_child, bench.card("p").open_children) == (None, 1)
+    bench.finish("p")
+    bench.finish("c")
+    assert bench.dispatch() == ["p"]
+    bench.finish("p")
+    assert [bench.state(u) for u in "pbc"] == [S.COMPLETED, S.CANCELLED, S.COMPLETED]
+
+
+def test_a_child_of_a_failed_attempt_means_nothing_to_the_next_one_after_a_restart(bench: Bench) -> None:
+    with_children(bench, max_retries=1)
+    bench.run(spec("d", parent_uid="p", priority=1))
+    bench.finish("b", OutcomeKind.ERROR)
+    bench.finish("p", OutcomeKind.ERROR)
+    bench.restart()
+    bench.finish("d", OutcomeKind.CANCELLED)
+    assert bench.card("p").failed_child is None
+    bench.tick(60.0)
+    assert bench.dispatch() == ["p"]
+    bench.finish("p")
+    assert bench.state("p") is S.COMPLETED
+
+
 def test_families_after_a_restart(bench: Bench) -> None:
     with_children(bench)
     bench.finish("p")

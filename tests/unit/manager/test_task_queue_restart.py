@@ -73,6 +73,23 @@ async def test_a_parent_knows_its_failed_child(pool_rig: Rig, worker: FakePoolWo
     assert (await rig.task(parent))["state_reason"] == "child child did not succeed"
 
 
+async def test_children_that_were_spared_go_on(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    await short_ones(rig, worker)
+    parent = await started(rig, worker)
+    worker.child(1, parent, {**function("other"), "item_uid": "child"})
+    await rig.settle()
+    worker.begin("child")
+    reply = await rig.ok("task_cancel", task_uid=parent, cascade=False)
+    assert (reply["cancelling"], reply["cascaded"]) == ([parent], [])
+    await rig.restart()
+    await worker.end(parent, "cancelled")
+    assert await rig.task_states(parent, "child") == ["cancelled", "running"]
+    assert "child" not in worker.cancels
+    await worker.end("child")
+    assert await rig.task_states("child") == ["completed"]
+
+
 async def test_numbers_go_on(pool_rig: Rig, worker: FakePoolWorker) -> None:
     rig = pool_rig
     await worker.end(await started(rig, worker))
