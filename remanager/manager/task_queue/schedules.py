@@ -188,8 +188,9 @@ class ScheduleService:
         batch = self._ledger.batch()
         for schedule in list(self.all):
             uid = schedule.current_task_uid
-            if uid is not None and uid not in self._queue.scheduler.cards and uid not in self._queue.ending:
-                state = self._store.reads.task_states([uid]).get(uid)
+            if uid is not None and uid not in self._queue.scheduler.cards:
+                ending = self._queue.ending.get(uid)  # the start of the queue has ended it, unseen from here
+                state = self._store.reads.task_states([uid]).get(uid) if ending is None else ending.state
                 ended = state if state is not None and is_terminal(state) else TaskState.LOST
                 schedule.ended(uid, ended, now)
             self._put(batch, schedule)

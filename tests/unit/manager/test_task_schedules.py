@@ -193,6 +193,21 @@ async def test_a_duplicate_stands_for_the_occurrence(pool_rig: Rig, worker: Fake
     assert (await look(rig, uid))["last_state"] == "completed"
 
 
+async def test_it_goes_on_after_its_occurrence_was_lost(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    uid = await add(rig, interval_s=10.0, mode="fixed_rate")
+    await due(rig)
+    (lost,) = worker.tasks
+    worker.begin(lost)
+    await rig.settle()
+    await rig.crash()
+    rig.processes.end(worker.pid, -9)
+    await rig.restart_after_crash()
+    assert (await rig.task(lost))["state"] == "lost"
+    schedule = await look(rig, uid)
+    assert (schedule["last_state"], schedule["current_task_uid"]) == ("lost", None)
+
+
 async def test_what_is_refused(pool_rig: Rig) -> None:
     rig = pool_rig
 
