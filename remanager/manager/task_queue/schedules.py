@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -258,11 +259,14 @@ class ScheduleService:
         """Take note of occurrences that have ended, in the same transaction."""
         if not len(self.all):
             return
-        current = {s.current_task_uid: s for s in self.all if s.current_task_uid is not None}
+        current: defaultdict[str | None, list[Schedule]] = defaultdict(list)
+        for schedule in self.all:
+            current[schedule.current_task_uid].append(schedule)
         for ended in changes.ended:
-            schedule = current.get(ended.card.uid)
-            if schedule is not None and schedule.ended(ended.card.uid, ended.state, now):
-                self._put(batch, schedule)
+            # A duplicate may stand for occurrences of several.
+            for schedule in current.get(ended.card.uid, ()):
+                if schedule.ended(ended.card.uid, ended.state, now):
+                    self._put(batch, schedule)
 
     def _put(self, batch: Batch, schedule: Schedule) -> None:
         """Write a schedule, or forget it if nothing will come any more."""

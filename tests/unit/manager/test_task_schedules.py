@@ -193,6 +193,17 @@ async def test_a_duplicate_stands_for_the_occurrence(pool_rig: Rig, worker: Fake
     assert (await look(rig, uid))["last_state"] == "completed"
 
 
+async def test_a_task_stands_for_occurrences_of_two(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    uids = [await add(rig, {"key": "k"}, interval_s=10.0, mode="fixed_rate") for _ in range(2)]
+    for count in (1, 2):
+        await due(rig, 10.0)
+        await finish(rig, worker)
+        for uid in uids:
+            schedule = await look(rig, uid)
+            assert (schedule["execution_count"], schedule["current_task_uid"]) == (count, None)
+
+
 async def test_it_goes_on_after_its_occurrence_was_lost(pool_rig: Rig, worker: FakePoolWorker) -> None:
     rig = pool_rig
     uid = await add(rig, interval_s=10.0, mode="fixed_rate")
