@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from remanager.manager.parameter_faults import parameter_faults
+from remanager.manager.rows import column
 from remanager.manager.task_queue.functions import Function, Functions
 from remanager.model.errors import InvalidItem, InvalidParams, TooLarge
 from remanager.model.json_text import dumps
@@ -235,9 +236,10 @@ class SpecMaker:
         Raises
         ------
         InvalidItem, InvalidParams, TooLarge
-            The item or an option is not valid.
+            The item, its user or an option is not valid.
         """
-        name = intern(str(item["name"]))
+        name, user, user_group = intern(str(item["name"])), item["user"], item["user_group"]
+        _check_texts({"name": name, "user": user, "user_group": user_group})
         chosen = self._choose(name, item, options)
         model = chosen.model
         run_after = model.run_after
@@ -246,8 +248,8 @@ class SpecMaker:
         return TaskSpec(
             task_uid=item["item_uid"],
             name=name,
-            user=item["user"],
-            user_group=item["user_group"],
+            user=user,
+            user_group=user_group,
             body=_body(item),
             time_created=now,
             domain=chosen.domain,
@@ -288,6 +290,15 @@ class SpecMaker:
         model = _options({**function.options, **options}) if function.options else given
         known[name] = _Chosen.of(function, model)
         return known[name]
+
+
+def _check_texts(texts: Mapping[str, str]) -> None:
+    """Refuse what the store cannot take; the model of the options refuses such texts by itself."""
+    for what, text in texts.items():
+        if not text.isascii() and column(text) != text:
+            raise InvalidParams(
+                f"The '{what}' of a task must be a text that UTF-8 can express: {text!r:.200}"
+            )
 
 
 def _text(options: Mapping[str, Any]) -> str:

@@ -823,6 +823,7 @@ def user() -> dict[str, str]:
 
 __all__ = [
     "DEVICES",
+    "EVERYTHING",
     "FUNCTIONS",
     "PERMISSIONS",
     "PLANS",
