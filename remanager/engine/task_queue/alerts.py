@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, TypeGuard
 
+from remanager.engine.task_queue.stored import read_each
 from remanager.model.errors import InvalidParams, NotFound
+from remanager.model.selector import Selector
 from remanager.model.states import TaskState
 
 KEPT = 200
@@ -246,13 +248,20 @@ class Alerts:
             }
         )
 
-    def load(self, text: str) -> None:
-        """Replace everything by what :meth:`to_json` has made. Times of breaches count anew."""
+    def load(self, text: str) -> list[str]:
+        """Replace everything by what :meth:`to_json` has made. Times of breaches count anew.
+
+        Returns what is wrong with each of those that cannot be read: they are left out.
+        """
         data = json.loads(text)
-        self.rules = {row["name"]: AlertRule(**row) for row in data["rules"]}
-        self.active = {row["name"]: _alert(row) for row in data["active"]}
-        self.cleared = deque(map(_alert, data["cleared"]), maxlen=KEPT)
+        rules, faults = read_each(data["rules"], _rule)
+        active, wrong = read_each(data["active"], _alert)
+        cleared, also_wrong = read_each(data["cleared"], _alert)
+        self.rules = {rule.name: rule for rule in rules}
+        self.active = {alert.name: alert for alert in active if alert.name in self.rules}
+        self.cleared = deque(cleared, maxlen=KEPT)
         self._watches.clear()
+        return faults + wrong + also_wrong
 
     def _clear(self, name: str, now: float) -> Alert | None:
         alert = self.active.pop(name, None)
@@ -337,6 +346,11 @@ def _rank(level: AlertLevel | None) -> int:
 
 def _threshold(rule: AlertRule, level: AlertLevel) -> float | None:
     return rule.warn if level is AlertLevel.WARN else rule.critical
+
+
+def _rule(row: dict[str, Any]) -> AlertRule:
+    Selector.from_dict(row["selector"])  # refuses what could not be looked at
+    return AlertRule(**row)
 
 
 def _alert(row: dict[str, Any]) -> Alert:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from remanager.engine.task_queue.scopes import ALL, Scope, ScopeKey, check_name, scope_text
+from remanager.engine.task_queue.stored import read_each
 from remanager.model.errors import InvalidParams
 
 # Time in seconds since the epoch has steps of 0.2 µs: a token may be short of this part when it is due.
@@ -249,11 +250,15 @@ class Limits:
         """Return all limits as JSON text; tokens are not part of it."""
         return json.dumps([limit.spec.to_dict() for _, limit in sorted(self._limits.items())])
 
-    def load(self, text: str, now: float) -> None:
-        """Replace all limits by those of :meth:`to_json`; their buckets are full."""
-        specs = [LimitSpec.from_dict(data) for data in json.loads(text)]
+    def load(self, text: str, now: float) -> Sequence[str]:
+        """Replace all limits by those of :meth:`to_json`; their buckets are full.
+
+        Returns what is wrong with each of those that cannot be read: they are left out.
+        """
+        specs, faults = read_each(json.loads(text), LimitSpec.from_dict)
         self._limits = {spec.key: Limit(spec, now) for spec in specs}
         self._changed()
+        return faults
 
     # -------------------------------------------------------------------------------- for the dispatcher
 

@@ -205,12 +205,10 @@ class Schedules:
         schedule.begin()
         self._schedules[schedule.schedule_uid] = schedule
 
-    def restore(self, texts: list[str], now: float) -> None:
-        """Take stored schedules in, at the start of the daemon."""
-        for text in texts:
-            schedule = Schedule.from_json(text)
-            schedule.catch_up_on(now)
-            self._schedules[schedule.schedule_uid] = schedule
+    def restore(self, schedule: Schedule, now: float) -> None:
+        """Take a stored schedule in, at the start of the daemon."""
+        schedule.catch_up_on(now)
+        self._schedules[schedule.schedule_uid] = schedule
 
     def get(self, schedule_uid: str) -> Schedule:
         """Return a schedule.

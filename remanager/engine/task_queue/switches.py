@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from remanager.engine.task_queue.card import NO_REASONS, Card, PauseReason
 from remanager.engine.task_queue.scopes import Scope, ScopeKey, check_name, scope_keys
+from remanager.engine.task_queue.stored import read_each
 from remanager.model.errors import InvalidParams
 
 _REASONS = {
@@ -119,11 +121,17 @@ class Switches:
         """Return all switches as JSON text."""
         return json.dumps([[s.scope, s.name, s.since, s.until, s.reason] for s in self.list()])
 
-    def load(self, text: str) -> None:
-        """Replace all switches by those of :meth:`to_json`."""
-        rows = [
-            Switch(Scope(scope), name, since, until, why)
-            for scope, name, since, until, why in json.loads(text)
-        ]
-        self._off = {switch.key: switch for switch in rows}
+    def load(self, text: str) -> Sequence[str]:
+        """Replace all switches by those of :meth:`to_json`.
+
+        Returns what is wrong with each of those that cannot be read: they are left out.
+        """
+        switches, faults = read_each(json.loads(text), _switch)
+        self._off = {switch.key: switch for switch in switches}
         self.version += 1
+        return faults
+
+
+def _switch(row: Sequence[Any]) -> Switch:
+    scope, name, since, until, why = row
+    return Switch(Scope(scope), name, since, until, why)

@@ -11,6 +11,7 @@ from remanager.engine.task_queue.alerts import Alert, AlertChange, AlertRule, Al
 from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock
 from remanager.manager.state import State, change_uid
+from remanager.manager.task_queue.restoring import tell_unreadable
 from remanager.model.errors import InvalidParams, TooLarge
 from remanager.model.selector import Selector
 from remanager.model.states import TaskState
@@ -85,7 +86,7 @@ class AlertService:
         self.alerts = Alerts()
         self.values: dict[str, float | None] = {}
         if isinstance(stored, str):
-            self.alerts.load(stored)
+            tell_unreadable("alert", self.alerts.load(stored))
         self._state.alerts_active = len(self.alerts.active)
 
     # -------------------------------------------------------------------------------- requests

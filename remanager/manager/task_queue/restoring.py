@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from sys import intern
 
@@ -21,6 +22,8 @@ from remanager.store.records import WorkerRow
 from remanager.store.store import Store
 from remanager.store.task_reads import Tags
 from remanager.store.task_rows import TaskRecord
+
+logger = logging.getLogger(__name__)
 
 LIMITS = "task_limits"
 GONE = "The worker process was gone when the manager came back"
@@ -91,6 +94,12 @@ def spec_of(record: TaskRecord, tags: Tags) -> TaskSpec:
     )
 
 
+def tell_unreadable(what: str, faults: Iterable[str]) -> None:
+    """Log what was stored and is left out."""
+    for fault in faults:
+        logger.error("A stored %s cannot be read and is left out: %s", what, fault)
+
+
 def restore(
     queue: TaskQueue,
     store: Store,
@@ -120,10 +129,10 @@ def restore(
         queue.functions_known.set()
     dispatcher = queue.scheduler.dispatcher
     if isinstance(text := settings.get(SWITCHES), str):
-        dispatcher.switches.load(text)
+        tell_unreadable("pause", dispatcher.switches.load(text))
         queue.switch_record.adopt()
     if isinstance(text := settings.get(LIMITS), str):
-        dispatcher.limits.load(text, now)
+        tell_unreadable("limit", dispatcher.limits.load(text, now))
     bodies = store.reads.pages.count(Selector(location=Location.ACTIVE), now=now) <= KEPT_BODIES
     cards = [card_of(record, tags) for record, tags in reads.active(bodies=bodies)]
     if isinstance(held := settings.get(TIMED_HOLDS), dict):

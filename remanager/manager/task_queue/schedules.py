@@ -14,11 +14,13 @@ from typing import Any
 from remanager.engine.task_queue.changes import Changes
 from remanager.engine.task_queue.recurrence import CatchUp, Recurrence
 from remanager.engine.task_queue.schedules import Occurrence, Schedule, Schedules
+from remanager.engine.task_queue.stored import read_each
 from remanager.manager.catalogue import Catalogue
 from remanager.manager.items import FUNCTIONS, check_form, prepare
 from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock
 from remanager.manager.state import State, change_uid, new_uid
+from remanager.manager.task_queue.restoring import tell_unreadable
 from remanager.manager.task_queue.service import TaskQueue
 from remanager.model.errors import Busy, InvalidParams, RemanagerError, TooLarge
 from remanager.model.states import TaskState, is_terminal
@@ -183,10 +185,19 @@ class ScheduleService:
     # -------------------------------------------------------------------------------- at work
 
     def restore(self) -> None:
-        """Take up the stored schedules, once the active tasks are known."""
+        """Take up the stored schedules, once the active tasks are known.
+
+        One that cannot be read stays in the store: another installation may be able to.
+        """
         now = self._clock()
-        self.all.restore([row.body for row in self._store.reads.tasks.schedules()], now)
         batch = self._ledger.batch()
+        for row in self._store.reads.tasks.schedules():
+            found, faults = read_each([row.body], _stored)
+            tell_unreadable("schedule", faults)
+            for fault in faults:
+                batch.event("schedule_failed", None, schedule_uid=row.schedule_uid, msg=fault)
+            for schedule in found:
+                self.all.restore(schedule, now)
         for schedule in list(self.all):
             uid = schedule.current_task_uid
             if uid is not None and uid not in self._queue.scheduler.cards:
@@ -294,6 +305,12 @@ class ScheduleService:
         self._tell(batch, event, schedule)
         self._put(batch, schedule)
         await self._ledger.commit(batch)
+
+
+def _stored(text: str) -> Schedule:
+    schedule = Schedule.from_json(text)
+    check_form(Order(**schedule.task).item, FUNCTIONS)
+    return schedule
 
 
 def _describe(schedule: Schedule, order: Order, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def test_catching_up(how: str, policy: CatchUp, runs: bool, next_run: float) -> 
         schedule.resume(T0 + 45)
     else:
         kept = Schedules()
-        kept.restore([schedule.to_json()], T0 + 45)
+        kept.restore(Schedule.from_json(schedule.to_json()), T0 + 45)
         schedule = kept.get("s")
     assert run(schedule, T0 + 45) is runs
     assert schedule.next_run == next_run
@@ -209,7 +209,7 @@ def test_counts_hold_whatever_happens(
             schedule.resume(now)
         elif move == "restart":
             kept = Schedules()
-            kept.restore([schedule.to_json()], now)
+            kept.restore(Schedule.from_json(schedule.to_json()), now)
             schedule = kept.get("s")
         assert schedule.execution_count == seen
         assert most is None or seen <= most

@@ -12,7 +12,7 @@ TEXTS = ("\ud800", "a\udfffb", "a\0b", "\0", "\0\ud800")
 UNWRITABLE = "\ud800"
 
 OPTIONS = {
-    **{name: "x" for name in ("group", "domain", "label", "key", "job_uid", "parent_uid", "resource_lock")},
+    **dict.fromkeys(("group", "domain", "label", "key", "job_uid", "parent_uid", "resource_lock"), "x"),
     "tags": {"x": "x"},
     "depends_on": ["x"],
     "retry": {"strategy": "constant"},
@@ -21,7 +21,7 @@ OPTIONS = {
     "on_duplicate": "skip",
 }
 SELECTOR = {
-    **{name: "x" for name in ("task_uid", "key", "name", "domain", "group", "user", "pause_reason")},
+    **dict.fromkeys(("task_uid", "key", "name", "domain", "group", "user", "pause_reason"), "x"),
     "tags": {"x": ["x"]},
     "tag_key_prefix": "x",
 }
@@ -114,23 +114,18 @@ async def test_what_cannot_be_stored_of_a_task(pool_rig: Rig, worker: FakePoolWo
     rig = pool_rig
     groups = {**PERMISSIONS["user_groups"], UNWRITABLE: EVERYTHING}
     await rig.ok("permissions_set", user_group_permissions={"user_groups": groups})
+    task = {"item": function("work"), "options": {"where": where}}
     for wrong in ({"user": UNWRITABLE}, {"user_group": UNWRITABLE}):
         asked = {**user(), **wrong}
-        options = {"where": where}
         for method, params in (
-            ("task_submit", {"item": function("work"), "options": options}),
-            (
-                "schedule_add",
-                {"item": function("work"), "recurring": {"interval_s": 1.0}, "options": options},
-            ),
+            ("task_submit", task),
+            ("schedule_add", {**task, "recurring": {"interval_s": 1.0}}),
         ):
             reply = await rig.call(method, **asked, **params)
             assert (reply["success"], reply["code"]) == (False, "invalid_params")
             assert next(iter(wrong)) in reply["msg"]
-        job = await rig.call(
-            "task_submit_batch", **asked, items=[{"item": function("work"), "options": options}]
-        )
-        assert job["results"][0]["code"] == "invalid_params"
+        reply = await rig.call("task_submit_batch", **asked, items=[task])
+        assert reply["results"][0]["code"] == "invalid_params"
 
 
 async def test_a_nul_is_kept(pool_rig: Rig, worker: FakePoolWorker) -> None:
