@@ -250,6 +250,11 @@ class Dispatcher:
             times.append(until)
         return max(min(times), now) if times else None
 
+    def clock_set(self, step_s: float) -> None:
+        """Let rates go on as before though the clock was set by ``step_s`` (s)."""
+        self.limits.clock_set(step_s)
+        self._refills = [(due + step_s, order, limit) for due, order, limit in self._refills]
+
     # ----------------------------------------------------------------------------------- places of tasks
 
     def _all_lanes(self) -> Iterator[Lane]:

@@ -83,6 +83,10 @@ class TokenBucket:
             return now
         return max(now + (1 - self.available(now)) / self.rate.per_second, math.nextafter(now, math.inf))
 
+    def clock_set(self, step_s: float) -> None:
+        """Keep the tokens though the clock was set by ``step_s`` (s)."""
+        self._time += step_s
+
     def _put(self, tokens: float, now: float) -> None:
         self._tokens = min(max(tokens, 0.0), self.rate.capacity)
         self._time = now
@@ -259,6 +263,12 @@ class Limits:
         self._limits = {spec.key: Limit(spec, now) for spec in specs}
         self._changed()
         return faults
+
+    def clock_set(self, step_s: float) -> None:
+        """Let rates go on as before though the clock was set by ``step_s`` (s)."""
+        for limit in self._limits.values():
+            if limit.bucket is not None:
+                limit.bucket.clock_set(step_s)
 
     # -------------------------------------------------------------------------------- for the dispatcher
 

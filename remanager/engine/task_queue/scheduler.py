@@ -241,7 +241,8 @@ class TaskScheduler:
     # ---------------------------------------------------------------------------------------------- questions
 
     def clock_set(self, step_s: float) -> None:
-        """Let what runs have the time that it was given, though the clock was set by ``step_s`` (s)."""
+        """Let time-outs and rates be as long as before, though the clock was set by ``step_s`` (s)."""
+        self._board.dispatcher.clock_set(step_s)
         self._board.timers.shift(lambda key: key[1] in (Alarm.TIMEOUT, Alarm.KILL), step_s)
 
     def next_wakeup(self, now: float) -> float | None:

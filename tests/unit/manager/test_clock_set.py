@@ -106,6 +106,31 @@ async def test_intervals_are_kept(pool_rig: Rig, worker: FakePoolWorker, step: f
 
 
 @STEPS
+async def test_a_rate_goes_on(pool_rig: Rig, worker: FakePoolWorker, step: float) -> None:
+    rig = pool_rig
+    rate = {"permits": 1.0, "interval_s": 10.0}
+    await rig.ok("limit_set", scope="task_type", name="work", rate=rate)
+
+    async def tokens() -> float:
+        (limit,) = (await rig.ok("limit_list"))["limits"]
+        return float(limit["available_tokens"])
+
+    first, second = [await rig.submit() for _ in range(2)]
+    worker.begin(first)
+    await worker.end(first)
+    await rig.pass_time(4.0)
+    set_clock(rig, step)
+    await hop()
+    await rig.settle()
+    assert await tokens() == pytest.approx(0.4)
+    assert list(worker.tasks) == []
+    await rig.pass_time(5.9)
+    assert list(worker.tasks) == []
+    await rig.pass_time(0.2)
+    assert list(worker.tasks) == [second]
+
+
+@STEPS
 async def test_the_environment_worker_is_not_silent(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, step: float
 ) -> None:
