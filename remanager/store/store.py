@@ -74,6 +74,7 @@ class Store:
         self._writer = writer
         self._pool = pool
         self._cleanup = cleanup
+        self._putting_away = asyncio.Lock()  # two at once would archive, and count, the same tasks
 
     @classmethod
     def open(
@@ -205,8 +206,9 @@ class Store:
         while self.reads.purge_due(now, retention):
             await self.commit(make.purge(now, retention, chunk))
             rounds += 1
-        while await self._put_away(lambda reads: due(reads, now, retention, chunk), archive):
-            rounds += 1
+        async with self._putting_away:
+            while await self._put_away(lambda reads: due(reads, now, retention, chunk), archive):
+                rounds += 1
         return rounds
 
     async def prune(
@@ -237,17 +239,20 @@ class Store:
         def count(reads: Reads) -> tuple[Conditions, int]:
             return prunable(reads, selector, now, keep=keep, max_age_s=max_age_s)
 
-        made, number = await self.read_heavy(count)
-        deleted = number if dry_run else 0
-        last: Victim | None = None
-        while deleted < number:
-            room = min(chunk, number - deleted)
-            find = partial(oldest, made=made, where="true", limit=room, after=last)
-            victims = await self._put_away(find, archive)
-            if not victims:
-                break
-            deleted += len(victims)
-            last = victims[-1]
+        deleted, last = 0, None
+        if dry_run:
+            _, deleted = await self.read_heavy(count)
+            return Pruned(deleted, deleted if archive is not None else 0)
+        async with self._putting_away:
+            made, number = await self.read_heavy(count)
+            while deleted < number:
+                room = min(chunk, number - deleted)
+                find = partial(oldest, made=made, where="true", limit=room, after=last)
+                victims = await self._put_away(find, archive)
+                if not victims:
+                    break
+                deleted += len(victims)
+                last = victims[-1]
         return Pruned(deleted, deleted if archive is not None else 0)
 
     async def _put_away(self, find: Callable[[Reads], list[Victim]], archive: Archive | None) -> list[Victim]:

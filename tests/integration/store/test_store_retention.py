@@ -114,6 +114,17 @@ async def test_prune_what_is_selected(store: Store, tmp_path: Path) -> None:
     assert (await store.prune(Selector(state=(TaskState.PENDING,)), 20.0)).deleted == 0
 
 
+async def test_several_at_once(store: Store, tmp_path: Path) -> None:
+    fill(store, [("completed", float(n)) for n in range(12)])
+    archive = Archive(tmp_path / "archive")
+    retention = Retention(records_s=1e9, classes={StateClass.SUCCESS: Keep(retain_count=8)})
+    prunings = [store.prune(ALL, 20.0, keep=4, archive=archive, chunk=1) for _ in range(3)]
+    _, *pruned = await asyncio.gather(store.purge(20.0, retention, archive=archive, chunk=1), *prunings)
+    assert sorted(p.deleted for p in pruned) == [0, 0, 4]
+    assert left(store) == {"t8", "t9", "t10", "t11", "t12"}
+    assert [line["task_uid"] for line in archived(archive)] == [f"t{n}" for n in range(8)]
+
+
 async def test_what_cannot_be_archived_stays(store: Store, tmp_path: Path) -> None:
     fill(store, [("completed", 1.0)])
     (tmp_path / "file").write_text("")
