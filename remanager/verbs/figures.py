@@ -59,8 +59,9 @@ async def stats(manager: Manager, params: StatsParams) -> Reply:
     The type of a task is the name of its function or plan. Windows have a number for each of 20 minutes, the
     oldest first; the last one is not over yet. Rates count successes per second; the error rate is the part
     of failures in failures and successes. Counters are since the start of the manager; those in
-    ``since_ever`` survive it. Beside those of tasks are those of the control socket: what it ``received``,
-    ``replied``, refused and dropped, and ``internal_errors``.
+    ``since_ever`` survive it, but for what was counted in the last minute before a crash. Beside those of
+    tasks are those of the control socket: what it ``received``, ``replied``, refused and dropped, and
+    ``internal_errors``.
     """
     return await manager.statistics_view.stats(params.sections, params.worker_uid)
 
