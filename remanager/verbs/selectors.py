@@ -18,6 +18,7 @@ Texts = Text | Annotated[list[Text], Field(max_length=MAX_VALUES)]
 Uid = Annotated[str, Field(min_length=1, max_length=200)]
 State = Annotated[TaskState, Field(strict=False)]
 Class = Annotated[StateClass, Field(strict=False)]
+Priority = Annotated[int, Field(ge=-(2**62), le=2**62)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -34,8 +35,8 @@ class _Bounds(Params):
 class PriorityModel(_Bounds):
     """Priorities from ``min`` to ``max``."""
 
-    min: int | None = None
-    max: int | None = None
+    min: Priority | None = None
+    max: Priority | None = None
 
 
 class TimeModel(_Bounds):
