@@ -121,14 +121,19 @@ class Retries:
         reset_attempts: bool,
     ) -> None:
         specs: dict[str, TaskSpec] = {}
+        renamed = dict(told.resubmitted)
         for uid in uids:
             try:
                 spec = self._again(uid, found.get(uid), reset_attempts=reset_attempts)
-                self._require_key(spec, told)
-                specs[uid] = spec
             except RemanagerError as exc:
                 told.skipped[uid] = str(exc)
-        renamed = {**told.resubmitted, **{uid: spec.task_uid for uid, spec in specs.items()}}
+                continue
+            newer = self._newer(spec, told)
+            if newer is None:
+                specs[uid] = spec
+            else:
+                told.skipped[uid] = f"The task {newer} has its key"
+            renamed[uid] = newer or spec.task_uid
         needs = {need for spec in specs.values() for need in spec.depends_on}
         known = {*self._store.reads.task_states(list(needs)), *self._queue.scheduler.cards}
         ready = [_with_needs(spec, renamed, known) for spec in specs.values()]
@@ -186,17 +191,17 @@ class Retries:
             options=options,
         )
 
-    def _require_key(self, spec: TaskSpec, told: Retried) -> None:
-        """Refuse to touch newer work: an active task with the key would be replaced, or run once more.
+    def _newer(self, spec: TaskSpec, told: Retried) -> str | None:
+        """Return the UID of newer work, an active task with the key: it would be replaced, or run once more.
 
         Of tasks that are retried together, the newest one takes the place of the others where it supersedes.
         """
         holder = self._queue.scheduler.holder(spec.name, spec.key) if spec.key else None
         if holder is None:
-            return
+            return None
         is_retried_too = told.resubmitted.get(holder.spec.origin_uid or "") == holder.uid
-        if not (is_retried_too and spec.options.on_duplicate is DuplicatePolicy.SUPERSEDE):
-            raise Conflict(f"The task {holder.uid} has its key")
+        replaces = is_retried_too and spec.options.on_duplicate is DuplicatePolicy.SUPERSEDE
+        return None if replaces else holder.uid
 
 
 class Edits:

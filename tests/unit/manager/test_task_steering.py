@@ -289,6 +289,22 @@ async def test_retry_leaves_newer_work_with_its_key_alone(
     assert await rig.task_states(new) == ["completed"]  # and it is not run once more
 
 
+async def test_what_needs_a_task_whose_key_is_taken_waits_for_the_newer_one(
+    pool_rig: Rig, worker: FakePoolWorker
+) -> None:
+    rig = pool_rig
+    uid = await rig.submit(key="k")
+    after = await rig.submit(depends_on=[uid])
+    worker.begin(uid)
+    await worker.fail(uid)
+    newer = await rig.submit(key="k")
+    told = await rig.ok("task_retry", task_uid=[uid, after])
+    assert told["skipped"].keys() == {uid}
+    worker.begin(newer)
+    await worker.end(newer)
+    assert await rig.task_states(newer, told["resubmitted"][after]) == ["completed", "running"]
+
+
 async def test_retry_several_that_supersede_each_other(
     pool_rig: Rig, worker: FakePoolWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
