@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from remanager.data_movement.comparison import Comparison, compare
 from remanager.data_movement.contents import (
     EVERYTHING,
     OWN,
@@ -21,6 +19,7 @@ from remanager.data_movement.contents import (
     entry_of,
     told,
 )
+from remanager.data_movement.copying import Copy, Meter
 from remanager.data_movement.files import (
     copy_file,
     digest_of,
@@ -29,12 +28,9 @@ from remanager.data_movement.files import (
     remove_empty,
     sync_directory,
 )
-from remanager.data_movement.manifest import Journal, Known, Manifest, remove_manifest
+from remanager.data_movement.manifest import Known, Manifest, remove_manifest
 from remanager.data_movement.places import allowed_run, apart
 from remanager.tasks import Context, Permanent, Retry, Skip, task
-
-CHECKPOINT_S = 2.0
-"""After this time what was done is kept for the next attempt, s."""
 
 MAX_NAMES = 50
 """Names of files that a result lists."""
@@ -48,39 +44,6 @@ _LASTING = (
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL),
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST),
 )
-
-
-class Meter:
-    """Reports how many bytes and files are done, and lets the task stop between two pieces."""
-
-    def __init__(self, ctx: Context, entries: Sequence[FileEntry]) -> None:
-        self._ctx = ctx
-        self._kept_at = time.monotonic()
-        self.done_count = 0
-        self.done_size = 0
-        self._size_of_files = 0
-        ctx.progress(
-            done_count=0, total_count=len(entries), done_size=0, total_size=sum(e.size for e in entries)
-        )
-
-    def piece(self, size: int) -> None:
-        """Count a piece that was read."""
-        self._ctx.check_cancelled()
-        self.done_size += size
-        self._ctx.progress(done_size=self.done_size)
-
-    def file(self, entry: FileEntry) -> None:
-        """Count a file as a whole, however much of it was read."""
-        self.done_count += 1
-        self._size_of_files += entry.size
-        self.done_size = self._size_of_files
-        self._ctx.progress(done_count=self.done_count, done_size=self.done_size, message=entry.name)
-
-    def keep(self, value: Any) -> None:
-        """Keep a value for the next attempt, not too often."""
-        if time.monotonic() - self._kept_at >= CHECKPOINT_S:
-            self._kept_at = time.monotonic()
-            self._ctx.checkpoint(value)
 
 
 @contextmanager
@@ -132,7 +95,7 @@ def copy_run(
         check_patterns(patterns)
         place, copy = allowed_run(source), allowed_run(target)
         apart(place, copy)
-        done = _Copy(place, copy, ctx).run(patterns, verify=verify, overwrite=overwrite)
+        done = Copy(place, copy, ctx).run(patterns, verify=verify, overwrite=overwrite)
         if not done.changed:
             raise Skip("the copy is there already")
         return done.result()
@@ -173,115 +136,12 @@ def _move(source: str, target: str, ctx: Context, *, overwrite: bool = False) ->
             manifest, there = Manifest.read(copy), contents_of(copy)
             if manifest and not manifest.missing(there) and not manifest.of_other_size(there):
                 raise Skip("the run is there already and the source is gone")
-        done = _Copy(place, copy, ctx).run(EVERYTHING, verify=True, overwrite=overwrite)
+        done = Copy(place, copy, ctx).run(EVERYTHING, verify=True, overwrite=overwrite)
         left = delete_copied(place, copy)
         if left:
             done.discard(left)
             raise Retry(reason=f"'{place}' changed after it was copied, what changed is kept: {told(left)}")
         return {**done.result(), "deleted": True}
-
-
-class _Copy:
-    """A run on its way to its copy."""
-
-    def __init__(self, source: Path, target: Path, ctx: Context) -> None:
-        self._source, self._target, self._ctx = source, target, ctx
-        self._found = Comparison()
-        self._entries: list[FileEntry] = []
-        self._copied: list[str] = []
-        self._made = 0
-        self._links = 0
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything was copied."""
-        return bool(self._copied or self._made)
-
-    def run(self, patterns: Sequence[str], *, verify: bool, overwrite: bool) -> _Copy:
-        """Copy what is not there yet, and write the manifest."""
-        whole = contents_of(self._source)
-        chosen = whole.matching(patterns)
-        refused = chosen.immovable()
-        if refused:
-            raise Permanent(f"'{self._source}' has what cannot be copied: {told(refused)}")
-        if Journal.exists(self._source):
-            raise Permanent(f"'{self._source}' is itself an unfinished copy")
-        if not (chosen.files or chosen.links or chosen.empty):
-            raise Skip(f"'{self._source}' has nothing that matches {list(patterns)}")
-        found = compare(self._source, whole, self._target, verify, self._check)
-        found.refuse(self._source, self._target, overwrite)
-        self._found, self._entries = found, list(chosen.files.values())
-        before = Manifest(
-            dict(found.manifest.files), dict(found.manifest.links), list(found.manifest.directories)
-        )
-        self._copy_files(verify)
-        self._make_others(chosen)
-        if found.manifest != before or Journal.exists(self._target):
-            found.manifest.write(self._target)
-        return self
-
-    def result(self) -> dict[str, Any]:
-        """Return what the task tells."""
-        known = self._found.manifest.files
-        return {
-            "files": len(self._copied),
-            "bytes": sum(known[name].size for name in self._copied),
-            "links": self._links,
-            "files_there": len(self._entries) - len(self._copied),
-            "manifest": str(Manifest.place(self._target)),
-        }
-
-    def discard(self, names: Collection[str]) -> None:
-        """Remove copies that this attempt has made of files that have changed since: the next one shall."""
-        manifest = self._found.manifest
-        for name in self._copied:
-            if name in names and name not in self._found.contents.files:
-                path_of(self._target, name).unlink()
-                del manifest.files[name]
-        manifest.write(self._target)
-
-    def _check(self, _size: int) -> None:
-        self._ctx.check_cancelled()
-
-    def _copy_files(self, verify: bool) -> None:
-        meter, found = Meter(self._ctx, self._entries), self._found
-        check = self._check if verify else None
-        with Journal(self._target) as journal:
-            for entry in self._entries:
-                name = entry.name
-                if name in found.there:
-                    found.manifest.files[name] = found.there[name]
-                else:
-                    source = path_of(self._source, name)
-                    now = entry_of(source, name)
-                    taken = name in found.contents.files or name in found.other
-                    goal = path_of(self._target, name)
-                    digest = copy_file(source, goal, meter.piece, check=check, replace=taken)
-                    found.manifest.files[name] = Known(now.size, now.mtime_ns, digest)
-                    found.manifest.links.pop(name, None)
-                    journal.add(name, found.manifest.files[name])
-                    self._ctx.record_io(disk_read=now.size, disk_write=now.size)
-                    self._copied.append(name)
-                meter.file(entry)
-
-    def _make_others(self, chosen: Contents) -> None:
-        manifest, there = self._found.manifest, self._found.contents
-        for name in chosen.empty:
-            if name not in there.directories:
-                make_directories(path_of(self._target, name))
-                self._made += 1
-        manifest.directories = sorted({*manifest.directories, *chosen.empty})
-        for name, to in chosen.links.items():
-            if there.links.get(name) != to:
-                goal = path_of(self._target, name)
-                make_directories(goal.parent)
-                if name in self._found.other:
-                    goal.unlink(missing_ok=True)
-                goal.symlink_to(to)
-                sync_directory(goal.parent)
-                self._links, self._made = self._links + 1, self._made + 1
-            manifest.links[name] = to
-            manifest.files.pop(name, None)
 
 
 def delete_copied(source: Path, copy: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pytest
 from run_trees import OLD, make_run, tree
 
 from remanager import data_movement as dm
-from remanager.data_movement import files, one_run
+from remanager.data_movement import copying, files
 from remanager.data_movement.contents import MANIFEST
 from remanager.data_movement.files import PART, Step, copy_file
 from remanager.data_movement.manifest import Manifest
@@ -264,7 +264,7 @@ def test_a_file_that_grows_before_it_is_copied_is_known_as_it_is(
             (run / "b").write_bytes(b"2 and more")
         return copy_file(source, target, step, **options)
 
-    monkeypatch.setattr(one_run, "copy_file", grow)
+    monkeypatch.setattr(copying, "copy_file", grow)
     dm.copy_run(str(run), str(copy), ctx=Context())
     assert dm.inspect_run(str(copy), ctx=Context())["healthy"]
     assert tree(copy) == {"a": b"1", "b": b"2 and more"}

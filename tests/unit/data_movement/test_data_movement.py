@@ -12,7 +12,7 @@ import pytest
 from run_trees import OLD, make_run, tree
 
 from remanager import data_movement as dm
-from remanager.data_movement import files, many_runs, one_run
+from remanager.data_movement import copying, files, many_runs, one_run
 from remanager.data_movement.contents import JOURNAL, MANIFEST, contents_of
 from remanager.data_movement.files import PART, copy_file, digest_of
 from remanager.data_movement.manifest import Manifest
@@ -134,7 +134,7 @@ def test_a_full_disk_leads_to_another_attempt(room: Path, monkeypatch: pytest.Mo
     def full(*_args: object, **_options: object) -> str:
         raise OSError(errno.ENOSPC, "No space left on device", "copy")
 
-    monkeypatch.setattr(one_run, "copy_file", full)
+    monkeypatch.setattr(copying, "copy_file", full)
     with pytest.raises(Retry, match="No space left"):
         dm.copy_run(str(make_run(room / "run")), str(room / "copy"), ctx=Context())
 
@@ -170,21 +170,21 @@ def test_what_was_copied_before_a_break_is_known(
     room: Path, monkeypatch: pytest.MonkeyPatch, torn: str
 ) -> None:
     run, copy = make_run(room / "run", a=b"1", b=b"2", c=b"3"), room / "copy"
-    meant = one_run.copy_file
+    meant = copying.copy_file
 
     def breaks(source: Path, target: Path, step: Callable[[int], None], **options: Any) -> str:
         if source.name == "c":
             raise Interrupted
         return meant(source, target, step, **options)
 
-    monkeypatch.setattr(one_run, "copy_file", breaks)
+    monkeypatch.setattr(copying, "copy_file", breaks)
     with pytest.raises(Interrupted):
         dm.copy_run(str(run), str(copy), ctx=Context())
     with (copy / JOURNAL).open("a") as journal:
         journal.write(torn)
     assert list(Manifest.read(copy).files) == ["a", "b"]
     assert list(contents_of(copy).files) == ["a", "b"]
-    monkeypatch.setattr(one_run, "copy_file", meant)
+    monkeypatch.setattr(copying, "copy_file", meant)
     result = dm.copy_run(str(run), str(copy), ctx=Context())
     assert (result["files"], result["files_there"]) == (1, 2)
     assert list(Manifest.read(copy).files) == ["a", "b", "c"]
