@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from remanager.data_movement.contents import Contents, contents_of, told
-from remanager.data_movement.files import Step, digest_if_begun_by, path_of
+from remanager.data_movement.files import PART, Step, digest_if_begun_by, path_of
 from remanager.data_movement.manifest import Known, Manifest
 from remanager.tasks import Permanent
 
@@ -28,6 +28,8 @@ class Comparison:
         What the run does not have like this, and what that is.
     blocked : dict
         What nothing can replace.
+    left : list of str
+        Unfinished copies of files that the run does not have any more.
     """
 
     manifest: Manifest = field(default_factory=Manifest)
@@ -35,6 +37,7 @@ class Comparison:
     there: dict[str, Known] = field(default_factory=dict)
     other: dict[str, str] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
 
     def refuse(self, source: Path, target: Path, overwrite: bool) -> None:
         """Refuse a destination that holds something else than an earlier copy of the run.
@@ -72,6 +75,7 @@ def compare(source: Path, run: Contents, target: Path, read: bool, step: Step) -
         found.blocked[name] = "a directory here, none in the run"
     for name in run.directories.keys() & (theirs.files.keys() | theirs.links.keys() | theirs.others.keys()):
         found.blocked[name] = "a directory in the run, none here"
+    _compare_parts(run, target, found)
     found.other.update(theirs.others)
     for name, to in theirs.links.items():
         if name in run.links or name in run.files:
@@ -89,6 +93,15 @@ def compare(source: Path, run: Contents, target: Path, read: bool, step: Step) -
     if run.files and manifest.files and not run.files.keys() & manifest.files.keys():
         found.other.update(dict.fromkeys(manifest.files, "of another run"))
     return found
+
+
+def _compare_parts(run: Contents, target: Path, found: Comparison) -> None:
+    for name in found.contents.parts:
+        path = path_of(target, name)
+        if path.is_symlink() or not path.is_file():
+            found.blocked[name] = "no file, but named like an unfinished copy"
+        elif name.removesuffix(PART) not in run.files:
+            found.left.append(name)
 
 
 def _compare_file(

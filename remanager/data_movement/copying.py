@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from remanager.data_movement.comparison import Comparison, compare
 from remanager.data_movement.contents import Contents, FileEntry, contents_of, entry_of, told
-from remanager.data_movement.files import copy_file, make_directories, path_of, sync_directory
+from remanager.data_movement.files import copy_file, make_directories, path_of, remove_part, sync_directory
 from remanager.data_movement.manifest import Journal, Known, Manifest
 from remanager.tasks import Context, Permanent, Skip
 
@@ -66,7 +67,7 @@ class Copy:
         """Whether anything was copied."""
         return bool(self._copied or self._made)
 
-    def run(self, patterns: Sequence[str], *, verify: bool, overwrite: bool) -> Copy:
+    def run(self, patterns: Sequence[str], *, verify: bool, overwrite: bool, moving: bool = False) -> Copy:
         """Copy what is not there yet, and write the manifest."""
         whole = contents_of(self._source)
         chosen = whole.matching(patterns)
@@ -80,11 +81,13 @@ class Copy:
         found = compare(self._source, whole, self._target, verify, self._check)
         found.refuse(self._source, self._target, overwrite)
         self._found, self._entries = found, list(chosen.files.values())
-        before = Manifest(
-            dict(found.manifest.files), dict(found.manifest.links), list(found.manifest.directories)
-        )
+        before = deepcopy(found.manifest)
+        for name in found.left:
+            remove_part(path_of(self._target, name))
         self._copy_files(verify)
         self._make_others(chosen)
+        if moving or self.changed:
+            found.manifest.moved_from = str(self._source) if moving else ""
         if found.manifest != before or Journal.exists(self._target):
             found.manifest.write(self._target)
         return self

@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from remanager.tasks import Retry
 
@@ -81,11 +82,7 @@ def copy_file(
     part = target.with_name(target.name + PART)
     make_directories(target.parent)
     checksum = hashlib.new(ALGORITHM)
-    if part.is_file() and not part.is_symlink():
-        part.chmod(0o600)  # a break just before the end has left it with the mode of the source
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(part, flags, 0o600), "wb") as file:
-        _lock(file.fileno(), part)
+    with _open_part(part) as file:
         start = _common_start(source, part, before.st_size, checksum, step)
         file.truncate(start)
         file.seek(start)
@@ -110,6 +107,32 @@ def copy_file(
         part.replace(target)
     sync_directory(target.parent)
     return digest
+
+
+def remove_part(part: Path) -> None:
+    """Remove an unfinished copy.
+
+    Raises
+    ------
+    Retry
+        Another task writes it.
+    """
+    with _open_part(part):
+        part.unlink()
+
+
+def _open_part(part: Path) -> BinaryIO:
+    """Open an unfinished copy, with what is in it, and keep other tasks from it until it is closed."""
+    if part.is_file() and not part.is_symlink():
+        part.chmod(0o600)  # a break just before the end has left it with the mode of the source
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.fdopen(os.open(part, flags, 0o600), "wb")
+    try:
+        _lock(file.fileno(), part)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def _lock(fd: int, part: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from remanager.data_movement.contents import JOURNAL, MANIFEST, OWN, Contents, FileEntry
-from remanager.data_movement.files import ALGORITHM, sync_directory
+from remanager.data_movement.files import ALGORITHM, PART, sync_directory
 from remanager.tasks import Permanent
 
 
@@ -32,11 +32,18 @@ class Known:
 
 @dataclass(slots=True)
 class Manifest:
-    """What must be in a run, by name: files, what its links say, directories that may be empty."""
+    """What must be in a run, by name: files, what its links say, directories that may be empty.
+
+    Attributes
+    ----------
+    moved_from : str
+        Run that all of this was moved from; empty for a copy. Only this tells that a move was complete.
+    """
 
     files: dict[str, Known] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     directories: list[str] = field(default_factory=list)
+    moved_from: str = ""
 
     def __bool__(self) -> bool:
         """Tell whether there is a manifest: one that was written knows something."""
@@ -63,6 +70,7 @@ class Manifest:
             _check(path, data["algorithm"])
             found.files = {name: Known(*known) for name, known in data["files"].items()}
             found.links, found.directories = dict(data.get("links", {})), list(data.get("directories", []))
+            found.moved_from = str(data.get("moved_from", ""))
         except FileNotFoundError:
             pass
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
@@ -79,6 +87,7 @@ class Manifest:
             "files": {name: [k.size, k.mtime_ns, k.digest] for name, k in sorted(self.files.items())},
             "links": dict(sorted(self.links.items())),
             "directories": sorted(self.directories),
+            "moved_from": self.moved_from,
         }
         with new.open("w", encoding="utf-8") as file:
             json.dump(data, file, indent=0)
@@ -113,6 +122,12 @@ def remove_manifest(run: Path) -> None:
     """Remove what tells of a run that is not there any more."""
     for name in OWN:
         run.with_name(run.name + name).unlink(missing_ok=True)
+
+
+def is_unfinished(run: Path, there: Contents) -> bool:
+    """Tell whether a break has left a run as a copy that is not complete."""
+    part = run.with_name(run.name + PART)
+    return Journal.exists(run) or bool(there.parts) or ("." in there.files and os.path.lexists(part))
 
 
 class Journal:

@@ -28,7 +28,7 @@ from remanager.data_movement.files import (
     remove_empty,
     sync_directory,
 )
-from remanager.data_movement.manifest import Known, Manifest, remove_manifest
+from remanager.data_movement.manifest import Journal, Known, Manifest, is_unfinished, remove_manifest
 from remanager.data_movement.places import allowed_run, apart
 from remanager.tasks import Context, Permanent, Retry, Skip, task
 
@@ -133,15 +133,21 @@ def _move(source: str, target: str, ctx: Context, *, overwrite: bool = False) ->
         place, copy = allowed_run(source), allowed_run(target)
         apart(place, copy)
         if not os.path.lexists(place) and os.path.lexists(copy):
-            manifest, there = Manifest.read(copy), contents_of(copy)
-            if manifest and not manifest.missing(there) and not manifest.of_other_size(there):
-                raise Skip("the run is there already and the source is gone")
-        done = Copy(place, copy, ctx).run(EVERYTHING, verify=True, overwrite=overwrite)
+            _skip_what_was_moved(place, copy)
+        done = Copy(place, copy, ctx).run(EVERYTHING, verify=True, overwrite=overwrite, moving=True)
         left = delete_copied(place, copy)
         if left:
             done.discard(left)
             raise Retry(reason=f"'{place}' changed after it was copied, what changed is kept: {told(left)}")
         return {**done.result(), "deleted": True}
+
+
+def _skip_what_was_moved(source: Path, copy: Path) -> None:
+    """Let a move end that was complete before; a source that is only out of reach was not moved."""
+    manifest, there = Manifest.read(copy), contents_of(copy)
+    complete = manifest.moved_from == str(source) and not is_unfinished(copy, there)
+    if complete and not manifest.missing(there) and not manifest.of_other_size(there):
+        raise Skip("the run is there already and the source is gone")
 
 
 def delete_copied(source: Path, copy: Path) -> dict[str, str]:
@@ -196,14 +202,17 @@ def inspect_run(run: str, fail: bool = True, *, ctx: Context) -> dict[str, Any]:
     -------
     dict
         ``files``, ``bytes``, ``missing``, ``damaged`` (names), ``unknown`` (number of files that the manifest
-        does not have), ``healthy``.
+        does not have), ``unfinished`` (whether an interrupted task has left more to do), ``healthy``.
     """
     with faults_of_disks():
         place = allowed_run(run)
         result = examine(place, ctx)
         result |= {name: result[name][:MAX_NAMES] for name in ("missing", "damaged")}
     if fail and not result["healthy"]:
-        raise Permanent(f"'{place}' is not healthy: missing {result['missing']}, damaged {result['damaged']}")
+        unfinished = "an unfinished copy, " if result["unfinished"] else ""
+        raise Permanent(
+            f"'{place}' is not healthy: {unfinished}missing {result['missing']}, damaged {result['damaged']}"
+        )
     return result
 
 
@@ -225,7 +234,7 @@ def examine(run: Path, ctx: Context) -> dict[str, Any]:
                 damaged.append(entry.name)
             meter.keep({"seen": entry.name, "damaged": damaged})
         meter.file(entry)
-    missing = manifest.missing(there)
+    missing, unfinished = manifest.missing(there), is_unfinished(run, there)
     unknown = there.files.keys() | there.links.keys() | there.others.keys() | set(there.parts)
     return {
         "files": len(wanted),
@@ -233,7 +242,8 @@ def examine(run: Path, ctx: Context) -> dict[str, Any]:
         "missing": missing,
         "damaged": damaged,
         "unknown": len(unknown - known.keys() - manifest.links.keys()),
-        "healthy": not missing and not damaged,
+        "unfinished": unfinished,
+        "healthy": not missing and not damaged and not unfinished,
     }
 
 
@@ -259,14 +269,19 @@ def repair_run(run: str, other: str, *, ctx: Context) -> dict[str, Any]:
         apart(place, source)
         manifest = Manifest.read(place)
         good = contents_of(source)
+        if Journal.exists(place):
+            raise Permanent(f"'{place}' is an unfinished copy: copy or move its run again")
         if not manifest:
             manifest = Manifest.read(source)
+            manifest.moved_from = ""
             if not manifest:
                 raise Permanent(f"Neither '{place}' nor '{source}' has a manifest")
             _refuse_changed(place, manifest)
             manifest.write(place)
         found = examine(place, ctx)
         bad = [*found["missing"], *found["damaged"]]
+        if not bad and found["unfinished"]:
+            raise Permanent(f"'{place}' is an unfinished copy: copy or move its run again")
         if not bad:
             raise Skip("nothing is missing or damaged")
         for name in bad:
