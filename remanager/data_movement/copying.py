@@ -56,6 +56,7 @@ class Copy:
 
     def __init__(self, source: Path, target: Path, ctx: Context) -> None:
         self._source, self._target, self._ctx = source, target, ctx
+        self._origin = Manifest()
         self._found = Comparison()
         self._entries: list[FileEntry] = []
         self._copied: list[str] = []
@@ -81,6 +82,8 @@ class Copy:
         found = compare(self._source, whole, self._target, verify, self._check)
         found.refuse(self._source, self._target, overwrite)
         self._found, self._entries = found, list(chosen.files.values())
+        self._origin = Manifest.read(self._source)
+        self._refuse_damaged(whole, patterns)
         before = deepcopy(found.manifest)
         for name in found.left:
             remove_part(path_of(self._target, name))
@@ -91,6 +94,31 @@ class Copy:
         if found.manifest != before or Journal.exists(self._target):
             found.manifest.write(self._target)
         return self
+
+    def _refuse_damaged(self, whole: Contents, patterns: Sequence[str]) -> None:
+        """Refuse a run that is not what its manifest says, as far as it is known before files are read.
+
+        A copy of it would get a manifest by which it is healthy.
+        """
+        found, origin = self._found, self._origin
+        wrong = {}
+        for entry in self._entries:
+            digests = {m.digest_of(entry) for m in (origin, found.manifest)}
+            if entry.name in found.there:
+                digests.add(found.there[entry.name].digest)
+            if len(digests - {None}) > 1:
+                wrong[entry.name] = "damaged"
+        lost = {
+            name: FileEntry(name, known.size, known.mtime_ns)
+            for name, known in origin.files.items()
+            if name not in whole.files and not (name in found.manifest.files and name in found.contents.files)
+        }
+        wrong |= dict.fromkeys(Contents(lost).matching(patterns).files, "missing")
+        if wrong:
+            raise Permanent(f"'{self._source}' is not what its manifest says: {told(wrong)}. Repair it first")
+
+    def _expected(self, entry: FileEntry) -> str | None:
+        return self._origin.digest_of(entry) or self._found.manifest.digest_of(entry)
 
     def result(self) -> dict[str, Any]:
         """Return what the task tells."""
@@ -128,7 +156,9 @@ class Copy:
                     now = entry_of(source, name)
                     taken = name in found.contents.files or name in found.other
                     goal = path_of(self._target, name)
-                    digest = copy_file(source, goal, meter.piece, check=check, replace=taken)
+                    digest = copy_file(
+                        source, goal, meter.piece, check=check, replace=taken, expected=self._expected(now)
+                    )
                     found.manifest.files[name] = Known(now.size, now.mtime_ns, digest)
                     found.manifest.links.pop(name, None)
                     journal.add(name, found.manifest.files[name])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from remanager.tasks import Retry
+from remanager.tasks import Permanent, Retry
 
 ALGORITHM = "blake2b"
 CHUNK_BYTES = 1 << 20
@@ -58,7 +58,13 @@ def digest_if_begun_by(source: Path, other: Path, size: int, step: Step) -> str 
 
 
 def copy_file(
-    source: Path, target: Path, step: Step, *, check: Step | None = None, replace: bool = False
+    source: Path,
+    target: Path,
+    step: Step,
+    *,
+    check: Step | None = None,
+    replace: bool = False,
+    expected: str | None = None,
 ) -> str:
     """Copy a file and return its checksum; an unfinished copy is continued if it agrees with the source.
 
@@ -72,9 +78,13 @@ def copy_file(
         If given, the copy is read again before it gets its name; called with the bytes of each piece.
     replace : bool
         A file that has the name already is replaced.
+    expected : str, optional
+        Checksum that the source must have.
 
     Raises
     ------
+    Permanent
+        The source has another checksum than expected.
     Retry
         The source changed meanwhile, the copy differs, the name is taken, or another task copies the same.
     """
@@ -97,6 +107,9 @@ def copy_file(
             part.unlink()
             raise Retry(reason=f"'{source}' changed while it was copied")
         digest = checksum.hexdigest()
+        if expected is not None and digest != expected:
+            part.unlink()
+            raise Permanent(f"'{source}' is damaged: it is not what its manifest says")
         if check is not None and digest_of(part, check) != digest:
             part.unlink()
             raise Retry(reason=f"the copy of '{source}' differs from the source")

@@ -97,6 +97,11 @@ class Manifest:
         sync_directory(path.parent)
         _place(run, JOURNAL).unlink(missing_ok=True)
 
+    def digest_of(self, entry: FileEntry) -> str | None:
+        """Return the checksum that a file must have; None if it is not known, or was changed since."""
+        known = self.files.get(entry.name)
+        return known.digest if known is not None and known.is_like(entry) else None
+
     def has(self, contents: Contents) -> bool:
         """Tell whether everything that is in a run is known, and looks the same."""
         files = (name in self.files and self.files[name].is_like(e) for name, e in contents.files.items())

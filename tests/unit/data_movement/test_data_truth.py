@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from run_trees import Interrupted, interrupted_at, make_run, tree
 
 from remanager import data_movement as dm
 from remanager.data_movement import copying
-from remanager.data_movement.contents import JOURNAL
+from remanager.data_movement.contents import JOURNAL, MANIFEST
 from remanager.data_movement.files import PART
 from remanager.data_movement.manifest import Manifest
 from remanager.tasks import Context, Permanent, Retry, Skip
@@ -123,3 +126,77 @@ def test_what_only_is_named_like_a_part_is_refused(room: Path, task: Task) -> No
     (copy / ("gone" + PART)).symlink_to("a.h5")
     with pytest.raises(Permanent, match=r"'a\.h5.remanager-part'.*'gone.remanager-part'"):
         task(str(run), str(copy), overwrite=True, ctx=Context())
+
+
+# ------------------------------------------------------------------------------------ damage
+
+
+def rot(path: Path) -> None:
+    """Change a file, but not its size and its times."""
+    status = path.stat()
+    path.write_bytes(b"?" * status.st_size)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@TASKS
+@pytest.mark.parametrize("fault", ["damaged", "missing"])
+@pytest.mark.parametrize("there", ["nothing", "good copy", "bad copy"])
+def test_damage_that_a_manifest_knows_is_not_copied(room: Path, task: Task, fault: str, there: str) -> None:
+    run, first, second = make_run(room / "run"), room / "first", room / "second"
+    dm.copy_run(str(run), str(first), ctx=Context())
+    if there == "good copy":
+        shutil.copytree(run, second)
+    if fault == "damaged":
+        rot(first / "a.h5")
+    else:
+        (first / "a.h5").unlink()
+    if there == "bad copy":
+        shutil.copytree(first, second, ignore=shutil.ignore_patterns(MANIFEST))
+    before = tree(first)
+    with pytest.raises(Permanent, match=r"a\.h5"):
+        task(str(first), str(second), ctx=Context())
+    assert tree(first) == before
+    assert not Manifest.place(second).exists()
+    assert not dm.inspect_run(str(first), fail=False, ctx=Context())["healthy"]
+    assert dm.repair_run(str(first), str(run), ctx=Context())["repaired"] == ["a.h5"]
+    with contextlib.suppress(Skip):
+        task(str(first), str(second), overwrite=there == "bad copy", ctx=Context())
+    assert tree(second) == tree(run)
+    assert dm.inspect_run(str(second), ctx=Context())["healthy"]
+
+
+def test_all_that_is_damaged_is_named_where_a_copy_is_there(room: Path) -> None:
+    run, first, second = make_run(room / "run"), room / "first", room / "second"
+    dm.copy_run(str(run), str(first), ctx=Context())
+    for name in ("a.h5", "b.h5"):
+        rot(first / name)
+    shutil.copytree(first, second, ignore=shutil.ignore_patterns(MANIFEST))
+    with pytest.raises(Permanent, match=r"not what its manifest says: 'a\.h5' .*, 'b\.h5' .damaged"):
+        dm.move_run(str(first), str(second), ctx=Context())
+
+
+def test_a_good_copy_is_not_replaced_by_a_damaged_source(room: Path) -> None:
+    run, copy = make_run(room / "run"), room / "copy"
+    dm.copy_run(str(run), str(copy), ctx=Context())
+    good = tree(copy)
+    rot(run / "a.h5")
+    with pytest.raises(Permanent, match="is damaged: it is not what its manifest says"):
+        dm.move_run(str(run), str(copy), overwrite=True, ctx=Context())
+    assert tree(copy) == good
+    assert (run / "a.h5").exists()
+
+
+def test_what_was_changed_since_is_no_damage(room: Path) -> None:
+    run, first = make_run(room / "run"), room / "first"
+    dm.copy_run(str(run), str(first), ctx=Context())
+    (first / "a.h5").write_bytes(b"changed")
+    dm.move_run(str(first), str(room / "second"), ctx=Context())
+    assert tree(room / "second") == {"a.h5": b"changed", "b.h5": b"b" * 100}
+
+
+def test_what_does_not_match_may_be_missing(room: Path) -> None:
+    run, first = make_run(room / "run"), room / "first"
+    dm.copy_run(str(run), str(first), ctx=Context())
+    (first / "b.h5").unlink()
+    dm.copy_run(str(first), str(room / "second"), ["a.*"], ctx=Context())
+    assert list(tree(room / "second")) == ["a.h5"]
