@@ -15,7 +15,8 @@ from remanager.tasks import Permanent
 
 MANIFEST = ".remanager-manifest.json"
 JOURNAL = MANIFEST + ".journal"
-OWN = frozenset({MANIFEST, MANIFEST + ".new", JOURNAL})
+LOCK = MANIFEST + ".lock"
+OWN = frozenset({MANIFEST, MANIFEST + ".new", JOURNAL, LOCK})
 """Names of the files that tell of a run and are no part of it."""
 
 EVERYTHING = ("**/*",)

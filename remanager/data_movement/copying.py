@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from remanager.data_movement.comparison import Comparison, compare
 from remanager.data_movement.contents import Contents, FileEntry, contents_of, entry_of, told
-from remanager.data_movement.files import copy_file, make_directories, path_of, remove_part, sync_directory
-from remanager.data_movement.manifest import Journal, Known, Manifest
+from remanager.data_movement.files import (
+    copy_file,
+    make_directories,
+    path_of,
+    remove_part,
+    sync_directory,
+    sync_file,
+)
+from remanager.data_movement.manifest import Journal, Known, Manifest, writing
 from remanager.tasks import Context, Permanent, Skip
 
 CHECKPOINT_S = 2.0
@@ -52,10 +61,21 @@ class Meter:
 
 
 class Copy:
-    """A run on its way to its copy."""
+    """A run on its way to its copy.
 
-    def __init__(self, source: Path, target: Path, ctx: Context) -> None:
-        self._source, self._target, self._ctx = source, target, ctx
+    Raises
+    ------
+    Permanent
+        The run has what cannot be copied.
+    Skip
+        Nothing of the run matches the patterns.
+    """
+
+    def __init__(self, source: Path, target: Path, patterns: Sequence[str], ctx: Context) -> None:
+        self._source, self._target, self._patterns, self._ctx = source, target, patterns, ctx
+        self._whole = contents_of(source)
+        self._chosen = self._whole.matching(patterns)
+        self._refuse_immovable()
         self._origin = Manifest()
         self._found = Comparison()
         self._entries: list[FileEntry] = []
@@ -68,22 +88,34 @@ class Copy:
         """Whether anything was copied."""
         return bool(self._copied or self._made)
 
-    def run(self, patterns: Sequence[str], *, verify: bool, overwrite: bool, moving: bool = False) -> Copy:
-        """Copy what is not there yet, and write the manifest."""
-        whole = contents_of(self._source)
-        chosen = whole.matching(patterns)
+    def _refuse_immovable(self) -> None:
+        chosen = self._chosen
         refused = chosen.immovable()
         if refused:
             raise Permanent(f"'{self._source}' has what cannot be copied: {told(refused)}")
         if Journal.exists(self._source):
             raise Permanent(f"'{self._source}' is itself an unfinished copy")
         if not (chosen.files or chosen.links or chosen.empty):
-            raise Skip(f"'{self._source}' has nothing that matches {list(patterns)}")
+            raise Skip(f"'{self._source}' has nothing that matches {list(self._patterns)}")
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other tasks from writing the target: from before it is compared until all is done."""
+        if "." in self._whole.directories and not os.path.lexists(self._target):
+            make_directories(self._target)
+            self._made += 1
+        make_directories(self._target.parent)
+        with writing(self._target):
+            yield
+
+    def run(self, *, verify: bool, overwrite: bool, moving: bool = False) -> None:
+        """Copy what is not there yet, and write the manifest."""
+        whole, chosen = self._whole, self._chosen
         found = compare(self._source, whole, self._target, verify, self._check)
         found.refuse(self._source, self._target, overwrite)
         self._found, self._entries = found, list(chosen.files.values())
         self._origin = Manifest.read(self._source)
-        self._refuse_damaged(whole, patterns)
+        self._refuse_damaged()
         before = deepcopy(found.manifest)
         for name in found.left:
             remove_part(path_of(self._target, name))
@@ -93,9 +125,8 @@ class Copy:
             found.manifest.moved_from = str(self._source) if moving else ""
         if found.manifest != before or Journal.exists(self._target):
             found.manifest.write(self._target)
-        return self
 
-    def _refuse_damaged(self, whole: Contents, patterns: Sequence[str]) -> None:
+    def _refuse_damaged(self) -> None:
         """Refuse a run that is not what its manifest says, as far as it is known before files are read.
 
         A copy of it would get a manifest by which it is healthy.
@@ -111,9 +142,10 @@ class Copy:
         lost = {
             name: FileEntry(name, known.size, known.mtime_ns)
             for name, known in origin.files.items()
-            if name not in whole.files and not (name in found.manifest.files and name in found.contents.files)
+            if name not in self._whole.files
+            and not (name in found.manifest.files and name in found.contents.files)
         }
-        wrong |= dict.fromkeys(Contents(lost).matching(patterns).files, "missing")
+        wrong |= dict.fromkeys(Contents(lost).matching(self._patterns).files, "missing")
         if wrong:
             raise Permanent(f"'{self._source}' is not what its manifest says: {told(wrong)}. Repair it first")
 
@@ -131,12 +163,21 @@ class Copy:
             "manifest": str(Manifest.place(self._target)),
         }
 
+    def sync(self) -> None:
+        """Bring to disk what was at the target before; what was copied now is there already."""
+        for name in self._found.there:
+            self._ctx.check_cancelled()
+            sync_file(path_of(self._target, name))
+        for name in contents_of(self._target).directories:
+            sync_directory(path_of(self._target, name))
+        sync_directory(self._target.parent)
+
     def discard(self, names: Collection[str]) -> None:
         """Remove copies that this attempt has made of files that have changed since: the next one shall."""
         manifest = self._found.manifest
         for name in self._copied:
             if name in names and name not in self._found.contents.files:
-                path_of(self._target, name).unlink()
+                path_of(self._target, name).unlink(missing_ok=True)
                 del manifest.files[name]
         manifest.write(self._target)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from remanager.tasks import Permanent, Retry
+
+logger = logging.getLogger(__name__)
 
 ALGORITHM = "blake2b"
 CHUNK_BYTES = 1 << 20
@@ -141,16 +144,22 @@ def _open_part(part: Path) -> BinaryIO:
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.fdopen(os.open(part, flags, 0o600), "wb")
     try:
-        _lock(file.fileno(), part)
+        lock(file.fileno(), part)
     except BaseException:
         file.close()
         raise
     return file
 
 
-def _lock(fd: int, part: Path) -> None:
-    """Keep other tasks from an unfinished copy as long as it is open; some mounts know no locks."""
-    taken = Retry(reason=f"another task writes '{part}'")
+def lock(fd: int, path: Path) -> None:
+    """Keep other tasks from a file as long as it is open; where a file system has no locks, the log says so.
+
+    Raises
+    ------
+    Retry
+        Another task has the lock, or had it and has renamed or removed the file since.
+    """
+    taken = Retry(reason=f"another task writes '{path}'")
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:
@@ -158,8 +167,8 @@ def _lock(fd: int, part: Path) -> None:
             raise taken from exc
         if exc.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
             raise
-    # Who had the lock before may have given the file its name: then it must not be written any more.
-    if not (os.path.lexists(part) and os.path.samestat(os.fstat(fd), os.lstat(part))):
+        logger.warning("Nothing keeps two tasks from writing '%s' at the same time: %s", path, exc.strerror)
+    if not (os.path.lexists(path) and os.path.samestat(os.fstat(fd), os.lstat(path))):
         raise taken
 
 
@@ -185,6 +194,15 @@ def make_directories(directory: Path) -> None:
     make_directories(directory.parent)
     directory.mkdir(exist_ok=True)
     sync_directory(directory.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Bring what a file holds to disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def sync_directory(directory: Path) -> None:

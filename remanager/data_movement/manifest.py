@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from remanager.data_movement.contents import JOURNAL, MANIFEST, OWN, Contents, FileEntry
-from remanager.data_movement.files import ALGORITHM, PART, sync_directory
+from remanager.data_movement.contents import JOURNAL, LOCK, MANIFEST, OWN, Contents, FileEntry
+from remanager.data_movement.files import ALGORITHM, PART, lock, sync_directory
 from remanager.tasks import Permanent
 
 
@@ -170,6 +172,28 @@ class Journal:
     def _line(fd: int, value: object) -> None:
         # With a line break on both sides, what a break has cut off spoils no other line.
         os.write(fd, f"\n{json.dumps(value)}\n".encode())
+
+
+@contextmanager
+def writing(run: Path) -> Iterator[None]:
+    """Keep other tasks from writing a run as long as this lasts, whatever name and mount they know it by.
+
+    Raises
+    ------
+    Retry
+        Another task does.
+    """
+    path = _place(run, LOCK)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(path, flags, 0o666)
+    try:
+        lock(fd, path)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(fd)
 
 
 def _read_journal(path: Path) -> dict[str, Known]:

@@ -28,7 +28,7 @@ from remanager.data_movement.files import (
     remove_empty,
     sync_directory,
 )
-from remanager.data_movement.manifest import Journal, Known, Manifest, is_unfinished, remove_manifest
+from remanager.data_movement.manifest import Journal, Known, Manifest, is_unfinished, remove_manifest, writing
 from remanager.data_movement.places import allowed_run, apart
 from remanager.tasks import Context, Permanent, Retry, Skip, task
 
@@ -95,7 +95,9 @@ def copy_run(
         check_patterns(patterns)
         place, copy = allowed_run(source), allowed_run(target)
         apart(place, copy)
-        done = Copy(place, copy, ctx).run(patterns, verify=verify, overwrite=overwrite)
+        done = Copy(place, copy, patterns, ctx)
+        with done.alone():
+            done.run(verify=verify, overwrite=overwrite)
         if not done.changed:
             raise Skip("the copy is there already")
         return done.result()
@@ -133,11 +135,16 @@ def _move(source: str, target: str, ctx: Context, *, overwrite: bool = False) ->
         place, copy = allowed_run(source), allowed_run(target)
         apart(place, copy)
         if not os.path.lexists(place) and os.path.lexists(copy):
-            _skip_what_was_moved(place, copy)
-        done = Copy(place, copy, ctx).run(EVERYTHING, verify=True, overwrite=overwrite, moving=True)
-        left = delete_copied(place, copy)
+            with writing(copy):
+                _skip_what_was_moved(place, copy)
+        done = Copy(place, copy, EVERYTHING, ctx)
+        with done.alone():
+            done.run(verify=True, overwrite=overwrite, moving=True)
+            done.sync()
+            left = delete_copied(place, copy)
+            if left:
+                done.discard(left)
         if left:
-            done.discard(left)
             raise Retry(reason=f"'{place}' changed after it was copied, what changed is kept: {told(left)}")
         return {**done.result(), "deleted": True}
 
@@ -151,18 +158,20 @@ def _skip_what_was_moved(source: Path, copy: Path) -> None:
 
 
 def delete_copied(source: Path, copy: Path) -> dict[str, str]:
-    """Delete a run if everything in it is in the manifest of its copy and has not changed.
+    """Delete a run if everything in it is in its copy, and in the manifest of that, and has not changed.
 
     Returns
     -------
     dict
         What has changed or is new, and is kept; if it was so from the start, nothing is deleted.
     """
-    known, there = Manifest.read(copy), contents_of(source)
+    known, there, present = Manifest.read(copy), contents_of(source), contents_of(copy)
     left = {name: "changed" for name, e in there.files.items() if not _is_known(known, e)}
     left |= {name: "changed" for name, to in there.links.items() if known.links.get(name) != to}
     left |= dict.fromkeys([*there.parts, *there.others], "not copied")
     left |= dict.fromkeys(set(there.empty) - set(known.directories), "not copied")
+    lost = {*known.missing(present), *known.of_other_size(present)}
+    left |= dict.fromkeys(lost & {*there.files, *there.links, *there.empty}, "not in the copy any more")
     if left:
         return left
     if "." in there.files:
@@ -267,29 +276,35 @@ def repair_run(run: str, other: str, *, ctx: Context) -> dict[str, Any]:
     with faults_of_disks():
         place, source = allowed_run(run), allowed_run(other)
         apart(place, source)
-        manifest = Manifest.read(place)
-        good = contents_of(source)
-        if Journal.exists(place):
-            raise Permanent(f"'{place}' is an unfinished copy: copy or move its run again")
+        place.lstat()
+        with writing(place):
+            return {"repaired": _repair(place, source, ctx)}
+
+
+def _repair(place: Path, source: Path, ctx: Context) -> list[str]:
+    manifest = Manifest.read(place)
+    good = contents_of(source)
+    if Journal.exists(place):
+        raise Permanent(f"'{place}' is an unfinished copy: copy or move its run again")
+    if not manifest:
+        manifest = Manifest.read(source)
+        manifest.moved_from = ""
         if not manifest:
-            manifest = Manifest.read(source)
-            manifest.moved_from = ""
-            if not manifest:
-                raise Permanent(f"Neither '{place}' nor '{source}' has a manifest")
-            _refuse_changed(place, manifest)
-            manifest.write(place)
-        found = examine(place, ctx)
-        bad = [*found["missing"], *found["damaged"]]
-        if not bad and found["unfinished"]:
-            raise Permanent(f"'{place}' is an unfinished copy: copy or move its run again")
-        if not bad:
-            raise Skip("nothing is missing or damaged")
-        for name in bad:
-            if name in manifest.files:
-                _repair_file(place, source, good, name, manifest.files[name], ctx)
-            else:
-                _repair_other(path_of(place, name), manifest.links.get(name))
-        return {"repaired": bad}
+            raise Permanent(f"Neither '{place}' nor '{source}' has a manifest")
+        _refuse_changed(place, manifest)
+        manifest.write(place)
+    found = examine(place, ctx)
+    bad = [*found["missing"], *found["damaged"]]
+    if not bad and found["unfinished"]:
+        raise Permanent(f"'{place}' is an unfinished copy: copy or move its run again")
+    if not bad:
+        raise Skip("nothing is missing or damaged")
+    for name in bad:
+        if name in manifest.files:
+            _repair_file(place, source, good, name, manifest.files[name], ctx)
+        else:
+            _repair_other(path_of(place, name), manifest.links.get(name))
+    return bad
 
 
 def _refuse_changed(run: Path, manifest: Manifest) -> None:

@@ -11,8 +11,8 @@ import pytest
 from run_trees import OLD, make_run, tree
 
 from remanager import data_movement as dm
-from remanager.data_movement import copying, files
-from remanager.data_movement.contents import MANIFEST
+from remanager.data_movement import copying, files, one_run
+from remanager.data_movement.contents import LOCK, MANIFEST
 from remanager.data_movement.files import PART, Step, copy_file
 from remanager.data_movement.manifest import Manifest
 from remanager.tasks import Context, Permanent, Retry, Skip
@@ -245,13 +245,16 @@ def test_two_tasks_do_not_write_the_same_file(room: Path, monkeypatch: pytest.Mo
         copy_file(source, target, lambda _: None, replace=True)
 
 
-def test_a_mount_without_locks_will_do(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mount_without_locks_will_do(
+    room: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def no_locks(_fd: int, _how: int) -> None:
         raise OSError(files.errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(files.fcntl, "flock", no_locks)
     dm.copy_run(str(make_run(room / "run")), str(room / "copy"), ctx=Context())
     assert sorted(tree(room / "copy")) == ["a.h5", "b.h5"]
+    assert "Nothing keeps two tasks from writing" in caplog.text
 
 
 def test_a_file_that_grows_before_it_is_copied_is_known_as_it_is(
@@ -268,3 +271,106 @@ def test_a_file_that_grows_before_it_is_copied_is_known_as_it_is(
     dm.copy_run(str(run), str(copy), ctx=Context())
     assert dm.inspect_run(str(copy), ctx=Context())["healthy"]
     assert tree(copy) == {"a": b"1", "b": b"2 and more"}
+
+
+def moving(room: Path, name: str, **contents: bytes) -> tuple[Path, dict[str, bytes]]:
+    """Return a run of one of two detectors, and what is in it."""
+    run = make_run(room / name / "run", **contents)
+    return run, tree(run)
+
+
+@pytest.mark.parametrize("at", ["compare", "copy_file", "delete_copied"])
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("second", [dm.copy_run, dm.move_run, dm.repair_run])
+def test_two_tasks_do_not_write_the_same_run(
+    room: Path, monkeypatch: pytest.MonkeyPatch, at: str, there: bool, second: Task
+) -> None:
+    (a, in_a), (b, in_b) = moving(room, "A", a1=b"1", a2=b"2"), moving(room, "B", b1=b"1", b2=b"2")
+    copy = room / "archive" / "run"
+    if there:
+        dm.copy_run(str(a), str(copy), ["a1"], ctx=Context())
+    module = one_run if at == "delete_copied" else copying
+    meant = getattr(module, at)
+    refused = []
+
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        places = (copy, b) if second is dm.repair_run else (b, copy)
+        with pytest.raises(Retry, match="another task writes"):
+            second(*map(str, places), ctx=Context())
+        refused.append(True)
+        return meant(*args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, at, meanwhile)
+        dm.move_run(str(a), str(copy), ctx=Context())
+    assert refused
+    assert (tree(copy), tree(b)) == (in_a, in_b)
+    assert sorted(p.name for p in copy.iterdir()) == [MANIFEST, "a1", "a2"]
+    with pytest.raises(Permanent, match="holds other content"):
+        dm.move_run(str(b), str(copy), ctx=Context())
+
+
+def test_two_tasks_do_not_write_the_same_single_file(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        (room / name).write_text(name)
+    delete = one_run.delete_copied
+
+    def meanwhile(source: Path, copy: Path) -> dict[str, str]:
+        with pytest.raises(Retry, match="another task writes"):
+            dm.move_run(str(room / "two"), str(copy), overwrite=True, ctx=Context())
+        return delete(source, copy)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(one_run, "delete_copied", meanwhile)
+        dm.move_run(str(room / "one"), str(room / "copy"), ctx=Context())
+    assert (room / "copy").read_text() == "one"
+    assert sorted(p.name for p in room.iterdir()) == ["copy", "copy" + MANIFEST, "two"]
+
+
+def test_a_lock_that_a_break_has_left_is_taken_over(room: Path) -> None:
+    run, copy = make_run(room / "run"), make_run(room / "copy")
+    (copy / LOCK).touch()
+    dm.move_run(str(run), str(copy), ctx=Context())
+    (copy / LOCK).touch()
+    with pytest.raises(Skip):
+        dm.move_run(str(run), str(copy), ctx=Context())
+    assert sorted(p.name for p in copy.iterdir()) == [MANIFEST, "a.h5", "b.h5"]
+
+
+@pytest.mark.parametrize("how", ["gone", "short"])
+def test_a_source_stays_if_its_copy_is_damaged_just_before(
+    room: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    run, copy = make_run(room / "run"), room / "copy"
+    delete = one_run.delete_copied
+
+    def meanwhile(source: Path, target: Path) -> dict[str, str]:
+        (target / "a.h5").unlink()
+        if how == "short":
+            (target / "a.h5").write_bytes(b"a")
+        return delete(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(one_run, "delete_copied", meanwhile)
+        with pytest.raises(Retry, match=r"'a\.h5' \(not in the copy any more\)"):
+            dm.move_run(str(run), str(copy), ctx=Context())
+    before = tree(run)
+    assert sorted(before) == ["a.h5", "b.h5"]
+    dm.move_run(str(run), str(copy), ctx=Context())
+    assert tree(copy) == before
+
+
+def test_what_was_there_is_brought_to_disk_before_the_source_is_deleted(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, copy = make_run(room / "run", a=b"1", sub__b=b"2"), make_run(room / "copy", a=b"1", sub__b=b"2")
+    synced, fsync = set(), os.fsync
+
+    def watch(fd: int) -> None:
+        assert (run / "a").exists()
+        synced.add(os.readlink(f"/proc/self/fd/{fd}"))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    dm.move_run(str(run), str(copy), ctx=Context())
+    assert synced >= {str(p) for p in (copy / "a", copy / "sub" / "b", copy / "sub", copy, room)}
