@@ -15,6 +15,8 @@ from remanager.data_movement.contents import Contents, FileEntry, contents_of, e
 from remanager.data_movement.files import (
     copy_file,
     make_directories,
+    make_directory_like,
+    parent_of,
     path_of,
     remove_part,
     sync_directory,
@@ -102,7 +104,7 @@ class Copy:
     def alone(self) -> Iterator[None]:
         """Keep other tasks from writing the target: from before it is compared until all is done."""
         if "." in self._whole.directories and not os.path.lexists(self._target):
-            make_directories(self._target)
+            make_directory_like(self._source, self._target, ".")
             self._made += 1
         make_directories(self._target.parent)
         with writing(self._target):
@@ -197,6 +199,8 @@ class Copy:
                     now = entry_of(source, name)
                     taken = name in found.contents.files or name in found.other
                     goal = path_of(self._target, name)
+                    if name != ".":
+                        make_directory_like(self._source, self._target, parent_of(name))
                     digest = copy_file(
                         source, goal, meter.piece, check=check, replace=taken, expected=self._expected(now)
                     )
@@ -211,13 +215,13 @@ class Copy:
         manifest, there = self._found.manifest, self._found.contents
         for name in chosen.empty:
             if name not in there.directories:
-                make_directories(path_of(self._target, name))
+                make_directory_like(self._source, self._target, name)
                 self._made += 1
         manifest.directories = sorted({*manifest.directories, *chosen.empty})
         for name, to in chosen.links.items():
             if there.links.get(name) != to:
                 goal = path_of(self._target, name)
-                make_directories(goal.parent)
+                make_directory_like(self._source, self._target, parent_of(name))
                 if name in self._found.other:
                     goal.unlink(missing_ok=True)
                 goal.symlink_to(to)

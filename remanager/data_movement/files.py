@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 ALGORITHM = "blake2b"
 CHUNK_BYTES = 1 << 20
+MODE_BITS = 0o1777
 PART = ".remanager-part"
 """Ending of the name of a file that is not complete yet."""
 
@@ -28,6 +29,11 @@ Step = Callable[[int], None]
 def path_of(run: Path, name: str) -> Path:
     """Return the path of an entry of a run."""
     return run if name == "." else run / name
+
+
+def parent_of(name: str) -> str:
+    """Return the name of the directory in which an entry of a run is."""
+    return name.rpartition("/")[0] or "."
 
 
 def pieces(path: Path, start: int = 0) -> Iterator[bytes]:
@@ -71,7 +77,8 @@ def copy_file(
 ) -> str:
     """Copy a file and return its checksum; an unfinished copy is continued if it agrees with the source.
 
-    The target appears under its name only when it is complete and on disk. Times and mode are kept.
+    The target appears under its name only when it is complete and on disk. Times and mode are kept, but not
+    the bits that let a file run as its owner or group: these are others now.
 
     Parameters
     ----------
@@ -116,7 +123,7 @@ def copy_file(
         if check is not None and digest_of(part, check) != digest:
             part.unlink()
             raise Retry(reason=f"the copy of '{source}' differs from the source")
-        os.chmod(part, stat.S_IMODE(before.st_mode))
+        os.chmod(part, before.st_mode & MODE_BITS)
         os.utime(part, ns=(before.st_atime_ns, before.st_mtime_ns))
         if not replace and os.path.lexists(target):
             raise Retry(reason=f"'{target}' has appeared while it was copied")
@@ -185,14 +192,30 @@ def _common_start(source: Path, other: Path, size: int, checksum: hashlib._Hash,
     return good
 
 
-def make_directories(directory: Path) -> None:
-    """Make a directory and those above it, and bring their names to disk."""
+def make_directory_like(run: Path, copy: Path, name: str) -> None:
+    """Make a directory of a run in its copy, with those above it in the run, and give them their modes.
+
+    The owner may do everything there, or the copy could not go on. A directory that is there stays as it is.
+    """
+    directory = path_of(copy, name)
+    if directory.is_dir():
+        return
+    if name != ".":
+        make_directory_like(run, copy, parent_of(name))
+    mode = path_of(run, name).lstat().st_mode
+    make_directories(directory, stat.S_IRWXU)
+    inherited = directory.stat().st_mode & stat.S_ISGID
+    directory.chmod((mode & MODE_BITS) | stat.S_IRWXU | inherited)
+
+
+def make_directories(directory: Path, mode: int = 0o777) -> None:
+    """Make a directory, with this mode, and those above it, and bring their names to disk."""
     if directory.is_dir():
         return
     if os.path.lexists(directory):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
     make_directories(directory.parent)
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(mode, exist_ok=True)
     sync_directory(directory.parent)
 
 

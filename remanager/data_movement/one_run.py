@@ -24,6 +24,8 @@ from remanager.data_movement.files import (
     copy_file,
     digest_of,
     make_directories,
+    make_directory_like,
+    parent_of,
     path_of,
     remove_empty,
     sync_directory,
@@ -303,7 +305,7 @@ def _repair(place: Path, source: Path, ctx: Context) -> list[str]:
         if name in manifest.files:
             _repair_file(place, source, good, name, manifest.files[name], ctx)
         else:
-            _repair_other(path_of(place, name), manifest.links.get(name))
+            _repair_other(place, source, name, manifest.links.get(name))
     return bad
 
 
@@ -325,17 +327,28 @@ def _repair_file(run: Path, source: Path, there: Contents, name: str, known: Kno
     good = path_of(source, name)
     if name not in there.files or digest_of(good, check) != known.digest:
         raise Permanent(f"'{name}' is not good in '{source}' either")
+    if name != ".":
+        _make_directory(run, source, parent_of(name))
     copy_file(good, path_of(run, name), check, check=check, replace=True)
     ctx.record_io(disk_read=2 * known.size, disk_write=known.size)
 
 
-def _repair_other(path: Path, link: str | None) -> None:
+def _repair_other(run: Path, source: Path, name: str, link: str | None) -> None:
     """Make a directory, or a link with what it shall say; a file that is there in its place stays."""
     if link is None:
-        make_directories(path)
+        _make_directory(run, source, name)
         return
-    make_directories(path.parent)
+    _make_directory(run, source, parent_of(name))
+    path = path_of(run, name)
     if path.is_symlink():
         path.unlink()
     path.symlink_to(link)
     sync_directory(path.parent)
+
+
+def _make_directory(run: Path, source: Path, name: str) -> None:
+    """Make a directory as it is in the other copy, if it is there."""
+    if path_of(source, name).is_dir():
+        make_directory_like(source, run, name)
+    else:
+        make_directories(path_of(run, name))

@@ -13,7 +13,7 @@ from run_trees import OLD, make_run, tree
 
 from remanager import data_movement as dm
 from remanager.data_movement import contents, many_runs
-from remanager.data_movement.contents import JOURNAL, Contents, contents_of
+from remanager.data_movement.contents import JOURNAL, MANIFEST, Contents, contents_of
 from remanager.data_movement.files import PART
 from remanager.data_movement.manifest import Manifest
 from remanager.tasks import Context, Permanent, Skip
@@ -295,3 +295,60 @@ def test_a_file_that_rotted_is_repaired_without_a_manifest(room: Path) -> None:
     make_run(run, **{"a.h5": b"x" * 5000})
     assert dm.repair_run(str(run), str(room / "copy"), ctx=Context())["repaired"] == ["a.h5"]
     assert tree(run) == tree(room / "copy")
+
+
+# ------------------------------------------------------------------------------------ modes
+
+
+def modes(place: Path) -> dict[str, int]:
+    """Return the modes of what is in a run."""
+    found = {p.relative_to(place).as_posix(): p.stat().st_mode & 0o7777 for p in (place, *place.rglob("*"))}
+    return {name: mode for name, mode in found.items() if MANIFEST not in name}
+
+
+@TASKS
+def test_files_do_not_run_as_their_owner_in_the_copy(room: Path, task: Task) -> None:
+    run = make_run(room / "run", user=b"1", group=b"2", sticky=b"3")
+    for name, mode in (("user", 0o4755), ("group", 0o2755), ("sticky", 0o1640)):
+        (run / name).chmod(mode)
+    task(str(run), str(room / "copy"), ctx=Context())
+    assert modes(room / "copy") == modes(room / "copy") | {"user": 0o755, "group": 0o755, "sticky": 0o1640}
+
+
+@TASKS
+def test_directories_keep_their_modes_and_stay_writable(room: Path, task: Task) -> None:
+    run = make_run(room / "run", private__deep__a=b"1", public__b=b"2")
+    (run / "private" / "empty").mkdir()
+    (run / "public" / "link").symlink_to("b")
+    wanted = {".": 0o700, "private": 0o700, "private/deep": 0o750, "private/empty": 0o711, "public": 0o777}
+    for name, mode in wanted.items():
+        (run / name).chmod(mode)
+    (run / "private" / "deep").chmod(0o550)
+    task(str(run), str(room / "new" / "copy"), ctx=Context())
+    assert modes(room / "new" / "copy").items() >= wanted.items()
+    assert (room / "new").stat().st_mode == room.stat().st_mode
+
+
+def test_a_directory_that_is_there_keeps_its_mode_and_what_it_inherits(room: Path) -> None:
+    run = make_run(room / "run", a__x=b"1", b__y=b"2")
+    copy = room / "copy"
+    (copy / "a").mkdir(parents=True)
+    (copy / "a").chmod(0o711)
+    copy.chmod(0o2755)
+    dm.copy_run(str(run), str(copy), ctx=Context())
+    assert modes(copy).items() >= {".": 0o2755, "a": 0o711, "b": 0o2755}.items()
+
+
+def test_repair_gives_directories_their_modes(room: Path) -> None:
+    run, copy = make_run(room / "run", sub__a=b"1"), room / "copy"
+    (run / "empty").mkdir()
+    (run / "gone").mkdir()
+    for name in ("sub", "empty"):
+        (run / name).chmod(0o710)
+    dm.copy_run(str(run), str(copy), ctx=Context())
+    (copy / "sub" / "a").unlink()
+    for place in (copy / "sub", copy / "empty", copy / "gone", run / "gone"):
+        place.rmdir()
+    dm.repair_run(str(copy), str(run), ctx=Context())
+    assert modes(copy).items() >= {"sub": 0o710, "empty": 0o710, "sub/a": 0o644}.items()
+    assert (copy / "gone").is_dir()
