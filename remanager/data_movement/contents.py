@@ -20,6 +20,9 @@ OWN = frozenset({MANIFEST, MANIFEST + ".new", JOURNAL, LOCK})
 """Names of the files that tell of a run and are no part of it."""
 
 EVERYTHING = ("**/*",)
+MAX_NAME_BYTES = 255
+"""The longest name of common file systems."""
+
 MAX_TOLD = 10
 """So many names are told in an error."""
 
@@ -94,6 +97,7 @@ class Contents:
         return {
             **self.others,
             **dict.fromkeys(self.parts, "an unfinished copy"),
+            **{name: "its name is too long" for name in self.files if _is_too_long(name)},
             **{
                 name: f"a link to '{to}', which is not in the run or not relative"
                 for name, to in self.links.items()
@@ -169,6 +173,23 @@ def _matches(name: Sequence[str], pattern: Sequence[str]) -> bool:
     if pattern[0] == "**":
         return any(_matches(name[skipped:], pattern[1:]) for skipped in range(len(name) + 1))
     return bool(name) and fnmatchcase(name[0], pattern[0]) and _matches(name[1:], pattern[1:])
+
+
+def _is_too_long(name: str) -> bool:
+    """Tell whether an unfinished copy of a file could not have its name."""
+    return len(os.fsencode(PurePosixPath(name).name + PART)) > MAX_NAME_BYTES
+
+
+def refuse_long_name(run: Path) -> None:
+    """Refuse a single file that what tells of it cannot be named after.
+
+    Raises
+    ------
+    Permanent
+        Its name is too long.
+    """
+    if max(len(os.fsencode(run.name + own)) for own in OWN) > MAX_NAME_BYTES:
+        raise Permanent(f"The name of '{run}' is too long for a run that is a single file")
 
 
 def _stays_inside(name: str, to: str) -> bool:

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from remanager.data_movement.comparison import Comparison, compare
-from remanager.data_movement.contents import Contents, FileEntry, contents_of, entry_of, told
+from remanager.data_movement.contents import (
+    Contents,
+    FileEntry,
+    contents_of,
+    entry_of,
+    refuse_long_name,
+    told,
+)
 from remanager.data_movement.files import (
     copy_file,
     make_directories,
@@ -95,6 +102,9 @@ class Copy:
         refused = chosen.immovable()
         if refused:
             raise Permanent(f"'{self._source}' has what cannot be copied: {told(refused)}")
+        if "." in chosen.files:
+            for place in (self._source, self._target):
+                refuse_long_name(place)
         if Journal.exists(self._source):
             raise Permanent(f"'{self._source}' is itself an unfinished copy")
         if not (chosen.files or chosen.links or chosen.empty):

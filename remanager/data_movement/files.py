@@ -9,6 +9,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 ALGORITHM = "blake2b"
 CHUNK_BYTES = 1 << 20
+_ZEROS = bytes(CHUNK_BYTES)
 MODE_BITS = 0o1777
 PART = ".remanager-part"
 """Ending of the name of a file that is not complete yet."""
@@ -36,9 +38,21 @@ def parent_of(name: str) -> str:
     return name.rpartition("/")[0] or "."
 
 
+@contextmanager
+def faults_named(path: Path) -> Iterator[None]:
+    """Let faults of the disk name a path where they name none: those of a file that is open do not."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.filename is None:
+            exc.filename = str(path)
+        raise
+
+
 def pieces(path: Path, start: int = 0) -> Iterator[bytes]:
     """Return what a file holds from a place on, in pieces; a symbolic link is not followed."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    with faults_named(path), os.fdopen(os.open(path, flags), "rb") as file:
         file.seek(start)
         while piece := file.read(CHUNK_BYTES):
             yield piece
@@ -102,15 +116,18 @@ def copy_file(
     part = target.with_name(target.name + PART)
     make_directories(target.parent)
     checksum = hashlib.new(ALGORITHM)
-    with _open_part(part) as file:
+    with faults_named(target), _open_part(part) as file:
         start = _common_start(source, part, before.st_size, checksum, step)
         file.truncate(start)
         file.seek(start)
         for piece in pieces(source, start):
             step(len(piece))
             checksum.update(piece)
-            file.write(piece)
-        file.flush()
+            if piece == _ZEROS[: len(piece)]:
+                file.seek(len(piece), os.SEEK_CUR)  # leaves a hole: a sparse file stays one
+            else:
+                file.write(piece)
+        file.truncate()
         os.fsync(file.fileno())
         after = source.lstat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):

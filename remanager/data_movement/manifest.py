@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from remanager.data_movement.contents import JOURNAL, LOCK, MANIFEST, OWN, Contents, FileEntry
-from remanager.data_movement.files import ALGORITHM, PART, lock, sync_directory
+from remanager.data_movement.files import ALGORITHM, PART, faults_named, lock, sync_directory
 from remanager.tasks import Permanent
 
 
@@ -91,7 +91,7 @@ class Manifest:
             "directories": sorted(self.directories),
             "moved_from": self.moved_from,
         }
-        with new.open("w", encoding="utf-8") as file:
+        with faults_named(new), new.open("w", encoding="utf-8") as file:
             json.dump(data, file, indent=0)
             file.flush()
             os.fsync(file.fileno())
@@ -168,10 +168,10 @@ class Journal:
             self._line(self._fd, ALGORITHM)
         self._line(self._fd, [name, known.size, known.mtime_ns, known.digest])
 
-    @staticmethod
-    def _line(fd: int, value: object) -> None:
+    def _line(self, fd: int, value: object) -> None:
         # With a line break on both sides, what a break has cut off spoils no other line.
-        os.write(fd, f"\n{json.dumps(value)}\n".encode())
+        with faults_named(_place(self._run, JOURNAL)):
+            os.write(fd, f"\n{json.dumps(value)}\n".encode())
 
 
 @contextmanager

@@ -49,11 +49,19 @@ _LASTING = (
 
 
 @contextmanager
-def faults_of_disks() -> Iterator[None]:
-    """Let faults that pass lead to another attempt, and others to the end."""
+def faults_of_disks(run: str = "") -> Iterator[None]:
+    """Let faults that pass lead to another attempt, and others to the end.
+
+    Parameters
+    ----------
+    run : str
+        Run whose files may be renamed or deleted meanwhile, if there is one.
+    """
     try:
         yield
     except FileNotFoundError as exc:
+        if run and _gone_from(Path(os.path.realpath(run)), exc.filename):
+            raise Retry(reason=f"'{exc.filename}' has gone meanwhile") from exc
         raise Permanent(f"There is no '{exc.filename}'") from exc
     except OSError as exc:
         if exc.errno in _LASTING:
@@ -61,6 +69,12 @@ def faults_of_disks() -> Iterator[None]:
         if exc.errno in _PASSING:
             raise Retry(reason=f"{exc.strerror}: '{exc.filename}'") from exc
         raise
+
+
+def _gone_from(run: Path, missing: object) -> bool:
+    """Tell whether what is missing is a part of a run that is there."""
+    inside = isinstance(missing, str | os.PathLike) and run in Path(missing).parents
+    return inside and os.path.lexists(run)
 
 
 @task(domain="data", **_RETRIES)
@@ -93,7 +107,7 @@ def copy_run(
     dict
         ``files``, ``bytes``, ``links`` (copied now), ``files_there``, ``manifest``.
     """
-    with faults_of_disks():
+    with faults_of_disks(source):
         check_patterns(patterns)
         place, copy = allowed_run(source), allowed_run(target)
         apart(place, copy)
@@ -133,7 +147,7 @@ def balance_run(source: str, target: str, *, ctx: Context) -> dict[str, Any]:
 
 
 def _move(source: str, target: str, ctx: Context, *, overwrite: bool = False) -> dict[str, Any]:
-    with faults_of_disks():
+    with faults_of_disks(source):
         place, copy = allowed_run(source), allowed_run(target)
         apart(place, copy)
         if not os.path.lexists(place) and os.path.lexists(copy):

@@ -352,3 +352,44 @@ def test_repair_gives_directories_their_modes(room: Path) -> None:
     dm.repair_run(str(copy), str(run), ctx=Context())
     assert modes(copy).items() >= {"sub": 0o710, "empty": 0o710, "sub/a": 0o644}.items()
     assert (copy / "gone").is_dir()
+
+
+# ------------------------------------------------------------------------------------ names, sparse files
+
+
+@TASKS
+def test_names_that_are_too_long_are_refused_before_anything_is_done(room: Path, task: Task) -> None:
+    run = make_run(room / "run", **{"a": b"1", "b" * 240: b"2", "c" * 241: b"3", "ä" * 121: b"4"})
+    with pytest.raises(Permanent) as caught:
+        task(str(run), str(room / "copy"), ctx=Context())
+    assert caught.value.reason.count("its name is too long") == 2
+    for name, place in ((("s" * 224), "target"), ("short", "t" * 224)):
+        (room / name).write_bytes(b"1")
+        with pytest.raises(Permanent, match="too long for a run that is a single file"):
+            task(str(room / name), str(room / "new" / place), ctx=Context())
+    assert not (room / "copy").exists()
+    assert not (room / "new").exists()
+
+
+@TASKS
+def test_the_longest_names_are_copied(room: Path, task: Task) -> None:
+    run = make_run(room / ("r" * 255), **{"b" * 240: b"2"})
+    (run / ("d" * 255)).mkdir()
+    (room / ("s" * 223)).write_bytes(b"1")
+    for source in (run, room / ("s" * 223)):
+        copy = room / "archive" / source.name
+        task(str(source), str(copy), ctx=Context())
+        assert dm.inspect_run(str(copy), ctx=Context())["healthy"]
+
+
+def test_a_sparse_file_stays_one(room: Path) -> None:
+    run, size = make_run(room / "run", a=b"", b=b"\0" * 10), 32 << 20
+    with (run / "a").open("wb") as file:
+        file.seek(size // 2)
+        file.write(b"data")
+        file.truncate(size)
+    dm.copy_run(str(run), str(room / "copy"), verify=True, ctx=Context())
+    status = (room / "copy" / "a").stat()
+    assert status.st_size == size
+    assert status.st_blocks * 512 < size // 4
+    assert tree(room / "copy") == tree(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -16,7 +17,7 @@ from run_trees import Interrupted, interrupted_at, make_run, tree
 from remanager import data_movement as dm
 from remanager.data_movement import copying
 from remanager.data_movement.contents import JOURNAL, MANIFEST
-from remanager.data_movement.files import PART
+from remanager.data_movement.files import PART, Step, copy_file
 from remanager.data_movement.manifest import Manifest
 from remanager.tasks import Context, Permanent, Retry, Skip
 
@@ -200,3 +201,58 @@ def test_what_does_not_match_may_be_missing(room: Path) -> None:
     (first / "b.h5").unlink()
     dm.copy_run(str(first), str(room / "second"), ["a.*"], ctx=Context())
     assert list(tree(room / "second")) == ["a.h5"]
+
+
+# ------------------------------------------------------------------------------------ what comes and goes
+
+
+@TASKS
+def test_a_file_that_is_renamed_meanwhile_leads_to_another_attempt(
+    room: Path, monkeypatch: pytest.MonkeyPatch, task: Task
+) -> None:
+    run, copy = make_run(room / "run", **{"a": b"1", "sub__x.tmp": b"2"}), room / "copy"
+
+    def rename(source: Path, target: Path, step: Step, **options: Any) -> str:
+        if source.name == "a":
+            (run / "sub" / "x.tmp").rename(run / "sub" / "x.h5")
+        return copy_file(source, target, step, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(copying, "copy_file", rename)
+        with pytest.raises(Retry, match=r"x\.tmp' has gone meanwhile"):
+            task(str(run), str(copy), ctx=Context())
+    before = tree(run)
+    task(str(run), str(copy), ctx=Context())
+    assert tree(copy) == before
+
+
+def test_a_run_that_is_gone_meanwhile_is_gone_for_good(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(room / "run")
+
+    def remove(*_args: Any, **_options: Any) -> str:
+        run.rename(room / "elsewhere")
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(run / "a.h5"))
+
+    monkeypatch.setattr(copying, "copy_file", remove)
+    with pytest.raises(Permanent, match="There is no"):
+        dm.copy_run(str(run), str(room / "copy"), ctx=Context())
+
+
+@pytest.mark.parametrize(("call", "named"), [("fsync", "a.h5"), ("write", JOURNAL)])
+def test_a_full_disk_is_named(room: Path, monkeypatch: pytest.MonkeyPatch, call: str, named: str) -> None:
+    def full(_fd: int, *_args: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run, copy = make_run(room / "run"), room / "copy"
+    copy.mkdir()
+    meant = getattr(os, call)
+
+    def fails_for_the_copy(fd: int, *args: Any) -> Any:
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        return (
+            full(fd) if path.startswith(f"{copy}/") and "manifest.json.new" not in path else meant(fd, *args)
+        )
+
+    monkeypatch.setattr(os, call, fails_for_the_copy)
+    with pytest.raises(Retry, match=f"No space left on device: '{copy / named}'"):
+        dm.copy_run(str(run), str(copy), ctx=Context())
