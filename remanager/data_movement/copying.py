@@ -149,7 +149,9 @@ class Copy:
             digests = {m.digest_of(entry) for m in (origin, found.manifest)}
             if entry.name in found.there:
                 digests.add(found.there[entry.name].digest)
-            if len(digests - {None}) > 1:
+            known = origin.files.get(entry.name)
+            cut = known is not None and known.mtime_ns == entry.mtime_ns and known.size != entry.size
+            if cut or len(digests - {None}) > 1:
                 wrong[entry.name] = "damaged"
         lost = {
             name: FileEntry(name, known.size, known.mtime_ns)
@@ -191,6 +193,7 @@ class Copy:
             if name in names and name not in self._found.contents.files:
                 path_of(self._target, name).unlink(missing_ok=True)
                 del manifest.files[name]
+        manifest.moved_from = ""
         manifest.write(self._target)
 
     def _check(self, _size: int) -> None:

@@ -61,6 +61,22 @@ def test_a_copy_of_a_part_of_a_run_is_no_move_of_it(room: Path) -> None:
         dm.move_run(str(run), str(copy), ctx=Context())
 
 
+def test_a_move_that_left_something_was_not_complete(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, copy = make_run(room / "run"), room / "copy"
+    sync = copying.Copy.sync
+
+    def come(moving: copying.Copy) -> None:
+        (run / "late").write_bytes(b"late")
+        sync(moving)
+
+    monkeypatch.setattr(copying.Copy, "sync", come)
+    with pytest.raises(Retry, match="'late'"):
+        dm.move_run(str(run), str(copy), ctx=Context())
+    run.rename(room / "unmounted")
+    with pytest.raises(Permanent, match="There is no"):
+        dm.move_run(str(run), str(copy), ctx=Context())
+
+
 @pytest.mark.parametrize("left", [JOURNAL, "sub/a.h5" + PART])
 def test_an_unfinished_copy_is_not_healthy(room: Path, left: str) -> None:
     run = make_run(room / "run", sub__a=b"1")
@@ -140,7 +156,7 @@ def rot(path: Path) -> None:
 
 
 @TASKS
-@pytest.mark.parametrize("fault", ["damaged", "missing"])
+@pytest.mark.parametrize("fault", ["damaged", "cut", "missing"])
 @pytest.mark.parametrize("there", ["nothing", "good copy", "bad copy"])
 def test_damage_that_a_manifest_knows_is_not_copied(room: Path, task: Task, fault: str, there: str) -> None:
     run, first, second = make_run(room / "run"), room / "first", room / "second"
@@ -149,6 +165,8 @@ def test_damage_that_a_manifest_knows_is_not_copied(room: Path, task: Task, faul
         shutil.copytree(run, second)
     if fault == "damaged":
         rot(first / "a.h5")
+    elif fault == "cut":
+        make_run(first, **{"a.h5": b"a"})
     else:
         (first / "a.h5").unlink()
     if there == "bad copy":
