@@ -33,7 +33,8 @@ class ConsoleBuffer:
         self._wake = wake
         self._max_lines = max_lines
         self._max_chars = max_chars
-        self._lock = threading.Lock()
+        # The handler of a signal, or a finalizer, may print wherever a call in here is interrupted.
+        self._lock = threading.RLock()
         self._messages: deque[tuple[float, str]] = deque()
         self._chars = 0
         self._dropped = 0
@@ -51,15 +52,15 @@ class ConsoleBuffer:
         if not text:
             return
         text = text[-self._max_chars :]
+        size = len(text)
         with self._lock:
-            was_empty = not self._messages
+            if not self._messages:
+                self._wake()  # first: a handler that raises leaves no messages that nobody looks for
             self._messages.append((time.time(), text))
-            self._chars += len(text)
-            while len(self._messages) > self._max_lines or self._chars > self._max_chars:
-                self._chars -= len(self._messages.popleft()[1])
+            self._chars += size
+            while self._messages and (len(self._messages) > self._max_lines or self._chars > self._max_chars):
+                self._take_oldest()
                 self._dropped += 1
-        if was_empty:
-            self._wake()
 
     def pop(self) -> tuple[float, str] | None:
         """Take the oldest message as ``(time, text)``; None if there is none."""
@@ -70,15 +71,20 @@ class ConsoleBuffer:
                 return time.time(), text
             if not self._messages:
                 return None
-            message = self._messages.popleft()
-            self._chars -= len(message[1])
-            return message
+            return self._take_oldest()
 
     def push_back(self, message: tuple[float, str]) -> None:
         """Put a message taken by :meth:`pop` back to the front."""
+        size = len(message[1])
         with self._lock:
             self._messages.appendleft(message)
-            self._chars += len(message[1])
+            self._chars += size
+
+    def _take_oldest(self) -> tuple[float, str]:
+        message = self._messages.popleft()
+        size = len(message[1])  # not within the subtraction: what is printed meanwhile would not be counted
+        self._chars -= size
+        return message
 
 
 class _BytesSide(io.RawIOBase):

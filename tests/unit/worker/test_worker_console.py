@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
 
 import pytest
 
 from remanager.worker.console import ConsoleBuffer, ConsoleStream
+
+WAIT_S = 10
 
 
 class Sink(list[str]):
@@ -108,3 +115,51 @@ def test_a_message_can_be_put_back() -> None:
     buffer.push_back(message)
     assert texts(buffer) == ["a", "b"]
     assert len(buffer) == 0
+
+
+@pytest.mark.parametrize("act", [ConsoleBuffer.put, ConsoleBuffer.pop])
+@pytest.mark.parametrize("moment", range(10))
+def test_what_interrupts_the_buffer_may_print(act: Callable[..., object], moment: int) -> None:
+    """The handler of a signal, or a finalizer, prints at any point of what it interrupts."""
+    buffer = ConsoleBuffer(lambda: None, max_chars=10)
+    buffer.put("aaaa")
+    buffer.put("bbbb")
+    left = moment
+
+    def at(_frame: FrameType, _event: str, _arg: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            sys.setprofile(None)
+            buffer.put("ii")
+
+    def interrupted() -> None:
+        sys.setprofile(at)
+        try:
+            act(buffer, "cccc") if act is ConsoleBuffer.put else act(buffer)
+        finally:
+            sys.setprofile(None)
+
+    thread = threading.Thread(target=interrupted, daemon=True)
+    thread.start()
+    thread.join(WAIT_S)
+    assert not thread.is_alive()
+    assert buffer._chars == sum(len(text) for _, text in buffer._messages)
+    assert (left < 0) is ("ii" in texts(buffer))
+
+
+def test_a_handler_that_raises_leaves_no_message_unnoticed() -> None:
+    woken: list[None] = []
+    buffer = ConsoleBuffer(lambda: woken.append(None))
+
+    def at(_frame: FrameType, event: str, arg: object) -> None:
+        if event == "c_return" and getattr(arg, "__name__", "") == "append" and len(buffer) > 0:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    sys.setprofile(at)
+    with suppress(KeyboardInterrupt):
+        buffer.put("a")
+    sys.setprofile(None)
+    assert len(buffer) == 1
+    assert woken
