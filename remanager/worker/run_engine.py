@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
@@ -13,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from remanager.model.link import PlanFinished, PlanPaused
 from remanager.model.states import EnvironmentState, ExitStatus
 from remanager.worker.failures import exception_text, traceback_text
+from remanager.worker.plan_wrappers import preprocessing
 from remanager.worker.runs import DOCUMENTS, RunMonitor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     StartPlan = Callable[[Any], object]
     OnProgress = Callable[[str, int, int | None], None]
     Hints = Callable[[], Iterable[str]]
-    OnThrown = Callable[[BaseException], None]
 
 logger = logging.getLogger(__name__)
 
@@ -60,58 +59,6 @@ def _is_a(exc: BaseException, name: str) -> bool:
     """Tell whether an exception is one of bluesky's."""
     # By name: this room runs without bluesky, too.
     return any(base.__name__ == name for base in type(exc).__mro__)
-
-
-def contained(plan: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Run a plan; let it fail where it wants to end the process, which would end the RunEngine's thread."""
-    try:
-        return (yield from plan)
-    except (SystemExit, KeyboardInterrupt) as exc:
-        raise RuntimeError(f"The plan raised {type(exc).__name__}({exc})") from exc
-
-
-def labelled(
-    plan: Generator[Any, Any, Any],
-    persistent: Mapping[str, object],
-    metadata: Mapping[str, object],
-    on_thrown: OnThrown,
-) -> Generator[Any, Any, Any]:
-    """Run a plan; its runs get metadata that neither they nor the RunEngine's persistent metadata have.
-
-    ``on_thrown`` is told what the RunEngine throws into the plan.
-    """
-    result, error = None, None
-    while True:
-        try:
-            message = plan.send(result) if error is None else plan.throw(error)
-        except StopIteration as end:
-            return end.value
-        if message.command == "open_run":
-            missing = {key: value for key, value in metadata.items() if key not in persistent}
-            message = message._replace(kwargs={**missing, **message.kwargs})
-        try:
-            result, error = (yield message), None
-        except GeneratorExit:
-            plan.close()
-            raise
-        except BaseException as exc:  # noqa: BLE001 - handed on to the plan
-            error = exc
-            on_thrown(exc)
-
-
-@contextlib.contextmanager
-def _preprocessing(engine: Any, metadata: Mapping[str, object], on_thrown: OnThrown) -> Iterator[None]:
-    """Apply :func:`labelled` and :func:`contained`, outermost, to the plans started in the context."""
-
-    def preprocess(plan: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        return labelled(contained(plan), getattr(engine, "md", {}), metadata, on_thrown)
-
-    preprocessors = getattr(engine, "preprocessors", [])
-    preprocessors.append(preprocess)
-    try:
-        yield
-    finally:
-        preprocessors.remove(preprocess)
 
 
 def _subscribe(engine: Any, monitor: RunMonitor) -> Callable[[], None]:
@@ -181,7 +128,8 @@ class RunEngineControl:
         self._pause_pending = False
 
         self._hook: object = None
-        self.engine: Any = None
+        self._newest_engine: Any = None
+        self.engine: Any = None  # a plan keeps the one that it runs on
 
     # ------------------------------------------------------------------------------------ any thread
 
@@ -191,11 +139,22 @@ class RunEngineControl:
         return None if self.engine is None else str(self.engine.state)
 
     def attach(self, candidate: object) -> None:
-        """Use the object ``RE`` of the namespace from now on; anything but a RunEngine counts as none."""
+        """Use the object ``RE`` of the namespace; anything but a RunEngine counts as none.
+
+        A plan keeps the RunEngine on which it runs or is paused; a new one is used when the plan has ended.
+        """
         engine = candidate if is_run_engine(candidate) else None
         if candidate is not None and engine is None:
             logger.warning("'RE' is not a Run Engine, but %r: plans can not be executed", type(candidate))
-        self.engine = engine
+        with self._lock:
+            self._newest_engine = engine
+            is_free = not self._executing and self._plan is None
+            if is_free:
+                self.engine = engine
+        if not is_free:
+            if engine is not self.engine:
+                logger.info("The plan keeps its Run Engine; the new one is used when the plan has ended")
+            return
         self._install_hook()
         self._board.change(re_state=self.state)
 
@@ -297,7 +256,7 @@ class RunEngineControl:
         def call() -> None:
             engine = self._ready_engine()
             plan.unsubscribe = _subscribe(engine, monitor)
-            with _preprocessing(engine, metadata, plan.take_thrown):
+            with preprocessing(engine, metadata, plan.take_thrown):
                 start(engine)
 
         self._execute(call, ExitStatus.COMPLETED)
@@ -394,8 +353,10 @@ class RunEngineControl:
             self._executing = self._continuing = False
             self._pause_wanted = None
             pause_pending, self._pause_pending = self._pause_pending, False
+            self.engine = self._newest_engine
         if plan is None:
             return
+        self._install_hook()
         log = logger.error if status is ExitStatus.FAILED else logger.info
         log("The plan was exited: %s%s", status.value, f"\n{traceback or msg}" if msg else "")
         # The end is reckoned on the monotonic clock: it never precedes the start.
@@ -432,7 +393,8 @@ class RunEngineControl:
         chained = engine.state_hook
 
         def state_hook(new: object, old: object) -> None:
-            self._on_state(str(new))
+            if engine is self.engine:
+                self._on_state(str(new))
             if chained is not None:
                 chained(new, old)
 

@@ -178,7 +178,7 @@ class TaskRunner:
         update_re = bool(body["update_re"])
         self._environment.load_script(body["script"], update_re=update_re)
         engine = self._environment.ns.get("RE")
-        if update_re and engine is not None and engine is not self._control.engine:
+        if update_re and engine is not None:
             self._control.attach(engine)
         if body["update_lists"] and self._environment.refresh_lists():
             lists = self._environment.lists

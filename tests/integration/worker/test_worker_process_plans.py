@@ -277,6 +277,20 @@ def test_a_plan_that_cannot_be_paused_is_aborted(worker: Worker) -> None:
     )
 
 
+def test_a_script_replaces_the_run_engine_of_a_plan(worker: Worker) -> None:
+    """The plan keeps its RunEngine, so that it can still be paused and ended."""
+    uid = worker.start_plan("long_plan")
+    worker.manager.expect_state(running_item_uid=uid, re_state="running")
+    script = "first = RE\nRE = RunEngine({'engine': 'second'})\n"
+    assert worker.script(script, update_lists=False, update_re=True, background=True).success
+    pause(worker, uid)
+    finish(worker, uid, "abort", "aborted")
+    metadata = worker.manager.command(GetMetadata).data["re_metadata"]
+    assert json.loads(metadata)["engine"] == "second"
+    assert worker.run_plan("steps").exit_status == "completed"
+    assert worker.script("RE = first", update_lists=False, update_re=True).success
+
+
 def test_a_failing_plan(worker: Worker) -> None:
     finished = worker.run_plan("failing")
     assert (finished.exit_status, finished.msg) == ("failed", "Plan failed: outer trouble")

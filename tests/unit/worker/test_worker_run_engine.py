@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from remanager.model.link import Event, PlanFinished, PlanPaused
-from remanager.worker.run_engine import RunEngineControl, contained, is_run_engine, labelled
+from remanager.worker.plan_wrappers import contained, labelled
+from remanager.worker.run_engine import RunEngineControl, is_run_engine
 from remanager.worker.state import StateBoard
 
 
@@ -268,6 +269,39 @@ def test_a_paused_plan_that_is_ended_outside(bench: Bench) -> None:
     assert event.stop_queue
     bench.control.close_ended_outside()
     assert bench.events[-1] is event
+
+
+def test_a_plan_keeps_its_engine(bench: Bench) -> None:
+    """A script may bring another RunEngine at any time; it is used when the plan has ended."""
+    other = FakeEngine()
+
+    def replace() -> None:
+        bench.control.attach(other)
+        assert bench.control.request_pause("deferred") == ""
+        bench.engine.turn_loop()
+
+    assert isinstance(bench.run("running", replace, "paused", RunEngineInterrupted()), PlanPaused)
+    assert bench.engine.pauses == [True]
+    assert bench.control.expect_continuation("abort") == ""
+    bench.control.attach(other)
+    bench.control.go_on("abort")
+    assert finished(bench.events[-1]) == ("aborted", "")
+    assert bench.control.engine is other
+    other.go("running")
+    assert bench.board.current.re_state == "running"
+    bench.engine.go("panicked")
+    assert bench.board.current.re_state == "running"
+    other.loop.close()
+
+
+def test_a_plan_that_has_not_begun_keeps_its_engine(bench: Bench) -> None:
+    bench.control.expect_plan()
+    assert bench.control.request_pause("immediate") == ""
+    bench.control.attach(None)
+    assert bench.board.current.re_state == "idle"
+    assert finished(bench.run("running", bench.engine.turn_loop, "idle")) == ("completed", "")
+    assert bench.engine.pauses == [False]
+    assert bench.board.current.re_state is None
 
 
 def test_hooks_are_chained_without_recursion(bench: Bench) -> None:
