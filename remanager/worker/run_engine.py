@@ -83,6 +83,7 @@ class _Plan:
     clock_start: float
     hints: Hints
     unsubscribe: Callable[[], None] = lambda: None
+    has_engine: bool = False
     interrupted_by: ExitStatus | None = None
     end_wanted: str | None = None
     reason: str = ""
@@ -255,6 +256,7 @@ class RunEngineControl:
 
         def call() -> None:
             engine = self._ready_engine()
+            plan.has_engine = True
             plan.unsubscribe = _subscribe(engine, monitor)
             with preprocessing(engine, metadata, plan.take_thrown):
                 start(engine)
@@ -304,13 +306,16 @@ class RunEngineControl:
             with self._user_code:
                 call()
         except BaseException as exc:  # noqa: BLE001 - user code may raise anything; the plan then failed
-            if self.state == "paused":
+            plan = self._plan
+            # Else somebody else's plan is paused, and the RunEngine takes no other.
+            has_engine = plan is not None and plan.has_engine
+            if has_engine and self.state == "paused":
                 self._take_pause()
-            elif _is_a(exc, "RunEngineInterrupted") and self._plan is not None:
+            elif plan is not None and _is_a(exc, "RunEngineInterrupted"):
                 # Nobody stopped, aborted or halted it: the pause came when the plan was at its end.
-                status = self._plan.interrupted_by or ExitStatus.COMPLETED
+                status = plan.interrupted_by or ExitStatus.COMPLETED
                 completed = status is ExitStatus.COMPLETED
-                msg = f"The plan was {status.value} while it was running{self._plan.reason}"
+                msg = f"The plan was {status.value} while it was running{plan.reason}"
                 self._finish(status, "" if completed else msg)
             else:
                 msg = ". ".join((f"Plan failed: {exception_text(exc)}", *self._hints(exc)))

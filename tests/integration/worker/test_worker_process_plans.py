@@ -76,6 +76,12 @@ PROFILE = """
         release.wait()
         release.clear()
 
+    def run_other_plan():
+        RE(long_plan())
+
+    def abort_other_plan():
+        RE.abort()
+
     def failing():
         yield from bps.open_run()
         try:
@@ -289,6 +295,18 @@ def test_a_script_replaces_the_run_engine_of_a_plan(worker: Worker) -> None:
     assert json.loads(metadata)["engine"] == "second"
     assert worker.run_plan("steps").exit_status == "completed"
     assert worker.script("RE = first", update_lists=False, update_re=True).success
+
+
+def test_a_run_engine_that_holds_a_paused_plan_takes_no_other(worker: Worker) -> None:
+    worker.start_function("run_other_plan")
+    worker.manager.expect_state(re_state="running")
+    assert worker.manager.command(lambda i: PausePlan(i, "immediate")).success
+    worker.manager.expect_state(environment_state="idle", re_state="paused")
+    finished = worker.run_plan("steps")
+    assert (finished.exit_status, finished.run_uids) == ("failed", [])
+    assert finished.msg == "Plan failed: Run Engine is in 'paused' state. Stop or finish any running plan."
+    assert worker.call("abort_other_plan").success
+    assert worker.run_plan("steps").exit_status == "completed"
 
 
 def test_a_failing_plan(worker: Worker) -> None:

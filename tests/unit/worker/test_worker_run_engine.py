@@ -165,7 +165,7 @@ def test_a_paused_plan_goes_on(bench: Bench, option: str, status: str) -> None:
     assert finished(bench.events[-1]) == (status, "")
 
 
-@pytest.mark.parametrize("state", ["running", "panicked"])
+@pytest.mark.parametrize("state", ["running", "paused", "panicked"])
 def test_the_engine_must_be_idle(bench: Bench, state: str) -> None:
     bench.engine.state = state
     status, msg = finished(bench.run())
