@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from remanager.model.link import (
     CloseEnvironment,
+    Command,
     ContinuePlan,
     GetKernelInfo,
     GetMetadata,
@@ -22,6 +23,7 @@ from remanager.model.link import (
     Welcome,
 )
 from remanager.model.states import EnvironmentState
+from remanager.worker.failures import exception_text
 from remanager.worker.metadata import MetadataError, metadata_text
 from remanager.worker.run_engine import NO_RUN_ENGINE
 
@@ -88,6 +90,15 @@ class CommandDesk:
 
     def handle(self, message: Message) -> None:
         """Take a message of the manager; called in the control thread only."""
+        try:
+            self._handle(message)
+        except Exception as exc:
+            # What one message meets must not end the plan that runs.
+            logger.exception("A message of the manager was not carried out: %s", type(message).__name__)
+            if isinstance(message, Command):
+                self._reply(Reply(message.id, False, f"The worker refused: {exception_text(exc)}"))
+
+    def _handle(self, message: Message) -> None:
         match message:
             case Welcome() | ReleaseKernel() | StopTask():
                 self._take_word(message)
@@ -161,7 +172,12 @@ class CommandDesk:
                 )
             self._accepted.add(command.task_uid)
             self._board.change(background=1)
-            self._tasks.start_background(command)
+            try:
+                self._tasks.start_background(command)
+            except (RuntimeError, MemoryError) as exc:  # the system has no more threads
+                self._accepted.withdraw(command.task_uid)
+                self._board.change(background=-1)
+                return f"The task cannot be started: {exception_text(exc)}"
             return ""
         if refusal := self._why_not_free() or self._why_kernel_busy():
             return refusal

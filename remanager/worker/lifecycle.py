@@ -49,6 +49,11 @@ class Lifecycle:
         faulthandler.enable(self._console.original_stderr)
         _configure_logging(self._log_level)
 
+    def fail(self) -> None:
+        """End the process because of a fault of its own; what was logged of it is still sent."""
+        self.exit_code = EXIT_FAULT
+        self._end()
+
     def end_soon(self) -> None:
         """End the process also if the exit of the interpreter takes too long; returns at once."""
         # Threads and exit handlers of user code may hang.

@@ -29,7 +29,7 @@ from remanager.worker.commands import CommandDesk
 from remanager.worker.environment import Environment
 from remanager.worker.failures import exception_text, traceback_text
 from remanager.worker.interrupt import UserCode
-from remanager.worker.lifecycle import EXIT_FAULT, Lifecycle
+from remanager.worker.lifecycle import Lifecycle
 from remanager.worker.link import Link
 from remanager.worker.main_thread import EndedOutside, PlainMainThread
 from remanager.worker.run_engine import RunEngineControl
@@ -78,7 +78,7 @@ class WorkerProcess:
             on_message=self._on_message,
             hello=self._hello,
             on_tick=self._leave_if_orphaned,
-            on_fault=lambda: os._exit(EXIT_FAULT),
+            on_fault=self._life.fail,
         )
         self._main = self._main_thread()
         self._board = StateBoard(self._publish, self._main.refine)

@@ -176,6 +176,8 @@ class RunEngineControl:
             starting = self._executing and state == "idle"
             if state != "running" and not starting:
                 return f"Run engine can be paused only in 'running' state. Current state: '{state}'"
+            if not hasattr(self.engine, "loop"):
+                return "Run engine can not be paused: it has no event loop"
             if starting:
                 self._pause_wanted = option
             self._pause_pending = True

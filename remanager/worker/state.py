@@ -97,6 +97,11 @@ class AcceptedUids:
         with self._lock:
             self._running[uid] = None
 
+    def withdraw(self, uid: str) -> None:
+        """Forget a uid that was not begun after all."""
+        with self._lock:
+            del self._running[uid]
+
     def ended(self, uid: str) -> None:
         """Take note of an end; beyond the limit the one that ended first is forgotten."""
         with self._lock:

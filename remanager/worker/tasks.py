@@ -90,15 +90,25 @@ class TaskRunner:
         )
 
     def start_background(self, command: RunTask) -> None:
-        """Run a task in a daemon thread of its own."""
+        """Run a task in a daemon thread of its own.
+
+        Raises
+        ------
+        RuntimeError, MemoryError
+            There can be no more threads.
+        """
         deadline = None if command.timeout_s is None else time.time() + command.timeout_s
         uid = command.task_uid.partition(":")[0]  # the manager adds the number of the hand-over
         context = Context(uid, attempt=command.attempt, deadline=deadline)
-        self._contexts[command.task_uid] = context
         thread = threading.Thread(
             target=self._run_background, args=(command, context), name=f"task {command.task_uid}", daemon=True
         )
-        thread.start()
+        self._contexts[command.task_uid] = context
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError):
+            del self._contexts[command.task_uid]
+            raise
 
     def stop_background(self, task_uid: str, reason: str) -> None:
         """Tell a background task to stop, if it still runs. A thread cannot be made to."""

@@ -25,7 +25,7 @@ from remanager.model.pool_messages import (
 )
 from remanager.model.pool_worker_config import PoolWorkerConfig
 from remanager.worker.capture import ConsoleCapture
-from remanager.worker.lifecycle import EXIT_FAULT, Lifecycle
+from remanager.worker.lifecycle import Lifecycle
 from remanager.worker.link import Link
 from remanager.worker.pool.assignments import Assignments
 from remanager.worker.pool.begun import BegunNote
@@ -69,7 +69,7 @@ class PoolWorkerProcess:
             on_message=self._on_message,
             hello=self._hello,
             on_tick=self._leave_if_orphaned,
-            on_fault=lambda: os._exit(EXIT_FAULT),
+            on_fault=self._life.fail,
             on_round=self._tell,
         )
         self._assignments = Assignments(

@@ -19,6 +19,7 @@ from remanager.model.link import (
     RunPlan,
     RunTask,
     SetPermissions,
+    StopTask,
     Welcome,
 )
 from remanager.model.worker_config import WorkerConfig
@@ -44,15 +45,16 @@ class Bench:
             end_unpaused=lambda _option: self.pause_is_pending,
             request_pause=lambda _option: self.refusal,
         )
-        environment: Any = SimpleNamespace(set_permissions=self.permissions.append)
-        tasks: Any = SimpleNamespace(start_background=self.started.append)
+        self.control = control
+        self.environment: Any = SimpleNamespace(set_permissions=self.permissions.append)
+        self.tasks: Any = SimpleNamespace(start_background=self.started.append, stop_background=None)
         self.desk = CommandDesk(
             config=WorkerConfig("w", "", ""),
             board=self.board,
             accepted=AcceptedUids(),
-            environment=environment,
+            environment=self.environment,
             control=control,
-            tasks=tasks,
+            tasks=self.tasks,
             submit=self.submitted.append,
             reply=self.reply,
             kernel=kernel,
@@ -148,6 +150,36 @@ def test_a_plan_is_ended_while_its_pause_is_pending(bench: Bench) -> None:
     bench.pause_is_pending = True
     assert bench.handle(ContinuePlan(6, "stop")).success
     assert bench.submitted == []
+
+
+def test_a_thread_that_cannot_be_started_is_a_refusal(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_command: RunTask) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.tasks, "start_background", start)
+        refusal = "The task cannot be started: can't start new thread"
+        assert bench.handle(BACKGROUND) == Reply(BACKGROUND.id, False, refusal)
+    assert bench.board.current.background_tasks == 0
+    assert bench.handle(BACKGROUND) == Reply(BACKGROUND.id, True)
+    assert bench.started == [BACKGROUND]
+
+
+@pytest.mark.parametrize("message", [PausePlan(5, "immediate"), Welcome("m", 0, {}), StopTask("a", "")])
+def test_no_message_ends_the_worker(
+    bench: Bench, message: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_args: object) -> str:
+        raise AttributeError("no loop")
+
+    monkeypatch.setattr(bench.control, "request_pause", fail)
+    monkeypatch.setattr(bench.environment, "set_permissions", fail)
+    monkeypatch.setattr(bench.tasks, "stop_background", fail)
+    bench.desk.handle(message)
+    is_command = isinstance(message, PausePlan)
+    assert bench.replies == ([Reply(5, False, "The worker refused: no loop")] if is_command else [])
+    assert type(message).__name__ in caplog.text
+    assert "Traceback" in caplog.text
 
 
 def test_permissions_are_passed_on(bench: Bench) -> None:

@@ -182,6 +182,16 @@ def test_a_pause_needs_a_running_plan(bench: Bench) -> None:
     assert "not supported" in bench.control.request_pause("now")
 
 
+def test_an_engine_without_a_loop_cannot_pause(bench: Bench) -> None:
+    bench.engine.loop.close()
+    del bench.engine.loop
+    replies: list[str] = []
+    bench.run("running", lambda: replies.append(bench.control.request_pause("deferred")), "idle")
+    assert replies == ["Run engine can not be paused: it has no event loop"]
+    assert bench.board.current.deferred_pause is False
+    bench.engine.loop = asyncio.new_event_loop()
+
+
 @pytest.mark.parametrize("option", ["deferred", "immediate"])
 def test_a_running_plan_is_paused(bench: Bench, option: str) -> None:
     def ask() -> None:
