@@ -6,7 +6,6 @@ import codecs
 import contextlib
 import ctypes
 import fcntl
-import io
 import math
 import os
 import select
@@ -71,9 +70,10 @@ class ConsoleCapture:
         os.dup2(write_end, 2)
         os.close(write_end)
         _flush_c_output_by_lines()
-        sys.stdout = sys.__stdout__ = ConsoleStream(self._buffer.put, "<stdout>", 1)  # type: ignore
-        sys.stderr = sys.__stderr__ = ConsoleStream(self._buffer.put, "<stderr>", 2)  # type: ignore
-        os.register_at_fork(after_in_child=_use_descriptors)
+        put = self._buffer.put
+        streams = {"stdout": ConsoleStream(put, "<stdout>", 1), "stderr": ConsoleStream(put, "<stderr>", 2)}
+        _use(streams)
+        os.register_at_fork(after_in_child=lambda: _use_descriptors(streams))
         self._thread.start()
 
     def close(self, timeout: float) -> None:
@@ -146,11 +146,15 @@ class ConsoleCapture:
             self._begun = None
 
 
-def _use_descriptors() -> None:
-    """Give a forked child plain streams: the thread that sends the messages exists only in the parent."""
-    for name, fd in (("stdout", 1), ("stderr", 2)):
-        raw = io.FileIO(fd, "w", closefd=False)
-        stream = io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "replace", write_through=True)
+def _use_descriptors(streams: dict[str, ConsoleStream]) -> None:
+    """Let a forked child print to the pipe: the thread that sends the messages exists only in the parent."""
+    for stream in streams.values():
+        stream.use_descriptor()  # handlers of logs and others hold it, too
+    _use(streams)
+
+
+def _use(streams: dict[str, ConsoleStream]) -> None:
+    for name, stream in streams.items():
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 

@@ -100,6 +100,9 @@ class _BytesSide(io.RawIOBase):
     def fileno(self) -> int:
         return self._stream.fileno()
 
+    def flush(self) -> None:
+        self._stream.flush()
+
     def write(self, data: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]
         octets = bytes(data)
         self._stream.write(self._decoder.decode(octets))
@@ -121,12 +124,19 @@ class ConsoleStream(io.TextIOBase):
 
     mode = "w"
 
-    def __init__(self, put: Callable[[str], None], name: str, fd: int) -> None:
+    def __init__(self, put: Callable[[str], object], name: str, fd: int) -> None:
         super().__init__()
         self._put = put
+        self._flush: Callable[[], None] = lambda: None
         self.name = name
         self._fd = fd
         self.buffer = _BytesSide(self)
+
+    def use_descriptor(self) -> None:
+        """Write to the descriptor from now on, by lines: in a forked child nobody takes the text."""
+        raw = io.FileIO(self._fd, "w", closefd=False)
+        plain = io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "replace", line_buffering=True)
+        self._put, self._flush = plain.write, plain.flush
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -144,6 +154,10 @@ class ConsoleStream(io.TextIOBase):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         self._put(text)
         return len(text)
+
+    def flush(self) -> None:
+        """Write what is held back; only a forked child holds back anything."""
+        self._flush()
 
     def writable(self) -> bool:
         """Return True."""

@@ -24,6 +24,7 @@ from remanager.model.link import (
 
 PROFILE = """
     import logging
+    import multiprocessing
     import os
     import subprocess
     import sys
@@ -31,6 +32,8 @@ PROFILE = """
 
     release = threading.Event()
     started = threading.Event()
+    quiet = threading.Event()
+    logging.basicConfig(format="profile: %(message)s")
 
     def echo(value):
         return value
@@ -73,6 +76,28 @@ PROFILE = """
             print(text, flush=True)
             os._exit(0)
         os.waitpid(pid, 0)
+
+    def log_in_fork(text):
+        child = multiprocessing.get_context("fork").Process(target=log, args=(text,))
+        child.start()
+        child.join()
+
+    def chatter():
+        while not quiet.is_set():
+            print("...")
+
+    def log_in_forks(children):
+        quiet.clear()
+        threading.Thread(target=chatter, daemon=True).start()
+        fork = multiprocessing.get_context("fork")
+        forked = [fork.Process(target=log, args=(f"child {n}",)) for n in range(children)]
+        for child in forked:
+            child.start()
+        for child in forked:
+            child.join(10)
+            child.kill()
+        quiet.set()
+        return [child.exitcode for child in forked]
 
     def say_much(lines):
         for n in range(lines):
@@ -219,12 +244,21 @@ def test_a_failing_script(worker: Worker) -> None:
     assert "inner trouble" in finished.traceback
 
 
-@pytest.mark.parametrize("function", ["say", "say_bytes", "say_in_subprocess", "say_in_fork", "log"])
+@pytest.mark.parametrize(
+    "function", ["say", "say_bytes", "say_in_subprocess", "say_in_fork", "log", "log_in_fork"]
+)
 def test_console_output(worker: Worker, function: str) -> None:
     text = f"hello é from {function}"
     assert worker.call(function, text).success
     wanted = 2 if function == "say_bytes" else 1
     worker.manager.until(lambda: worker.manager.text().count(text) == wanted)
+
+
+def test_forked_children_log_while_others_print(worker: Worker) -> None:
+    """What another thread does with the console at the moment of the fork is of no concern to the child."""
+    children = 40
+    finished = worker.call("log_in_forks", children)
+    assert json.loads(finished.payload) == [0] * children
 
 
 LINES = 3000

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 import pytest
@@ -66,6 +67,24 @@ def test_the_stream_behaves_as_a_text_stream(sink: Sink) -> None:
     stream.close()
     assert stream.write("c") == 1
     assert sink == ["a", "b", "c"]
+
+
+def test_a_stream_may_write_to_its_descriptor(sink: Sink, tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as file:
+        stream = ConsoleStream(sink.append, "<stdout>", file.fileno())
+        stream.use_descriptor()
+
+        def written() -> str:
+            return (tmp_path / "out").read_text("utf-8")
+
+        assert stream.write("a\udcffé") == 3
+        assert written() == ""
+        stream.write("\n")
+        assert written() == "a?é\n"
+        stream.buffer.write(b"b")
+        stream.buffer.flush()
+        assert written() == "a?é\nb"
+    assert sink == []
 
 
 def test_other_types_than_text_are_refused(sink: Sink) -> None:
