@@ -13,6 +13,7 @@ from pathlib import Path
 
 from remanager.daemon.scopes import in_scope
 from remanager.daemon.supervisor_link import SupervisorLink
+from remanager.manager.worker_files import is_held
 
 logger = logging.getLogger(__name__)
 
@@ -113,10 +114,18 @@ class Processes:
 
     def is_alive(self, pid: int, start_ticks: int) -> bool:
         """Tell whether the process still is the one that was started then."""
-        alive = start_ticks != 0 and process_start_ticks(pid) == start_ticks
-        if alive:
-            self._start_ticks[pid] = start_ticks
-        return alive
+        return start_ticks != 0 and process_start_ticks(pid) == start_ticks
+
+    def take_over(self, pid: int, start_ticks: int, settings: Path) -> bool:
+        """Take charge of a process if it is alive and a worker of this daemon, started with these settings.
+
+        It is one if it is a child of the supervisor, or holds that file.
+        """
+        is_child = self._link.children.get(pid, 0) is None
+        if not (self.is_alive(pid, start_ticks) and (is_child or is_held(settings))):
+            return False
+        self._start_ticks[pid] = start_ticks
+        return True
 
     def start_ticks(self, pid: int) -> int:
         """Return the start time of a process in clock ticks since boot (0 if it is gone)."""

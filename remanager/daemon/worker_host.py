@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import stat
@@ -38,7 +37,13 @@ def runtime_dir(state_dir: Path) -> Path:
     """Return the directory for the sockets of the manager with this state directory, and make it.
 
     It is ``run`` in the state directory unless that makes the addresses too long; then it is a directory
-    under the temporary directory whose name depends on nothing but the user and the state directory.
+    under the temporary directory whose name depends on nothing but the user and the state directory itself:
+    a copy has another one, also where it has the path of the original.
+
+    Parameters
+    ----------
+    state_dir : Path
+        The state directory, which exists.
 
     Raises
     ------
@@ -51,7 +56,8 @@ def runtime_dir(state_dir: Path) -> Path:
         _make_private(directory)
         return directory
     parent = Path(tempfile.gettempdir()) / f"remanager-{os.getuid()}"
-    directory = parent / hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:16]
+    info = os.stat(state_dir)
+    directory = parent / f"{info.st_dev:x}-{info.st_ino:x}"
     _make_private(parent)
     _make_private(directory)
     return directory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from remanager.model.link import Message
@@ -104,6 +105,13 @@ class ProcessPort(Protocol):
 
     def is_alive(self, pid: int, start_ticks: int) -> bool:
         """Tell whether the process still is the one that was started then."""
+        ...
+
+    def take_over(self, pid: int, start_ticks: int, settings: Path) -> bool:
+        """Take charge of a process if it is alive and a worker of this daemon, started with these settings.
+
+        What the store says does not tell: the store may be a copy, and the worker that of the original.
+        """
         ...
 
     def start_ticks(self, pid: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 from remanager.manager.catalogue import LISTS
@@ -15,7 +16,7 @@ from remanager.manager.state import RunningItem, WorkerRecord
 from remanager.manager.task_queue import restoring as task_queue
 from remanager.manager.task_queue.pool import KIND as POOL
 from remanager.manager.tasks import RunningTask
-from remanager.manager.worker_files import forget_others
+from remanager.manager.worker_files import forget_others, manager_directory, settings_path
 from remanager.model.states import ExitStatus, ManagerState, TaskState
 from remanager.store.records import TaskRow, WorkerRow
 from remanager.store.writes import worker_delete
@@ -26,6 +27,8 @@ GREETING_TIMEOUT_S = 3.0
 """How long a living worker may take to connect again."""
 
 GONE = "The worker process ended while no manager was there; how is not known"
+COPIED = "This state directory is a copy that was made while it ran. How it ended is not known here."
+OF_ANOTHER = "it is not of this state directory, but of the one of which this is a copy"
 LOST = "It was interrupted: manager and worker had ended. How far it got is not known."
 
 
@@ -42,7 +45,7 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
     state, rows = manager.state, manager.store.reads.running()
     _take_over(manager, rows)
     last_sign_of_life = _last_event_time(manager)
-    worker, pool = _find_workers(manager)
+    worker, pool, of_others = _find_workers(manager)
     uid = worker.worker_uid if worker else None
     task_queue.restore(
         manager.task_queue,
@@ -56,7 +59,7 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
     state.autostart = bool(manager.stored_settings.get(AUTOSTART))
     state.queue_stop_pending = bool(manager.stored_settings.get(STOP_PENDING)) and worker is not None
     if worker is None:
-        await _close_remains(manager, last_sign_of_life)
+        await _close_remains(manager, last_sign_of_life, COPIED if of_others else LOST)
         # Reading the lists can take a while: meanwhile the manager already says that it starts.
         manager.background.spawn(_finish(manager, first_start, None), "start")
         return
@@ -91,25 +94,54 @@ async def _finish(manager: Manager, first_start: bool, worker_lists: dict[str, A
     manager.execution.autostart()
 
 
-def _find_workers(manager: Manager) -> tuple[WorkerRow | None, list[WorkerRow]]:
-    """Return the recorded workers whose processes are still there: of the environment, and of the pool."""
+def _find_workers(manager: Manager) -> tuple[WorkerRow | None, list[WorkerRow], bool]:
+    """Find the recorded workers.
+
+    Returns
+    -------
+    environment : WorkerRow or None
+        That of the environment, if its process is there and this daemon's.
+    pool : list of WorkerRow
+        Those of the pool that are.
+    of_others : bool
+        Some are there, but not this daemon's: the state directory is a copy.
+    """
     found: WorkerRow | None = None
     pool: list[WorkerRow] = []
+    of_others = False
     for row in manager.store.reads.workers():
-        if row.pid and manager.processes.is_alive(row.pid, row.start_ticks):
+        settings = settings_path(manager.options.runtime_dir, row.worker_uid)
+        if row.pid and manager.processes.take_over(row.pid, row.start_ticks, settings):
+            _warn_if_moved(manager.options.runtime_dir, row.pid, settings)
             if row.kind == POOL:
                 pool.append(row)
             else:
                 found = row
-        else:
-            batch = manager.ledger.batch()
-            batch.write(worker_delete(row.worker_uid))
-            batch.event("worker_gone", worker_uid=row.worker_uid)
-            if row.pid and row.kind != POOL:
-                gone = WorkerRecord(row.worker_uid, row.pid, row.start_ticks)
-                manager.autopsies.record(batch, gone, None, GONE)
-            manager.ledger.commit(batch)
-    return found, pool
+            continue
+        batch = manager.ledger.batch()
+        batch.write(worker_delete(row.worker_uid))
+        batch.event("worker_gone", worker_uid=row.worker_uid)
+        if row.pid and manager.processes.is_alive(row.pid, row.start_ticks):
+            logger.warning("The worker with pid %d is left alone: %s", row.pid, OF_ANOTHER)
+            of_others = True
+        elif row.pid and row.kind != POOL:
+            gone = WorkerRecord(row.worker_uid, row.pid, row.start_ticks)
+            manager.autopsies.record(batch, gone, None, GONE)
+        manager.ledger.commit(batch)
+    return found, pool, of_others
+
+
+def _warn_if_moved(runtime_dir: Path, pid: int, settings: Path) -> None:
+    """Tell that a worker cannot connect, since the state directory is not where it was."""
+    expected = manager_directory(settings)
+    if expected is not None and not (expected.exists() and expected.samefile(runtime_dir)):
+        logger.error(
+            "The worker with pid %d looks for the manager in %s: the state directory was moved while it ran. "
+            "Kill this daemon (SIGKILL to the supervisor leaves workers) and move the directory back, or do "
+            "without the worker",
+            pid,
+            expected,
+        )
 
 
 def _take_over(manager: Manager, rows: list[TaskRow]) -> None:
@@ -146,14 +178,14 @@ def _last_event_time(manager: Manager) -> float | None:
     return events[0].time if events else None
 
 
-async def _close_remains(manager: Manager, last_sign_of_life: float | None) -> None:
+async def _close_remains(manager: Manager, last_sign_of_life: float | None, why: str) -> None:
     """Close what ran in a worker that did not survive; nothing of it runs again by itself."""
     batch = manager.ledger.batch()
     batch.setting(STOP_PENDING, False)
-    manager.tasks.on_worker_lost(batch, LOST)
+    manager.tasks.on_worker_lost(batch, why)
     manager.execution.on_worker_lost(
         batch,
-        LOST,
+        why,
         exit_status=ExitStatus.UNKNOWN,
         requeue=False,
         known_runs=manager.stored_settings.get(KNOWN_RUNS),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -17,6 +20,29 @@ def write_settings(runtime_dir: Path, worker_uid: str, text: str) -> Path:
     path.touch(mode=0o600)
     path.write_text(text)
     return path
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether a worker that lives holds this very file of its settings, not another one like it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def manager_directory(path: Path) -> Path | None:
+    """Return where the worker with these settings looks for the manager's sockets; None if nobody knows."""
+    try:
+        return Path(json.loads(path.read_text())["link_address"]).parent
+    except OSError:
+        return None
 
 
 def forget_others(runtime_dir: Path, worker_uids: Collection[str]) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from remanager.model.worker_config import WorkerConfig
 from remanager.worker.process import WorkerProcess
+from remanager.worker.settings_file import hold_settings
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m remanager.worker", description=__doc__)
     parser.add_argument("--config", required=True, metavar="FILE", help="settings as JSON")
     arguments = parser.parse_args()
-    config = WorkerConfig.from_json(Path(arguments.config).read_text(encoding="utf-8"))
+    config = WorkerConfig.from_json(hold_settings(arguments.config))
     WorkerProcess(config).run()
 
 

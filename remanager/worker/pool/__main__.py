@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from remanager.model.pool_worker_config import PoolWorkerConfig
 from remanager.worker.pool.process import PoolWorkerProcess
+from remanager.worker.settings_file import hold_settings
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m remanager.worker.pool", description=__doc__)
     parser.add_argument("--config", required=True, metavar="FILE", help="settings as JSON")
     arguments = parser.parse_args()
-    config = PoolWorkerConfig.from_json(Path(arguments.config).read_text(encoding="utf-8"))
+    config = PoolWorkerConfig.from_json(hold_settings(arguments.config))
     PoolWorkerProcess(config).run()
 
 

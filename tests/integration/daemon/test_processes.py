@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,7 +163,7 @@ async def test_children_are_watched_through_the_supervisor(supervisor: Superviso
 
 
 async def test_strangers_are_watched_by_descriptor_and_killed_by_name(
-    supervisor: Supervisor, stranger: subprocess.Popen[bytes]
+    supervisor: Supervisor, stranger: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     processes = Processes(supervisor.link)
     ended: asyncio.Queue[int | None] = asyncio.Queue()
@@ -170,8 +172,17 @@ async def test_strangers_are_watched_by_descriptor_and_killed_by_name(
     assert not processes.is_alive(stranger.pid, ticks + 1)
     processes.watch(stranger.pid, ended.put_nowait)
     processes.kill(stranger.pid)  # its start time is not known: it might be somebody else's
-    assert stranger.poll() is None
     assert processes.is_alive(stranger.pid, ticks)
+    settings = tmp_path / "settings"
+    assert not processes.take_over(stranger.pid, ticks, settings)
+    settings.write_text("{}")
+    assert not processes.take_over(stranger.pid, ticks, settings)
+    processes.kill(stranger.pid)  # it is not ours
+    assert stranger.poll() is None
+    with settings.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert not processes.take_over(stranger.pid, ticks + 1, settings)
+        assert processes.take_over(stranger.pid, ticks, settings)
     processes.kill(stranger.pid)
     assert await asyncio.wait_for(ended.get(), WAIT_S) is None
     assert not processes.is_alive(stranger.pid, ticks)

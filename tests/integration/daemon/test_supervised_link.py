@@ -14,6 +14,7 @@ sys.exit(run([], [sys.executable, "-c", sys.argv[1]]))
 """
 MANAGER = """
 import asyncio, json, os, signal, sys
+from pathlib import Path
 from remanager.daemon.processes import Processes
 from remanager.daemon.supervisor_link import SupervisorLink
 
@@ -30,7 +31,7 @@ async def main():
         os.kill(os.getpid(), signal.SIGKILL)
     (pid,) = [p for p, code in link.children.items() if code is None]
     ticks = processes.start_ticks(pid)
-    assert processes.is_alive(pid, ticks)
+    assert processes.take_over(pid, ticks, Path('none'))
     ended = asyncio.get_running_loop().create_future()
     processes.watch(pid, ended.set_result)
     processes.kill(pid)

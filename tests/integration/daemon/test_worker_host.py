@@ -476,9 +476,13 @@ def test_long_paths_get_a_short_directory(
     short_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(short_dir))
-    long = tmp_path / ("x" * 100)
+    long, moved = tmp_path / ("x" * 100), tmp_path / ("y" * 100)
+    long.mkdir()
     directory = runtime_dir(long)
-    assert directory == runtime_dir(long) != runtime_dir(tmp_path / ("y" * 100))
+    assert directory == runtime_dir(long)
+    long.rename(moved)
+    shutil.copytree(moved, long)
+    assert directory == runtime_dir(moved) != runtime_dir(long)
     assert directory.parent == short_dir / f"remanager-{os.getuid()}"
     assert directory.parent.stat().st_mode & 0o777 == 0o700
 

@@ -145,6 +145,7 @@ class FakeProcesses:
         self._pids = itertools.count(1000)
         self._watches: dict[int, Callable[[int | None], None]] = {}
         self.alive: set[int] = set()
+        self.foreign: set[int] = set()
         self.killed: list[int] = []
         self.spawn_error: OSError | None = None
         self.ignore_kill = False
@@ -173,6 +174,9 @@ class FakeProcesses:
 
     def is_alive(self, pid: int, start_ticks: int) -> bool:
         return pid in self.alive and start_ticks == pid
+
+    def take_over(self, pid: int, start_ticks: int, _settings: Path) -> bool:
+        return self.is_alive(pid, start_ticks) and pid not in self.foreign
 
     def start_ticks(self, pid: int) -> int:
         return pid if pid in self.alive else 0

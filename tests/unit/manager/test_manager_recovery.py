@@ -288,6 +288,23 @@ async def test_everything_was_killed(rig: Rig) -> None:
     assert len(await rig.history()) == 1
 
 
+async def test_workers_of_another_state_directory_are_left_alone(rig: Rig) -> None:
+    """The store is a copy: it tells of workers of the daemon whose it was."""
+    worker = await rig.open_environment()
+    uid = await rig.run_plan()
+    rig.processes.foreign.add(worker.pid)
+    await rig.restart(greet=False)
+    assert rig.state == "idle"
+    assert rig.status["worker_environment_exists"] is False
+    (entry,) = await rig.history()
+    assert (entry["item_uid"], entry["result"]["exit_status"]) == (uid, "unknown")
+    assert "is a copy" in entry["result"]["msg"]
+    assert rig.gate.reads.workers() == []
+    assert rig.events("worker_autopsy") == []
+    assert rig.processes.alive == {worker.pid}
+    assert rig.processes.killed == []
+
+
 async def test_what_is_known_of_a_plan_outlives_everything(rig: Rig) -> None:
     worker = await rig.open_environment()
     uid = await rig.run_plan()
