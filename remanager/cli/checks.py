@@ -29,6 +29,7 @@ from remanager.plans.permissions import load_permissions
 from remanager.store.errors import NetworkFileSystem
 from remanager.store.filesystem import KEYS_NAME, has_room, refuse_network_filesystem
 from remanager.store.lock import LOCK_NAME
+from remanager.store.log_file import check_log
 from remanager.store.migrate import check_database, load_migrations
 from remanager.store.store import DATABASE_NAME, OLDEST_SQLITE
 
@@ -171,10 +172,12 @@ def running_manager(settings: Settings) -> Findings:
 def store(settings: Settings) -> Findings:
     """Look at the database: is it ours, readable, of a known version."""
     path = settings.state_dir / DATABASE_NAME
-    if not path.exists():
-        yield Finding(Level.OK, "store", "there is none yet; the daemon makes it")
-        return
     try:
+        if holder(settings) is None:
+            check_log(path)
+        if not path.exists():
+            yield Finding(Level.OK, "store", "there is none yet; the daemon makes it")
+            return
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5.0)
         try:
             version = check_database(connection, len(load_migrations()))
@@ -189,6 +192,9 @@ def store(settings: Settings) -> Findings:
         text = f"{path} is damaged: {'; '.join(problems)}"
         remedy = "Move the state directory away and put a copy that 'remanager backup' made in its place."
         yield Finding(Level.FAULT, "store", text, remedy)
+    elif not version:
+        remedy = "If there was something in it, restore a copy: the daemon starts empty."
+        yield Finding(Level.WARNING, "store", f"{path} is empty", remedy)
     else:
         size = path.stat().st_size / 1e6
         yield Finding(Level.OK, "store", f"{path}: {size:.1f} MB, schema version {version}, not damaged")

@@ -36,7 +36,7 @@ def back_up(state_dir: Path, target: Path) -> int:
     Raises
     ------
     StateDirUnusable
-        There is no database, or the target is not empty or cannot be made.
+        There is no database, or it is empty; or the target is not empty or cannot be made.
     SchemaTooNew, DatabaseUnusable
         The database is of a later release, or not ours.
     sqlite3.Error
@@ -74,7 +74,8 @@ def _copy_database(source: Path, copy: Path) -> None:
         closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as reader,
         closing(sqlite3.connect(copy)) as writer,
     ):
-        check_database(reader, len(load_migrations()))
+        if not check_database(reader, len(load_migrations())):
+            raise StateDirUnusable(f"{str(source)!r} is empty: there is nothing to copy")
         reader.backup(writer)  # all pages in one step, and so of one moment
         problems = [row[0] for row in writer.execute("PRAGMA quick_check(5)")]
         if problems != ["ok"]:

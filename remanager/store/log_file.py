@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import struct
 from pathlib import Path
+
+from remanager.store.errors import DatabaseUnusable
 
 logger = logging.getLogger(__name__)
 
@@ -14,9 +17,56 @@ LOG_PAGES = 1000
 _PAGE_BYTES = 4096
 _FRAME_BYTES = _PAGE_BYTES + 24
 _HEADER_BYTES = 32
+_MAGIC = 0x377F0682  # or one more: https://www.sqlite.org/fileformat2.html#walformat
 _SPARE_PAGES = 50  # the commit that reaches the limit goes beyond it
 
 LOG_BYTES = _HEADER_BYTES + _FRAME_BYTES * (LOG_PAGES + _SPARE_PAGES)
+
+
+def check_log(database: Path) -> None:
+    """Refuse a log that SQLite would pass over, or delete, without a word, though changes may be in it.
+
+    Parameters
+    ----------
+    database : Path
+        The database, which nobody has open.
+
+    Raises
+    ------
+    DatabaseUnusable
+        The log is damaged, or it is there without its database.
+    """
+    log = Path(f"{database}-wal")
+    try:
+        with log.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except FileNotFoundError:
+        return
+    if len(header) < _HEADER_BYTES or not any(header):  # it was extended, and nothing was written
+        return
+    if not database.exists() or not database.stat().st_size:
+        problem = f"is missing or empty, but there is its log {str(log)!r}"
+    elif not _is_header(header):
+        problem = f"is older than its log {str(log)!r}, which is damaged"
+    else:
+        return
+    raise DatabaseUnusable(
+        f"The database {str(database)!r} {problem}: the latest changes are in there. Restore a backup, what "
+        "'remanager backup' made; or move the log away to do without them."
+    )
+
+
+def _is_header(header: bytes) -> bool:
+    """Tell whether this is how a log begins: SQLite takes one without its checksum for empty."""
+    magic = int.from_bytes(header[:4])
+    if magic & ~1 != _MAGIC:
+        return False
+    words = struct.unpack(">6I" if magic & 1 else "<6I", header[:24])
+    first = second = 0
+    for one, other in zip(words[::2], words[1::2], strict=True):
+        first = (first + one + second) & 0xFFFFFFFF
+        second = (second + other + first) & 0xFFFFFFFF
+    return (first, second) == struct.unpack(">2I", header[24:])
 
 
 def extend_log(database: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from remanager.store.ended import EndedStates
 from remanager.store.errors import DatabaseUnusable, StateDirUnusable
 from remanager.store.filesystem import has_room, prepare_directory, refuse_network_filesystem
 from remanager.store.lock import InstanceLock
-from remanager.store.log_file import LOG_PAGES, extend_log
+from remanager.store.log_file import LOG_PAGES, check_log, extend_log
 from remanager.store.migrate import check_database, load_migrations, migrate
 from remanager.store.pool import ReadPool
 from remanager.store.prompt import PromptFuture
@@ -32,6 +33,8 @@ from remanager.store.selection import Conditions
 from remanager.store.statements import query
 from remanager.store.task_writes import tasks_delete
 from remanager.store.writer import EventColumns, Submission, Writer
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -281,6 +284,12 @@ class Store:
 
 
 def _connect_writer(path: Path, stack: contextlib.ExitStack) -> sqlite3.Connection:
+    check_log(path)
+    if path.exists() and not path.stat().st_size:  # as a daemon leaves it that is killed at its first start
+        logger.warning(
+            "The database %s has 0 bytes: the daemon starts empty. If there was something, restore a backup",
+            path,
+        )
     # SQLite gives its other files the mode of the database file.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)

@@ -117,6 +117,10 @@ def test_store(tmp_path: Path) -> None:
     found = find(tmp_path)
     assert levels(found, "store") == {Level.FAULT}
     assert levels(found, "state directory") == {Level.WARNING}
+    os.truncate(state / "remanager.sqlite", 0)
+    assert levels(find(tmp_path), "store") == {Level.WARNING}
+    (state / "remanager.sqlite-wal").write_bytes(b"what was changed last" * 100)
+    assert levels(find(tmp_path), "store") == {Level.FAULT}
 
 
 def test_daemon_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,14 @@ def test_nothing_to_copy(tmp_path: Path) -> None:
     assert not (tmp_path / "copy").exists()
 
 
+def test_an_empty_file_is_no_copy(state_dir: Path, tmp_path: Path) -> None:
+    state_dir.mkdir()
+    (state_dir / DATABASE_NAME).touch()
+    with pytest.raises(StateDirUnusable, match="is empty"):
+        back_up(state_dir, tmp_path / "copy")
+    assert list((tmp_path / "copy").iterdir()) == []
+
+
 def test_file_of_others_and_damage(state_dir: Path, tmp_path: Path) -> None:
     state_dir.mkdir()
     (state_dir / DATABASE_NAME).write_bytes(b"no database at all, but a text" * 100)

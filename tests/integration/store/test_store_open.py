@@ -130,6 +130,14 @@ def test_schema_of_a_newer_release(state_dir: Path) -> None:
         Store.open(state_dir)
 
 
+def test_an_empty_file_is_told(state_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Store.open(state_dir).close()
+    assert caplog.text == ""
+    os.truncate(state_dir / DATABASE_NAME, 0)
+    Store.open(state_dir).close()
+    assert "has 0 bytes: the daemon starts empty" in caplog.text
+
+
 @pytest.mark.parametrize("content", [b"not a database" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
 def test_damaged_database(state_dir: Path, content: bytes) -> None:
     state_dir.mkdir()
