@@ -25,7 +25,7 @@ _INTRODUCTION = """\
 
 A request is `{"method": ..., "params": {...}}` in JSON or msgpack on the control socket. Every reply has
 `success` and `msg`; a refused one also has `code`, a word for programs. Unknown methods and parameters are
-refused by name.
+refused by name. A request of more than 200 levels of dictionaries and lists is an `invalid_request`.
 
 Each method needs a permission, which the role of the client's key must include: `admin` has all, `user` all
 but `admin`, `observer` only `read`. Without encryption everybody has all.

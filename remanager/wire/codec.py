@@ -14,7 +14,7 @@ import msgpack
 
 from remanager.model.errors import InvalidRequest
 from remanager.model.json_text import make_encoder, refuse
-from remanager.wire.values import packed_to_json
+from remanager.wire.values import MAX_DEPTH, packed_to_json
 
 V = TypeVar("V", bound=Hashable)
 
@@ -52,6 +52,14 @@ NO_REPLY: Final = NoReply.NO_REPLY
 _BLANKS = b" \t\r\n"
 _MSGPACK_MAP_STARTS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
 _JSON_STARTS = frozenset(b"{[")
+
+_CONTAINERS = frozenset((dict, list))
+# What is left of a frame without these bytes is at least as long as there are containers in it.
+_CONTAINER_BYTES = {
+    Encoding.JSON: frozenset(b"{["),
+    Encoding.MSGPACK: frozenset((*range(0x80, 0xA0), *range(0xDC, 0xE0))),
+}
+_OTHER_BYTES = {encoding: bytes({*range(256)} - begin) for encoding, begin in _CONTAINER_BYTES.items()}
 
 
 def detect_encoding(frame: bytes, default: Encoding) -> Encoding:
@@ -96,18 +104,34 @@ def decode_request(frame: bytes, default: Encoding) -> tuple[object, Encoding]:
     Raises
     ------
     DecodeError
-        The frame can not be decoded.
+        The frame can not be decoded, or it is nested so deeply that this or another part could not handle it.
     """
     encoding = detect_encoding(frame, default)
     try:
-        if encoding is Encoding.JSON:
-            return json.loads(frame.decode()), encoding
-        return msgpack.unpackb(frame), encoding
+        request = json.loads(frame.decode()) if encoding is Encoding.JSON else msgpack.unpackb(frame)
+        if len(frame.translate(None, _OTHER_BYTES[encoding])) > MAX_DEPTH and _is_too_deep(request):
+            raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
+        return request, encoding
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as exc:
         # msgpack's own exceptions may come without a text.
         reason = str(exc) or type(exc).__name__
         text = f"Failed to decode the request: {encoding.name} decode error: {reason}"
         raise DecodeError(text, encoding) from exc
+
+
+def _is_too_deep(request: object) -> bool:
+    """Tell whether there are more than MAX_DEPTH levels of dictionaries and lists."""
+    level: list[Any] = [request]
+    for _ in range(MAX_DEPTH):
+        level = [
+            part
+            for whole in level
+            for part in (whole.values() if type(whole) is dict else whole)
+            if type(part) in _CONTAINERS
+        ]
+        if not level:
+            return False
+    return True
 
 
 # ------------------------------------------------------------------------------------------ replies

@@ -374,6 +374,30 @@ def test_large_item(wire: Wire) -> None:
     check(wire.json({"method": "queue_get"}), "queue_get", refused=False)
 
 
+@pytest.mark.parametrize("depth", [*range(195, 202), 600, 969, 972])
+@pytest.mark.parametrize("method", ["queue_item_add", "queue_item_execute", "function_execute"])
+def test_deep_items(daemon: Daemon, wire: Wire, method: str, depth: int) -> None:
+    """What is nested too deeply is refused and changes nothing; what is accepted, every client can read."""
+    item = FUNCTION if method == "function_execute" else COUNT
+    request = {"method": method, "params": {"item": {**item, "meta": {"a": "VALUE"}}, **USER}}
+    before = daemon.client.call("status")
+    reply = json.loads(
+        wire.exchange(json.dumps(request).encode().replace(b'"VALUE"', b"[" * depth + b"]" * depth))
+    )
+    check(reply, depth)
+    refused = depth > 196  # four dictionaries are around it
+    assert (reply.get("code") == "invalid_request") is refused, reply
+    if refused:
+        assert daemon.client.call("status")["plan_queue_uid"] == before["plan_queue_uid"]
+        assert daemon.client.call("status")["task_list_uid"] == before["task_list_uid"]
+    else:
+        assert reply["success"], reply
+        daemon.wait_idle()
+    for ask in ({"method": "queue_get"}, {"method": "task_list"}, {"method": "history_get"}):
+        check(wire.json(ask), ask, refused=False)
+        check(wire.msgpack(ask), ask, refused=False)
+
+
 SCANS = [
     b"",
     b"\r\n\r\n",

@@ -22,7 +22,7 @@ from remanager.wire.codec import (
     detect_encoding,
     encode_reply,
 )
-from remanager.wire.values import pack_value
+from remanager.wire.values import MAX_DEPTH, pack_value
 
 BOTH = [Encoding.JSON, Encoding.MSGPACK]
 
@@ -167,6 +167,24 @@ def test_texts_of_decode_errors(frame: bytes, default: Encoding, text: str) -> N
     assert info.value.code == "invalid_request"
     assert str(info.value).startswith(f"Failed to decode the request: {text}")
     assert info.value.encoding.name == text.split(maxsplit=1)[0]
+
+
+@pytest.mark.parametrize("encoding", BOTH)
+@pytest.mark.parametrize("kind", [dict, list])
+def test_requests_are_refused_beyond_a_fixed_depth(encoding: Encoding, kind: type) -> None:
+    def request(depth: int) -> object:
+        value: object = kind()
+        for _ in range(depth - 2):
+            value = {"a": value} if kind is dict else [1, value, "x"]
+        return {"method": "x", "wide": [[]] * 1000, "params": value}
+
+    deepest = request(MAX_DEPTH)
+    assert decode_request(dumps(deepest, encoding), encoding) == (deepest, encoding)
+    for depth in (MAX_DEPTH + 1, 500):
+        with pytest.raises(DecodeError, match="it is nested deeper than 200 levels"):
+            decode_request(dumps(request(depth), encoding), encoding)
+    brackets = {"a": "[{" * 1000}
+    assert decode_request(dumps(brackets, encoding), encoding) == (brackets, encoding)
 
 
 def test_nan_and_infinity_pass_both_ways() -> None:
