@@ -117,6 +117,10 @@ class ScheduleService:
             task=order.to_dict(),
             catch_up=catch_up,
         )
+        try:
+            schedule.to_json()
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise InvalidParams(f"The schedule cannot be written as JSON: {exc}") from exc
         self.all.add(schedule)
         if schedule.is_over:
             self.all.remove(uid)

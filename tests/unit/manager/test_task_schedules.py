@@ -68,6 +68,20 @@ async def test_domain_and_group_of_the_function_are_those_of_its_schedule(
         await rig.restart()
 
 
+async def test_what_cannot_be_stored_is_refused_and_never_due(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    deep: list[Any] = []
+    for _ in range(600):
+        deep = [deep]
+    for odd in ({"user": b"x"}, {"x": {b"k": 1}}, {"args": [deep]}):
+        item = {**function("work"), **odd}
+        told = await rig.refused("schedule_add", **user(), item=item, recurring={"interval_s": 1.0})
+        assert "cannot be written as JSON" in told
+    assert (await rig.ok("schedule_list"))["schedules"] == []
+    await due(rig, 10.0)
+    assert worker.tasks == {}
+
+
 async def test_it_goes_on_whatever_becomes_of_an_occurrence(pool_rig: Rig, worker: FakePoolWorker) -> None:
     rig = pool_rig
     uid = await add(rig, {"label": "sweep", "tags": {"a": "b"}}, interval_s=100.0, mode="fixed_rate")
