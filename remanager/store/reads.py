@@ -15,7 +15,7 @@ from remanager.store.records import EventRow, QueueEntryRow, Retention, TaskRow,
 from remanager.store.statements import query
 from remanager.store.task_figures import FigureReads
 from remanager.store.task_pages import TaskPages
-from remanager.store.task_reads import TaskReads
+from remanager.store.task_reads import TaskReads, uids_param
 
 _LARGEST = 2**63 - 1
 
@@ -66,8 +66,7 @@ class Reads:
 
     def task_states(self, uids: Iterable[str]) -> dict[str, TaskState]:
         """Return the states of those tasks that are known."""
-        # JSON text as the only parameter: there is no limit on the number of uids.
-        rows = self.connection.execute(query("task_states"), {"task_uids": json.dumps(list(uids))})
+        rows = self.connection.execute(query("task_states"), uids_param(uids))
         return {uid: STATES[state] for uid, state in rows}
 
     def history_page(

@@ -112,7 +112,11 @@ class Conditions:
         wanted = list(values)
         if len(wanted) == 1 and _storable(wanted[0]):
             return f"{column} = {self.param(wanted[0])}"
-        return f"{column} IN (SELECT value FROM json_each({self.param(json.dumps(wanted))}))"
+        value = "value"
+        if any("\0" in text for text in wanted):  # where SQLite ends the texts of an array
+            wanted = [text.replace("%", "%1").replace("\0", "%0") for text in wanted]
+            value = "REPLACE(REPLACE(value, '%0', CHAR(0)), '%1', '%')"
+        return f"{column} IN (SELECT {value} FROM json_each({self.param(json.dumps(wanted))}))"
 
     def state_in(self, part: frozenset[TaskState]) -> str:
         """Return the condition that the state is one of those of a part that are asked for."""
@@ -209,8 +213,11 @@ def _few(made: Conditions, selector: Selector) -> None:
 
 def key_prefix(made: Conditions, column: str, prefix: str) -> str:
     """Return the condition that a text begins with ``prefix``, literally."""
-    first = made.param(text(prefix))
-    return f"{column} >= {first} AND SUBSTR({column}, 1, LENGTH({first})) = {first}"
+    if not _storable(prefix):
+        return "false"
+    first, begin = made.param(prefix), made.param(prefix.encode())
+    # In bytes: LENGTH and SUBSTR of a text end at NUL.
+    return f"{column} >= {first} AND SUBSTR(CAST({column} AS BLOB), 1, LENGTH({begin})) = {begin}"
 
 
 def _times(made: Conditions, ranges: Mapping[str, TimeRange]) -> None:
@@ -265,7 +272,6 @@ def _storable(value: str) -> bool:
     return True
 
 
-def text(value: str) -> str:
-    """Return a text that can be a parameter."""
-    # Nothing stored has a lone surrogate, nor this character in its place in what a client may send.
-    return value if _storable(value) else "\0" + value.encode("utf-8", "replace").decode()
+def text(value: str) -> str | None:
+    """Return a text as a parameter; NULL, to which nothing is equal, if nothing stored can be it."""
+    return value if _storable(value) else None

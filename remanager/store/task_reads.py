@@ -91,16 +91,16 @@ class TaskReads:
 
     def results(self, uids: Iterable[str]) -> dict[str, TaskResult]:
         """Return how those tasks ended that are known, with their return values."""
-        rows = self.connection.execute(query("task_results"), _uids(uids))
+        rows = self.connection.execute(query("task_results"), uids_param(uids))
         return {uid: TaskResult(uid, STATES[state], *rest) for uid, state, *rest in rows}
 
     def bodies(self, uids: Iterable[str]) -> dict[str, str]:
         """Return the items (JSON text) of those tasks that are known."""
-        return dict(self.connection.execute(query("task_bodies"), _uids(uids)))
+        return dict(self.connection.execute(query("task_bodies"), uids_param(uids)))
 
     def checkpoints(self, uids: Iterable[str]) -> dict[str, bytes]:
         """Return the checkpoints of those tasks that have one."""
-        return dict(self.connection.execute(query("task_checkpoints"), _uids(uids)))
+        return dict(self.connection.execute(query("task_checkpoints"), uids_param(uids)))
 
     # ------------------------------------------------------------------------------------ families
 
@@ -156,9 +156,11 @@ def _record(row: tuple[Any, ...]) -> TaskRecord:
     return TaskRecord._make((*row[:_STATE], STATES[row[_STATE]], *row[_STATE + 1 :]))
 
 
-def _uids(uids: Iterable[str]) -> dict[str, str]:
-    # JSON text as the only parameter: there is no limit on the number of uids.
-    return {"task_uids": json.dumps(list(uids))}
+def uids_param(uids: Iterable[str]) -> dict[str, str]:
+    """Return the parameter of statements that ask for tasks by their UIDs."""
+    # JSON text as the only parameter: there is no limit on the number of uids. No UID has a NUL, at which
+    # SQLite would end the text.
+    return {"task_uids": json.dumps([uid for uid in uids if "\0" not in uid])}
 
 
 def _tags(rows: Iterable[tuple[int, str, str]]) -> dict[int, Tags]:

@@ -25,7 +25,7 @@ from remanager.verbs.selectors import SelectorModel, selector_of
 from remanager.verbs.streams import EventParams, event_filter
 
 NOW = 100.0
-NAMES = ["copy", "check", "x%_'\"", "é"]
+NAMES = ["copy", "check", "x%_'\"", "é", "copy\0", "copy\0%0", "%0"]
 ENDS = ["completed", "failed", "cancelled", "expired", "dead_letter"]
 
 
@@ -35,16 +35,17 @@ def fill(store: Store) -> None:
     for n in range(1, 81):
         tags = [("run", str(n % 5))] if n % 3 else []
         tags += [("r%n", "x")] if n % 7 == 0 else []
+        tags += [("ru\0n", ("1\0", "1\0%", "")[n % 3])] if n % 8 == 0 else []
         rows.append(
             new(
                 f"t{n}",
                 n,
-                name=NAMES[n * n % 4],
+                name=NAMES[n * n % 4 if n % 9 else 4 + n // 9 % 3],
                 user="ann" if n % 4 else "bob",
                 user_group="root" if n % 6 else "primary",
                 domain=["", "d1", "d2"][n % 3],
-                task_group=["", "g"][n % 2],
-                key=f"k{n % 9}" if n % 2 else "",
+                task_group=["", "g", "g\0"][n % 2 if n % 9 else 2],
+                key=f"k{n % 9}" if n % 2 else "k\0" if n % 8 == 0 else "",
                 priority=[0, 128, 128, 200][n % 4],
                 job_uid=f"j{n // 10}" if n % 3 else None,
                 parent_uid="t1" if n % 11 == 0 else None,
@@ -188,10 +189,10 @@ SELECTORS = st.builds(
     job_uid=some("j1", "j3", "j6", ""),
     parent_uid=some("t1"),
     schedule_uid=some("s"),
-    key=some("k1", "k3", "k5", ""),
+    key=some("k1", "k3", "k5", "k", "k\0", ""),
     name=some(*NAMES, "%", "c%", "\ud800"),
     domain=some("", "d1", "d2"),
-    group=some("", "g"),
+    group=some("", "g", "g\0"),
     item_type=some("plan", "function", "script"),
     user=some("ann", "bob", "Ann"),
     user_group=some("root", "primary"),
@@ -201,10 +202,14 @@ SELECTORS = st.builds(
     pause_reason=some("operator", "domain"),
     ready=st.sampled_from([None, None, None, True, False]),
     tags=st.lists(
-        st.builds(TagCondition, st.sampled_from(["run", "r%n", "r", "\ud800"]), some("1", "2", "x")),
+        st.builds(
+            TagCondition,
+            st.sampled_from(["run", "r%n", "ru\0n", "ru", "r", "\ud800"]),
+            some("1", "2", "x", "1\0", "1\0%"),
+        ),
         max_size=1,
     ).map(tuple),
-    tag_key_prefix=st.sampled_from([None, None, None, "r", "r%", "run", "_", ""]),
+    tag_key_prefix=st.sampled_from([None, None, "r", "r%", "run", "ru\0", "\0", "_", "", "\ud800"]),
     priority=st.builds(
         PriorityRange, st.sampled_from([None, None, 1, 128]), st.sampled_from([None, 128, 10])
     ),
@@ -263,6 +268,7 @@ def test_groups_add_up_to_the_total(filled: Store, selector: Selector, sort: boo
         "job_uid": lambda r, tags: r.job_uid,
         "worker_uid": lambda r, tags: r.worker_uid,
         "tag:run": lambda r, tags: tags.get("run"),
+        "tag:ru\0n": lambda r, tags: tags.get("ru\0n"),
         "tag:\ud800": lambda r, tags: None,
     }
     with pytest.MonkeyPatch.context() as patch:
@@ -275,6 +281,7 @@ def test_groups_add_up_to_the_total(filled: Store, selector: Selector, sort: boo
             assert (groups.total, groups.others) == (len(chosen), 0)
         keys = Counter(key for _, tags in chosen for key in tags if key.startswith("r"))
         assert dict(pages.tag_keys("r", selector, now=NOW)) == keys
+        assert set(pages.tag_keys("ru\0", selector, now=NOW)) <= {("ru\0n", keys["ru\0n"])}
         uids = [(r.task_uid, r.state) for r, _ in chosen]
         assert pages.uids(selector, now=NOW, limit=1000) == uids
         assert pages.uids(selector, now=NOW, limit=2) == uids[:2]
@@ -313,6 +320,29 @@ def event_data(record: TaskRecord, tags: dict[str, str]) -> dict[str, Any]:
     about = {"domain": record.domain, "group": record.task_group, "key": record.key, "tags": tags}
     about |= {"job_uid": record.job_uid, "task_type": record.name, "user": record.user}
     return {"to": record.state, **{name: value for name, value in about.items() if value}}
+
+
+@pytest.mark.parametrize(
+    ("selector", "number"),
+    [
+        (Selector(group=("g\0", "zz")), 8),
+        (Selector(group=("g\0x", "zz")), 0),
+        (Selector(key=("k\0", "zz")), 10),
+        (Selector(key=("k1\0", "zz")), 0),
+        (Selector(name=("copy\0%0", "%\0")), 3),
+        (Selector(task_uid=("t1\0x", "t2")), 1),
+        (Selector(tags=(TagCondition("ru\0n", ("1\0%", "zz")),)), 3),
+        (Selector(tag_key_prefix="ru\0"), 10),
+        (Selector(tag_key_prefix="run\0"), 0),
+    ],
+)
+def test_texts_with_nul_are_taken_whole(filled: Store, selector: Selector, number: int) -> None:
+    assert filled.reads.pages.count(selector, now=NOW) == number
+    assert len(filled.reads.pages.uids(selector, now=NOW, limit=1000)) == number
+
+
+def test_states_of_uids_with_nul(filled: Store) -> None:
+    assert set(filled.reads.task_states(["t1\0x", "t2"])) == {"t2"}
 
 
 def test_groups_beyond_the_limit_are_counted(filled: Store) -> None:
