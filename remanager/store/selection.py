@@ -167,6 +167,7 @@ def conditions(selector: Selector, now: float) -> Conditions:
             made.others.append(f"(run_after IS NULL OR NOT {later})")
         else:
             made.others.append(f"(state <> 'pending' OR {later})")
+            made.others.append("NOT (state = 'paused' AND item_type = 'plan')")  # its worker keeps it
     return made
 
 

@@ -76,6 +76,8 @@ def fill(store: Store) -> None:
             f"p{n}", state=TaskState.COMPLETED, time_stop=55.0 + n, in_history=n % 2 == 0
         )
         do(store, writes.task_start(f"p{n}", time=46.0, worker_uid="w0"), finish)
+    pause = writes.task_pause("p6", time=47.0, reasons=["re_pause"], log="")
+    do(store, writes.task_start("p6", time=46.0, worker_uid="w0"), pause)
     script = NewTask(
         task_uid="f", item_type="script", name="copy", user="bob", user_group="g", body="", time_created=3.0
     )
@@ -131,7 +133,9 @@ def matches(s: Selector, record: TaskRecord, tags: dict[str, str]) -> bool:
         "state_class": STATE_CLASS[record.state],
     }
     later = record.run_after is not None and record.run_after > NOW
-    queued = record.state in {TaskState.PENDING, TaskState.BLOCKED, TaskState.PAUSED}
+    queued = record.state in {TaskState.PENDING, TaskState.BLOCKED} or (
+        record.state is TaskState.PAUSED and record.item_type != "plan"
+    )
     ready = record.state is TaskState.PENDING and not later
     low, high = s.priority.min, s.priority.max
     reasons = set(json.loads(record.pause_reasons or "[]")) if not is_terminal(record.state) else set()
@@ -339,6 +343,14 @@ def event_data(record: TaskRecord, tags: dict[str, str]) -> dict[str, Any]:
 def test_texts_with_nul_are_taken_whole(filled: Store, selector: Selector, number: int) -> None:
     assert filled.reads.pages.count(selector, now=NOW) == number
     assert len(filled.reads.pages.uids(selector, now=NOW, limit=1000)) == number
+
+
+def test_a_paused_plan_is_not_queued(filled: Store) -> None:
+    assert filled.reads.pages.uids(Selector(state=(TaskState.PAUSED,), item_type=("plan",)), now=NOW, limit=9)
+    selector = Selector(ready=False)
+    depths = filled.reads.figures.depths(selector, ["name"], now=NOW)
+    assert all(depth.is_queued for depth in depths)
+    assert sum(depth.number for depth in depths) == filled.reads.pages.count(selector, now=NOW)
 
 
 def test_states_of_uids_with_nul(filled: Store) -> None:

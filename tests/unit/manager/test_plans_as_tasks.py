@@ -43,6 +43,7 @@ async def test_a_paused_plan_is_paused_in_every_answer(rig: Rig) -> None:
     task = await rig.task(uid)
     assert (task["pause_reasons"], task["wait_reason"]) == (["re_pause"], "paused")
     assert await found(rig, state="paused") == [uid] == await found(rig, pause_reason="re_pause")
+    assert await found(rig, ready=False) == []
     queue = await rig.ok("queue_status")
     assert (queue["queued"], queue["unacked"]) == (0, 1)  # it keeps its worker
     rig.now += 3.0
