@@ -168,9 +168,10 @@ def _duration(record: TaskRecord, now: float) -> float | None:
 
 def _queue_wait(record: TaskRecord, now: float) -> float | None:
     """Return how long the task waited, or waits so far, from when it could first have started, s."""
-    if record.time_ready is None or record.time_ready > now:
+    end = record.time_stop or now
+    if record.time_ready is None or record.time_ready > end:
         return None
-    end = record.time_first_start or record.time_stop or now
+    end = record.time_first_start or end
     return max(end - record.time_ready, 0.0)
 
 

@@ -37,6 +37,24 @@ async def waiting(request: Awaitable[dict[str, Any]]) -> asyncio.Future[dict[str
     return future
 
 
+async def test_the_record_of_an_ended_task_stays_as_it_is(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    rig = pool_rig
+    ran = await started(rig, worker)
+    await worker.end(ran)
+    delayed = await rig.submit(delay_s=2.0)
+    held = await rig.submit(delay_s=3.0)
+    await rig.ok("task_pause", scope="task", name=held)
+    blocked = await rig.submit(depends_on=[delayed])
+    await rig.pass_time(1.0)
+    await rig.ok("task_cancel", task_uid=[delayed, held, blocked])
+    await rig.settle()
+    before = [await rig.task(uid) for uid in (ran, delayed, held, blocked)]
+    assert [task["state"] for task in before[1:]] == ["cancelled"] * 3
+    assert [task["queue_wait"] for task in before] == [0.0, None, None, None]
+    rig.now += 100.0
+    assert [await rig.task(task["task_uid"]) for task in before] == before
+
+
 # ------------------------------------------------------------------------------------------ waiting
 
 
