@@ -9,12 +9,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from remanager.data_movement.contents import contents_of, is_text, told, without_manifests
-from remanager.data_movement.files import PART, remove_empty
-from remanager.data_movement.manifest import Manifest
-from remanager.data_movement.one_run import delete_copied, examine, faults_of_disks
+from remanager.data_movement.contents import (
+    MAX_TOLD,
+    FileEntry,
+    contents_of,
+    is_text,
+    told,
+    without_manifests,
+)
+from remanager.data_movement.files import (
+    PART,
+    Step,
+    digest_of,
+    path_of,
+    remove_empty,
+    sync_directory,
+    sync_file,
+)
+from remanager.data_movement.manifest import Journal, Known, Manifest
+from remanager.data_movement.one_run import Meter, delete_copied, faults_of_disks
 from remanager.data_movement.places import allowed_directory, apart, roots
-from remanager.data_movement.planning import Disk, Move, Run, may_be_deleted, plan_balance
+from remanager.data_movement.planning import Disk, Move, Run, plan_balance
 from remanager.tasks import Context, Permanent, Skip, task
 
 SAFE_AGE_S = 72 * 3600.0
@@ -109,7 +124,9 @@ def delete_runs(
     *,
     ctx: Context,
 ) -> dict[str, Any]:
-    """Delete the runs of a directory that are old enough and have a good copy in the archive.
+    """Delete the runs of a directory that are old enough and all of which is in the archive.
+
+    Each run is read, and its copy is read back. What differs, is damaged or cannot be read stays.
 
     Parameters
     ----------
@@ -118,7 +135,7 @@ def delete_runs(
     dry_run : bool
         Only tell what would be deleted.
     read_copies : bool
-        Read the copies and compare checksums; else only names and sizes.
+        False: compare only names, sizes and times. That is quick, and for a dry run only.
 
     Returns
     -------
@@ -126,24 +143,30 @@ def delete_runs(
         ``deleted`` (names), ``bytes``, ``kept`` (reason by name), ``dry_run``.
     """
     with faults_of_disks():
+        if not read_copies and not dry_run:
+            raise Permanent("Nothing is deleted unless its copy was read: read_copies=False is for a dry run")
         place, copies = allowed_directory(directory), allowed_directory(archive)
         apart(place, copies)
-        (runs, others), now = entries_of(place), time.time()
-        old = [r for r in runs if now - r.changed >= older_than_s]
-        good = [r.name for r in old if _has_good_copy(place / r.name, copies / r.name, read_copies, ctx)]
-        delete, keep = may_be_deleted(runs, good, now=now, older_than_s=older_than_s)
-        sizes = {r.name: r.size for r in runs}
-        for name in () if dry_run else list(delete):
+        (runs, kept), now = entries_of(place), time.time()
+        old = [run for run in runs if now - run.changed >= older_than_s]
+        kept |= {run.name: "it is too young" for run in runs if run not in old}
+        entries = [FileEntry(run.name, 2 * run.size if read_copies else 0, 0) for run in old]
+        meter, deleted, freed = Meter(ctx, entries), [], 0
+
+        def step(size: int) -> None:
+            meter.piece(size)
+            ctx.record_io(disk_read=size)
+
+        for run, entry in zip(old, entries, strict=True):
             ctx.check_cancelled()
-            if delete_copied(place / name, copies / name):
-                delete.remove(name)
-                keep[name] = "it has changed meanwhile"
-        return {
-            "deleted": delete,
-            "bytes": sum(sizes[name] for name in delete),
-            "kept": keep | others,
-            "dry_run": dry_run,
-        }
+            reason = _delete(place / run.name, copies / run.name, step if read_copies else None, dry_run)
+            if reason:
+                kept[run.name] = reason
+            else:
+                deleted.append(run.name)
+                freed += run.size
+            meter.file(entry)
+        return {"deleted": deleted, "bytes": freed, "kept": kept, "dry_run": dry_run}
 
 
 def entries_of(directory: Path) -> tuple[list[Run], dict[str, str]]:
@@ -168,20 +191,68 @@ def entries_of(directory: Path) -> tuple[list[Run], dict[str, str]]:
     return runs, others
 
 
-def _has_good_copy(run: Path, copy: Path, read_it: bool, ctx: Context) -> bool:
-    """Tell whether everything in a run is in the manifest of its copy as it is, and the copy is good.
+def _delete(run: Path, copy: Path, step: Step | None, dry_run: bool) -> str:
+    """Delete a run if its copy is good; return why it stays, empty if it does not.
+
+    Without a step nothing is read.
+    """
+    try:
+        fault = _fault_of_copy(run, copy, step)
+        if not fault and not dry_run and delete_copied(run, copy):
+            fault = "it has changed meanwhile"
+    except Permanent as exc:  # a manifest that cannot be understood
+        fault = str(exc)
+    except OSError as exc:
+        fault = _fault_of_disk(exc) if os.path.lexists(run) else "it has gone meanwhile"
+    return fault
+
+
+def _fault_of_copy(run: Path, copy: Path, step: Step | None) -> str:
+    """Tell what is the matter with the copy of a run; empty if all of the run is in it as it is.
 
     A link in place of the copy is none, nor is the run itself under another name.
     """
-    if copy.is_symlink() or not copy.exists() or copy.samefile(run):
-        return False
-    manifest = Manifest.read(copy)
-    if not manifest or not manifest.has(contents_of(run)):
-        return False
-    if read_it:
-        return bool(examine(copy, ctx)["healthy"])
-    there = contents_of(copy)
-    return not manifest.missing(there) and not manifest.of_other_size(there)
+    if copy.is_symlink() or not copy.exists():
+        return "it has no copy"
+    if copy.samefile(run):
+        return "its copy is the run itself under another name"
+    manifest, there, here = Manifest.read(copy), contents_of(copy), contents_of(run)
+    if not manifest:
+        return "its copy has no manifest"
+    if Journal.exists(copy) or there.parts:
+        return "its copy is unfinished"
+    bad = [*manifest.missing(there), *manifest.of_other_size(there)]
+    if bad:
+        return f"its copy is damaged: {bad[:MAX_TOLD]}"
+    if not manifest.has(here):
+        return "its copy does not have all of it as it is"
+    if step is None:
+        return ""
+    for name, known in manifest.files.items():
+        fault = _difference(run if name in here.files else None, copy, name, known, step)
+        if fault:
+            return fault
+    for directory in (*(path_of(copy, name) for name in there.directories), copy.parent):
+        sync_directory(directory)
+    return "" if Manifest.read(copy) == manifest else "its copy has changed meanwhile"
+
+
+def _difference(run: Path | None, copy: Path, name: str, known: Known, step: Step) -> str:
+    """Read a file of a copy and that of the run, and tell whether they are not the same; sync the copy."""
+    theirs = path_of(copy, name)
+    if digest_of(theirs, step) != known.digest:
+        return f"its copy is damaged: '{name}'"
+    sync_file(theirs)
+    if run is None:
+        return ""
+    ours = path_of(run, name)
+    if ours.samefile(theirs):
+        return f"its copy is the run itself under another name: '{name}'"
+    return "" if digest_of(ours, step) == known.digest else f"it differs from its copy: '{name}'"
+
+
+def _fault_of_disk(exc: OSError) -> str:
+    return f"{exc.strerror}: '{exc.filename}'"
 
 
 def _disk(place: Path) -> Disk:

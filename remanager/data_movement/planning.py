@@ -1,4 +1,4 @@
-"""Which runs go where, and which may be deleted. Pure."""
+"""Which runs go where. Pure."""
 
 from __future__ import annotations
 
@@ -78,28 +78,3 @@ def _fitting(runs: Iterable[Run], gap: float, full: int, empty: int, free: float
         if run.size and run.size < free and abs(gap - change) < gap:
             return run
     return None
-
-
-def may_be_deleted(
-    runs: Iterable[Run], verified: Iterable[str], *, now: float, older_than_s: float
-) -> tuple[list[str], dict[str, str]]:
-    """Return the runs that may be deleted, and why the others may not.
-
-    Parameters
-    ----------
-    verified : iterable of str
-        Runs with a good copy.
-    older_than_s : float
-        A run that changed later than this ago stays, s.
-    """
-    good = set(verified)
-    delete: list[str] = []
-    keep: dict[str, str] = {}
-    for run in runs:
-        if now - run.changed < older_than_s:
-            keep[run.name] = "it is too young"
-        elif run.name not in good:
-            keep[run.name] = "it has no verified copy"
-        else:
-            delete.append(run.name)
-    return delete, keep

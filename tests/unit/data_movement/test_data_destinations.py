@@ -212,7 +212,7 @@ def test_a_run_under_two_names_is_no_copy(room: Path) -> None:
     dm.copy_run(str(room / "one"), str(room / "archive" / "one"), ctx=Context())
     (room / "disk" / "one").hardlink_to(room / "archive" / "one")
     told = dm.delete_runs(str(room / "disk"), str(room / "archive"), ctx=Context())
-    assert told["kept"] == {"one": "it has no verified copy"}
+    assert told["kept"] == {"one": "its copy is the run itself under another name"}
 
 
 # ------------------------------------------------------------------------------------ tasks at the same time

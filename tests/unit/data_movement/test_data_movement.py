@@ -401,8 +401,8 @@ def test_only_old_runs_with_a_good_copy_are_deleted(room: Path) -> None:
     told = dm.delete_runs(*args, ctx=Context())
     assert (told["deleted"], told["bytes"], told["dry_run"]) == (["good"], 5100, True)
     assert told["kept"] == {
-        "alone": "it has no verified copy",
-        "bad": "it has no verified copy",
+        "alone": "it has no copy",
+        "bad": "its copy is damaged: 'a.h5'",
         "young": "it is too young",
     }
     assert (room / "disk" / "good").exists()

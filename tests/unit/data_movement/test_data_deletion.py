@@ -1,0 +1,151 @@
+"""Runs are deleted only if all of them was read in the archive."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_trees import OLD, make_run, tree
+
+from remanager import data_movement as dm
+from remanager.data_movement.contents import JOURNAL
+from remanager.data_movement.files import PART
+from remanager.data_movement.manifest import Manifest
+from remanager.tasks import Cancelled, Context, Permanent
+
+
+def archived(room: Path, name: str, **contents: bytes) -> Path:
+    """Return an old run with a good copy in the archive."""
+    run = make_run(room / "disk" / name, **contents)
+    dm.copy_run(str(run), str(room / "archive" / name), ctx=Context())
+    return run
+
+
+def delete(room: Path, ctx: Context | None = None, **options: Any) -> dict[str, Any]:
+    """Delete the runs of the disk that are in the archive."""
+    options = {"dry_run": False} | options
+    return dm.delete_runs(str(room / "disk"), str(room / "archive"), **options, ctx=ctx or Context())
+
+
+def damage(path: Path) -> None:
+    """Change a file so that its size and its time stay."""
+    path.write_bytes(b"?" * path.stat().st_size)
+    os.utime(path, (OLD, OLD))
+
+
+def test_each_run_is_read_from_its_first_file_on(room: Path) -> None:
+    archived(room, "run1", z=b"z")
+    run2, run3 = archived(room, "run2", a=b"precious"), archived(room, "run3", a=b"data")
+    damage(room / "archive" / "run2" / "a")
+    (room / "archive" / "run3" / "a").write_bytes(b"garbage")
+    told = delete(room, Context(attempt=2, last_checkpoint={"seen": "zz", "damaged": []}))
+    assert told["deleted"] == ["run1"]
+    assert told["kept"] == {"run2": "its copy is damaged: 'a'", "run3": "its copy is damaged: ['a']"}
+    assert (tree(run2), tree(run3)) == ({"a": b"precious"}, {"a": b"data"})
+
+
+def test_the_run_of_another_detector_is_no_copy(room: Path) -> None:
+    archived(room, "run", frame=b"A" * 1000)
+    run = make_run(room / "disk" / "run", frame=b"B" * 1000)
+    assert delete(room)["kept"] == {"run": "it differs from its copy: 'frame'"}
+    assert tree(run) == {"frame": b"B" * 1000}
+
+
+def test_without_reading_nothing_is_deleted(room: Path) -> None:
+    run = archived(room, "run")
+    with pytest.raises(Permanent, match="Nothing is deleted unless its copy was read"):
+        delete(room, read_copies=False)
+    assert sorted(tree(run)) == ["a.h5", "b.h5"]
+    assert delete(room, read_copies=False, dry_run=True)["deleted"] == ["run"]
+
+
+@pytest.mark.parametrize("left", [JOURNAL, "c.h5" + PART])
+def test_an_unfinished_copy_is_no_copy(room: Path, left: str) -> None:
+    run = archived(room, "run")
+    (room / "archive" / "run" / left).touch()
+    assert delete(room)["kept"] == {"run": "its copy is unfinished"}
+    assert sorted(tree(run)) == ["a.h5", "b.h5"]
+
+
+def test_a_file_under_two_names_is_no_copy(room: Path) -> None:
+    run = archived(room, "run")
+    copy = room / "archive" / "run" / "a.h5"
+    copy.unlink()
+    copy.hardlink_to(run / "a.h5")
+    assert delete(room)["kept"] == {"run": "its copy is the run itself under another name: 'a.h5'"}
+
+
+def test_a_manifest_that_makes_no_sense_keeps_its_run_only(room: Path) -> None:
+    archived(room, "run1")
+    archived(room, "run2")
+    Manifest.place(room / "archive" / "run1").write_text("{")
+    told = delete(room)
+    assert told["deleted"] == ["run2"]
+    assert "is damaged" in told["kept"]["run1"]
+
+
+def test_a_copy_that_changes_while_it_is_read_is_none(room: Path) -> None:
+    run, ctx = archived(room, "run", a=b"1", b=b"2"), Context()
+    copy = room / "archive" / "run"
+
+    def change(**report: Any) -> None:
+        if report.get("done_size"):
+            manifest = Manifest.read(copy)
+            manifest.files.pop("a", None)
+            manifest.write(copy)
+
+    ctx.progress = change  # type: ignore[method-assign]
+    assert delete(room, ctx)["kept"] == {"run": "its copy has changed meanwhile"}
+    assert tree(run) == {"a": b"1", "b": b"2"}
+
+
+def test_what_was_deleted_before_a_break_needs_not_be_read_again(room: Path) -> None:
+    run1, run2 = archived(room, "run1"), archived(room, "run2")
+    ctx = Context()
+
+    def stop(**report: Any) -> None:
+        if report.get("done_count") == 1:
+            ctx.cancel("enough")
+
+    ctx.progress = stop  # type: ignore[method-assign]
+    with pytest.raises(Cancelled):
+        delete(room, ctx)
+    assert not run1.exists()
+    assert sorted(tree(run2)) == ["a.h5", "b.h5"]
+    assert delete(room)["deleted"] == ["run2"]
+
+
+def test_what_is_read_is_told(room: Path) -> None:
+    archived(room, "run1", a=b"1" * 100)
+    archived(room, "run2", a=b"2" * 50)
+    ctx = Context()
+    assert delete(room, ctx)["bytes"] == 150
+    assert ctx.report["done_size"] == ctx.report["total_size"] == 300
+    assert ctx.report["done_count"] == ctx.report["total_count"] == 2
+    assert ctx.io == {"disk_read": 300}
+
+
+def test_the_copy_is_on_disk_before_its_run_is_deleted(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = archived(room, "run", **{"sub__a": b"1", "b": b"2"})
+    synced, sync = set[str](), os.fsync
+
+    def note(fd: int) -> None:
+        assert len(tree(run)) == 2
+        synced.add(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), room))
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", note)
+    assert delete(room)["deleted"] == ["run"]
+    assert synced == {"archive", *(f"archive/run{name}" for name in ("", "/sub", "/sub/a", "/b"))}
+
+
+def test_a_run_that_is_one_file_is_deleted_with_its_manifest(room: Path) -> None:
+    (room / "disk").mkdir()
+    path = room / "disk" / "one.h5"
+    path.write_bytes(b"1")
+    os.utime(path, (OLD, OLD))
+    dm.copy_run(str(path), str(room / "archive" / "one.h5"), ctx=Context())
+    assert delete(room)["deleted"] == ["one.h5"]
+    assert tree(room / "archive") == {"one.h5": b"1"}
