@@ -126,27 +126,32 @@ def contents_of(run: Path) -> Contents:
         name = waiting.pop()
         path = path_of(run, name)
         try:
-            status = os.lstat(path)
+            waiting += _take(found, path, name)
         except FileNotFoundError:
             if name == ".":
                 raise
-            continue
-        if not is_text(name):
-            found.others[repr(name)] = "its name is not UTF-8"
-        elif path.name.endswith(PART):
-            found.parts.append(name)
-        elif stat.S_ISREG(status.st_mode):
-            found.files[name] = FileEntry(name, status.st_size, status.st_mtime_ns)
-        elif stat.S_ISLNK(status.st_mode):
-            found.links[name] = os.readlink(path)
-        elif stat.S_ISDIR(status.st_mode):
-            names = _names_in(path) - (OWN if name == "." else set())
-            found.directories[name] = not names
-            prefix = "" if name == "." else name + "/"
-            waiting += sorted((prefix + child for child in names), reverse=True)
-        else:
-            found.others[name] = "neither file, link nor directory"
     return found
+
+
+def _take(found: Contents, path: Path, name: str) -> list[str]:
+    """Note an entry of a run; return the names of what is in it, the last one first."""
+    status = os.lstat(path)
+    if not is_text(name):
+        found.others[repr(name)] = "its name is not UTF-8"
+    elif path.name.endswith(PART):
+        found.parts.append(name)
+    elif stat.S_ISREG(status.st_mode):
+        found.files[name] = FileEntry(name, status.st_size, status.st_mtime_ns)
+    elif stat.S_ISLNK(status.st_mode):
+        found.links[name] = os.readlink(path)
+    elif stat.S_ISDIR(status.st_mode):
+        names = _names_in(path) - (OWN if name == "." else set())
+        found.directories[name] = not names
+        prefix = "" if name == "." else name + "/"
+        return sorted((prefix + child for child in names), reverse=True)
+    else:
+        found.others[name] = "neither file, link nor directory"
+    return []
 
 
 def _names_in(directory: Path) -> set[str]:

@@ -32,6 +32,12 @@ from remanager.data_movement.places import allowed_directory, apart, roots
 from remanager.data_movement.planning import Disk, Move, Run, plan_balance
 from remanager.tasks import Context, Permanent, Skip, task
 
+FILE_SYSTEM = "lost+found"
+"""Name of a directory that belongs to the file system."""
+
+MAX_KEPT_CHARS = 500_000
+"""Names of runs are kept until all have been moved if they are no longer than this together."""
+
 SAFE_AGE_S = 72 * 3600.0
 """A run stays at least so long after its last change, s."""
 
@@ -42,7 +48,8 @@ def drain_directory(
 ) -> dict[str, Any]:
     """Move all runs of a directory to another one, each by a child task ``drain_run``.
 
-    A directory with entries that are no runs is refused: symbolic links, special files, unfinished copies.
+    A directory with entries that are no runs is refused: symbolic links, special files, unfinished copies,
+    what cannot be read. ``lost+found`` stays.
 
     Parameters
     ----------
@@ -52,22 +59,44 @@ def drain_directory(
     with faults_of_disks():
         place, goal = allowed_directory(directory), allowed_directory(target)
         apart(place, goal)
-        runs, others = entries_of(place)
-        if others:
-            raise Permanent(f"'{place}' has entries that are no runs: {told(others)}")
         if ctx.finishing:
-            left = [run.name for run in runs]
-            if left:
-                raise Permanent(f"{len(left)} runs are still in '{place}': {left[:10]}")
-            if place not in roots() and not place.is_mount():
-                remove_empty(place)
-            return {"moved": ctx.last_checkpoint}
+            return _finish_drain(place, goal, *ctx.last_checkpoint)
+        runs, _ = _drainable(place)
         if not runs:
             raise Skip(f"'{place}' has no runs")
-        ctx.checkpoint(len(runs))
+        names = [run.name for run in runs]
+        ctx.checkpoint([len(names), names if sum(map(len, names)) <= MAX_KEPT_CHARS else None])
         for run in runs:
             _move(ctx, "drain_run", Move(run.name, str(place), str(goal), run.size), one_at_a_time)
         return {"moved": len(runs)}
+
+
+def _drainable(place: Path) -> tuple[list[Run], bool]:
+    """Return the runs of a directory that shall be drained, and whether nothing else is in it."""
+    runs, others = entries_of(place)
+    refused = {name: why for name, why in others.items() if name != FILE_SYSTEM}
+    if refused:
+        raise Permanent(f"'{place}' has entries that are no runs: {told(refused)}")
+    return runs, not others
+
+
+def _finish_drain(place: Path, goal: Path, count: int, names: Sequence[str] | None) -> dict[str, Any]:
+    try:
+        left, alone = _drainable(place)
+        if left:
+            raise Permanent(f"{len(left)} runs are still in '{place}': {[r.name for r in left[:MAX_TOLD]]}")
+        if alone and place not in roots() and not place.is_mount():
+            remove_empty(place)
+    except FileNotFoundError:
+        # Another drain has removed the directory, or its disk is gone.
+        if names is None:
+            raise
+        faults = {name: fault for name in names if (fault := _fault_without_reading(goal / name))}
+        if faults:
+            raise Permanent(
+                f"There is no '{place}' any more, and '{goal}' lacks runs: {told(faults)}"
+            ) from None
+    return {"moved": count}
 
 
 @task(domain="data", fail_fast=False)
@@ -170,25 +199,46 @@ def delete_runs(
 
 
 def entries_of(directory: Path) -> tuple[list[Run], dict[str, str]]:
-    """Return the runs of a directory, and what else is directly in it, except manifests."""
+    """Return the runs of a directory, and what else is directly in it, except manifests.
+
+    What vanishes meanwhile is left out.
+    """
     runs, others = [], {}
     with os.scandir(directory) as entries:
         found = {entry.name: entry for entry in entries}
     for name in sorted(without_manifests(found)):
-        entry = found[name]
         if not is_text(name):
             others[repr(name)] = "its name is not UTF-8"
-        elif entry.is_symlink():
-            others[name] = "it is a symbolic link"
-        elif name.endswith(PART):
-            others[name] = "it is an unfinished copy"
-        elif not entry.is_dir() and not entry.is_file():
-            others[name] = "it is a special file"
-        else:
-            files = contents_of(directory / name).files.values()
-            changed = max((f.mtime_ns for f in files), default=entry.stat().st_mtime_ns)
-            runs.append(Run(name, sum(f.size for f in files), changed / 1e9))
+            continue
+        try:
+            fault = _why_no_run(found[name])
+            if fault:
+                others[name] = fault
+            else:
+                runs.append(_run_of(directory / name))
+        except FileNotFoundError:
+            continue
+        except OSError as exc:
+            others[name] = _fault_of_disk(exc)
     return runs, others
+
+
+def _why_no_run(entry: os.DirEntry[str]) -> str:
+    if entry.is_symlink():
+        return "it is a symbolic link"
+    if entry.name.endswith(PART):
+        return "it is an unfinished copy"
+    if entry.is_dir() and entry.name == FILE_SYSTEM:
+        return "it belongs to the file system"
+    return "" if entry.is_dir() or entry.is_file() or not os.path.lexists(entry) else "it is a special file"
+
+
+def _run_of(path: Path) -> Run:
+    files = contents_of(path).files.values()
+    changed = max((f.mtime_ns for f in files), default=None)
+    if changed is None:
+        changed = path.lstat().st_mtime_ns
+    return Run(path.name, sum(f.size for f in files), changed / 1e9)
 
 
 def _delete(run: Path, copy: Path, step: Step | None, dry_run: bool) -> str:
@@ -212,18 +262,12 @@ def _fault_of_copy(run: Path, copy: Path, step: Step | None) -> str:
 
     A link in place of the copy is none, nor is the run itself under another name.
     """
-    if copy.is_symlink() or not copy.exists():
-        return "it has no copy"
+    fault = _fault_without_reading(copy)
+    if fault:
+        return fault
     if copy.samefile(run):
         return "its copy is the run itself under another name"
     manifest, there, here = Manifest.read(copy), contents_of(copy), contents_of(run)
-    if not manifest:
-        return "its copy has no manifest"
-    if Journal.exists(copy) or there.parts:
-        return "its copy is unfinished"
-    bad = [*manifest.missing(there), *manifest.of_other_size(there)]
-    if bad:
-        return f"its copy is damaged: {bad[:MAX_TOLD]}"
     if not manifest.has(here):
         return "its copy does not have all of it as it is"
     if step is None:
@@ -235,6 +279,19 @@ def _fault_of_copy(run: Path, copy: Path, step: Step | None) -> str:
     for directory in (*(path_of(copy, name) for name in there.directories), copy.parent):
         sync_directory(directory)
     return "" if Manifest.read(copy) == manifest else "its copy has changed meanwhile"
+
+
+def _fault_without_reading(copy: Path) -> str:
+    """Tell what is the matter with a copy, except what only reading its files can tell."""
+    if copy.is_symlink() or not copy.exists():
+        return "it has no copy"
+    manifest, there = Manifest.read(copy), contents_of(copy)
+    if not manifest:
+        return "its copy has no manifest"
+    if Journal.exists(copy) or there.parts:
+        return "its copy is unfinished"
+    bad = [*manifest.missing(there), *manifest.of_other_size(there)]
+    return f"its copy is damaged: {bad[:MAX_TOLD]}" if bad else ""
 
 
 def _difference(run: Path | None, copy: Path, name: str, known: Known, step: Step) -> str:
@@ -261,16 +318,21 @@ def _disk(place: Path) -> Disk:
 
 
 def _move(ctx: Context, name: str, move: Move, one_at_a_time: bool) -> None:
+    """Submit the move of a run: a child that another attempt of this task does not submit once more.
+
+    Another task has children of its own, as it waits for those only. One after the other moves a run.
+    """
     source = Path(move.source)
+    alone = f"disk:{source}" if one_at_a_time else f"run:{source / move.run}"
     ctx.submit_child(
         name,
         str(source / move.run),
         str(Path(move.target) / move.run),
         options={
             "label": f"{move.run} from {source.name}",
-            "key": f"{move.source}/{move.run}"[-256:],
+            "key": f"{source / move.run} {ctx.task_uid}"[-256:],
             "tags": {"disk": move.source[-256:], "run": move.run[-256:]},
             "expected_io": {"disk_read": 2 * move.size, "disk_write": move.size},
-            **({"resource_lock": f"disk:{move.source}"[-256:]} if one_at_a_time else {}),
+            "resource_lock": alone[-256:],
         },
     )

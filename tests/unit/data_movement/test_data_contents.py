@@ -252,7 +252,7 @@ def test_a_drain_leaves_no_manifest_and_keeps_the_roots(room: Path) -> None:
     (room / "one").write_bytes(b"1")
     dm.copy_run(str(room / "one"), str(room / "disk" / "one"), ctx=Context())
     dm.move_run(str(room / "disk" / "one"), str(room / "other" / "one"), ctx=Context())
-    done = Context(finishing=True, last_checkpoint=1)
+    done = Context(finishing=True, last_checkpoint=[1, ["one"]])
     dm.drain_directory(str(room / "disk"), str(room / "other"), ctx=done)
     assert not (room / "disk").exists()
 
@@ -260,7 +260,7 @@ def test_a_drain_leaves_no_manifest_and_keeps_the_roots(room: Path) -> None:
 def test_a_drained_root_stays(room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "second").mkdir()
     monkeypatch.setenv("REMANAGER_DATA_ROOTS", f"{room}:{tmp_path / 'second'}")
-    done = Context(finishing=True, last_checkpoint=1)
+    done = Context(finishing=True, last_checkpoint=[1, ["one"]])
     dm.drain_directory(str(tmp_path / "second"), str(room), ctx=done)
     assert (tmp_path / "second").exists()
 

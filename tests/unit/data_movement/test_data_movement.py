@@ -359,10 +359,12 @@ def test_drain_moves_each_run_by_a_child(room: Path) -> None:
     assert first.options["tags"] == {"disk": str(room / "disk"), "run": "run0"}
     with pytest.raises(Permanent, match="still in"):
         dm.drain_directory(
-            str(room / "disk"), str(room / "other"), ctx=Context(finishing=True, last_checkpoint=3)
+            str(room / "disk"),
+            str(room / "other"),
+            ctx=Context(finishing=True, last_checkpoint=ctx.last_checkpoint),
         )
     run_children(ctx)
-    finishing = Context(finishing=True, last_checkpoint=3)
+    finishing = Context(finishing=True, last_checkpoint=ctx.last_checkpoint)
     assert dm.drain_directory(str(room / "disk"), str(room / "other"), ctx=finishing) == {"moved": 3}
     assert len(list((room / "other").iterdir())) == 3
 
