@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from remanager.cli.console import follow, recent
-from remanager.cli.send import INFO_OPTION, connection, connection_options
+from remanager.cli.send import INFO_OPTION, ExitStatus, Failure, connection, connection_options
 from remanager.cli.show import history_rows
 from remanager.cli.shown import describe
 from remanager_api import RequestFailedError, RequestTimeoutError
@@ -220,6 +220,12 @@ def monitor(period: float, **options: Any) -> None:
     Console output is shown if the daemon publishes it: remanager start --zmq-publish-console ON.
     """
     terminal, watch = Console(), Watch()
+    if not terminal.is_interactive:
+        raise Failure(
+            "The output is no terminal that the monitor can draw on. "
+            "'remanager status' and 'remanager console' write to files and pipes, too.",
+            ExitStatus.PARAMETERS,
+        )
 
     async def run(live: Live) -> None:
         def show(watch: Watch) -> None:

@@ -305,6 +305,11 @@ async def test_picture_of_the_monitor(manager: Any) -> None:
     assert "50 %" not in text
 
 
+def test_monitor_needs_a_terminal(command: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("monitor") == 1
+    assert "is no terminal that the monitor can draw on" in capsys.readouterr().err
+
+
 async def test_monitor_begins_with_recent_output(manager: Any) -> None:
     page = {"lines": [{"seq": 1, "msg": "before\n"}], "next_seq": 2}
     manager.handlers["console_get"] = lambda _: page
