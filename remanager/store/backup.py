@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from remanager.store.errors import StateDirUnusable
-from remanager.store.filesystem import KEYS_NAME, SERVER_KEY_NAME, prepare_directory
+from remanager.store.filesystem import KEYS_NAME, SERVER_KEY_NAME
 from remanager.store.migrate import check_database, load_migrations
 from remanager.store.store import DATABASE_NAME
 
@@ -47,7 +48,13 @@ def back_up(state_dir: Path, target: Path) -> int:
     source = state_dir / DATABASE_NAME
     if not source.is_file():
         raise StateDirUnusable(f"There is no {DATABASE_NAME} in {str(state_dir)!r}. Name another --state-dir")
-    prepare_directory(target)
+    try:
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        reason = exc.strerror or exc
+        raise StateDirUnusable(
+            f"The directory {str(target)!r} cannot be made: {reason}. Name another one"
+        ) from exc
     if any(target.iterdir()):
         raise StateDirUnusable(f"The directory {str(target)!r} is not empty. Name another one")
     copy = target / DATABASE_NAME
@@ -70,8 +77,13 @@ def back_up(state_dir: Path, target: Path) -> int:
 
 
 def _copy_database(source: Path, copy: Path) -> None:
+    log = source.with_name(source.name + "-wal")
+    # SQLite keeps files beside the database. Where it cannot, as on a read-only mount, a database without a
+    # log is whole, and is read as one that nobody writes.
+    unused = not os.access(source.parent, os.W_OK) and not log.exists()
+    options = "mode=ro&immutable=1" if unused else "mode=ro"
     with (
-        closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as reader,
+        closing(sqlite3.connect(f"{source.absolute().as_uri()}?{options}", uri=True)) as reader,
         closing(sqlite3.connect(copy)) as writer,
     ):
         if not check_database(reader, len(load_migrations())):
@@ -80,3 +92,5 @@ def _copy_database(source: Path, copy: Path) -> None:
         problems = [row[0] for row in writer.execute("PRAGMA quick_check(5)")]
         if problems != ["ok"]:
             raise sqlite3.DatabaseError(f"the copy is damaged: {'; '.join(problems)}")
+    if unused and log.exists():
+        raise sqlite3.DatabaseError("a daemon has started meanwhile. Try again")

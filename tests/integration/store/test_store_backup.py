@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -76,6 +80,65 @@ def test_an_empty_file_is_no_copy(state_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(StateDirUnusable, match="is empty"):
         back_up(state_dir, tmp_path / "copy")
     assert list((tmp_path / "copy").iterdir()) == []
+
+
+def test_target_that_cannot_be_made(store: Store, state_dir: Path, tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.touch()
+    done = CliRunner().invoke(backup, [str(target), "--state-dir", str(state_dir)])
+    assert done.exit_code == 5
+    assert f"The directory '{target}' cannot be made: File exists. Name another one" in done.output
+
+
+@pytest.fixture
+def read_only(state_dir: Path, tmp_path: Path) -> Iterator[Callable[[], Path]]:
+    """Return a way to see the state directory where it cannot be written."""
+    view, mounted = tmp_path / "view", []
+
+    def protect() -> Path:
+        if os.geteuid() != 0:
+            state_dir.chmod(0o500)
+            return state_dir
+        view.mkdir()
+        for options in (["--bind", state_dir], ["-o", "remount,ro,bind"]):
+            if subprocess.run(["mount", *options, view], capture_output=True, check=False).returncode:
+                pytest.skip("file systems cannot be mounted here")
+            mounted.append(view)
+        return view
+
+    yield protect
+    if mounted:
+        subprocess.run(["umount", "--lazy", view], check=True)
+    state_dir.chmod(0o700)
+
+
+def test_read_only_state_directory(state_dir: Path, tmp_path: Path, read_only: Callable[[], Path]) -> None:
+    store = Store.open(state_dir)
+    try:
+        _note(store, 1).result(20)
+    finally:
+        store.close()
+    assert list(state_dir.glob(f"{DATABASE_NAME}*")) == [state_dir / DATABASE_NAME]
+    back_up(read_only(), tmp_path / "copy")
+    copy = Store.open(tmp_path / "copy")
+    try:
+        assert copy.reads.settings() == {"n": 1}
+    finally:
+        copy.close()
+
+
+def test_read_only_state_directory_in_use(
+    store: Store, state_dir: Path, tmp_path: Path, read_only: Callable[[], Path]
+) -> None:
+    _note(store, 1).result(20)
+    # In this process SQLite would keep what it has opened open as long as the store.
+    words = ["backup", tmp_path / "copy", "--state-dir", read_only()]
+    subprocess.run([sys.executable, "-m", "remanager", *words], check=True)
+    copy = Store.open(tmp_path / "copy")
+    try:
+        assert copy.reads.settings() == {"n": 1}
+    finally:
+        copy.close()
 
 
 def test_file_of_others_and_damage(state_dir: Path, tmp_path: Path) -> None:
