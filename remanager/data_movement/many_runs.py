@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from remanager.data_movement.contents import (
     told,
     without_manifests,
 )
+from remanager.data_movement.copying import Meter
 from remanager.data_movement.files import (
     PART,
     Step,
@@ -26,11 +28,11 @@ from remanager.data_movement.files import (
     sync_directory,
     sync_file,
 )
-from remanager.data_movement.manifest import Journal, Known, Manifest
-from remanager.data_movement.one_run import Meter, delete_copied, faults_of_disks
+from remanager.data_movement.manifest import Known, Manifest, is_unfinished, writing
+from remanager.data_movement.one_run import delete_copied, faults_of_disks
 from remanager.data_movement.places import allowed_directory, apart, roots
 from remanager.data_movement.planning import Disk, Move, Run, plan_balance
-from remanager.tasks import Context, Permanent, Skip, task
+from remanager.tasks import Context, Permanent, Retry, Skip, task
 
 FILE_SYSTEM = "lost+found"
 """Name of a directory that belongs to the file system."""
@@ -244,17 +246,31 @@ def _run_of(path: Path) -> Run:
 def _delete(run: Path, copy: Path, step: Step | None, dry_run: bool) -> str:
     """Delete a run if its copy is good; return why it stays, empty if it does not.
 
-    Without a step nothing is read.
+    Without a step nothing is read, and nothing is deleted.
     """
     try:
-        fault = _fault_of_copy(run, copy, step)
-        if not fault and not dry_run and delete_copied(run, copy):
-            fault = "it has changed meanwhile"
-    except Permanent as exc:  # a manifest that cannot be understood
+        fault = _fault_of_copy(run, copy, None)
+        if fault or step is None:
+            return fault
+        with nullcontext() if dry_run else _alone(run, copy):
+            fault = _fault_of_copy(run, copy, step)
+            if not fault and not dry_run and delete_copied(run, copy):
+                fault = "it has changed meanwhile"
+    except (Permanent, Retry) as exc:  # a manifest that cannot be understood, or another task
         fault = str(exc)
     except OSError as exc:
         fault = _fault_of_disk(exc) if os.path.lexists(run) else "it has gone meanwhile"
     return fault
+
+
+@contextmanager
+def _alone(run: Path, copy: Path) -> Iterator[None]:
+    """Keep other tasks from writing a run and its copy, or deleting one for the sake of the other."""
+    with ExitStack() as locks:
+        locks.enter_context(writing(run))
+        if os.access(copy if copy.is_dir() else copy.parent, os.W_OK):  # an archive may be read-only
+            locks.enter_context(writing(copy))
+        yield
 
 
 def _fault_of_copy(run: Path, copy: Path, step: Step | None) -> str:
@@ -288,7 +304,7 @@ def _fault_without_reading(copy: Path) -> str:
     manifest, there = Manifest.read(copy), contents_of(copy)
     if not manifest:
         return "its copy has no manifest"
-    if Journal.exists(copy) or there.parts:
+    if is_unfinished(copy, there):
         return "its copy is unfinished"
     bad = [*manifest.missing(there), *manifest.of_other_size(there)]
     return f"its copy is damaged: {bad[:MAX_TOLD]}" if bad else ""

@@ -154,7 +154,7 @@ def _move(source: str, target: str, ctx: Context, *, overwrite: bool = False) ->
             with writing(copy):
                 _skip_what_was_moved(place, copy)
         done = Copy(place, copy, EVERYTHING, ctx)
-        with done.alone():
+        with done.alone(), writing(place):  # nor does a task delete the copy for the sake of the source
             done.run(verify=True, overwrite=overwrite, moving=True)
             done.sync()
             left = delete_copied(place, copy)

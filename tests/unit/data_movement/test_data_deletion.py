@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 from run_trees import OLD, make_run, tree
 
 from remanager import data_movement as dm
+from remanager.data_movement import many_runs, one_run
 from remanager.data_movement.contents import JOURNAL
 from remanager.data_movement.files import PART
-from remanager.data_movement.manifest import Manifest
-from remanager.tasks import Cancelled, Context, Permanent
+from remanager.data_movement.manifest import Manifest, writing
+from remanager.tasks import Cancelled, Context, Permanent, Retry, Skip
 
 
 def archived(room: Path, name: str, **contents: bytes) -> Path:
@@ -75,6 +77,52 @@ def test_a_file_under_two_names_is_no_copy(room: Path) -> None:
     copy.unlink()
     copy.hardlink_to(run / "a.h5")
     assert delete(room)["kept"] == {"run": "its copy is the run itself under another name: 'a.h5'"}
+
+
+@pytest.mark.parametrize("place", ["disk", "archive"])
+def test_a_run_that_another_task_writes_stays(room: Path, place: str) -> None:
+    run = archived(room, "run")
+    with writing(room / place / "run"):
+        assert "another task writes" in delete(room)["kept"]["run"]
+        assert delete(room, dry_run=True)["deleted"] == ["run"]
+    assert sorted(tree(run)) == ["a.h5", "b.h5"]
+    assert delete(room)["deleted"] == ["run"]
+
+
+@pytest.mark.parametrize("task", [dm.delete_runs, dm.move_run])
+def test_no_task_deletes_a_run_for_the_sake_of_a_copy_that_another_deletes(
+    room: Path, monkeypatch: pytest.MonkeyPatch, task: Callable[..., object]
+) -> None:
+    run, copy = archived(room, "run"), room / "archive" / "run"
+    with pytest.raises(Skip):  # but now the run has a manifest
+        dm.copy_run(str(copy), str(run), verify=True, ctx=Context())
+    before, meant, said = tree(run), one_run.delete_copied, []
+
+    def meanwhile(source: Path, target: Path) -> dict[str, str]:
+        back = dm.delete_runs(str(copy.parent), str(run.parent), dry_run=False, ctx=Context())
+        said.append(back["kept"]["run"])
+        with pytest.raises(Retry) as refused:
+            dm.move_run(str(copy), str(run), ctx=Context())
+        said.append(str(refused.value))
+        return meant(source, target)
+
+    for module in (one_run, many_runs):
+        monkeypatch.setattr(module, "delete_copied", meanwhile)
+    if task is dm.delete_runs:
+        assert delete(room)["deleted"] == ["run"]
+    else:
+        dm.move_run(str(run), str(copy), ctx=Context())
+    assert all("another task writes" in text for text in said)
+    assert len(said) == 2
+    assert tree(copy) == before
+
+
+def test_an_archive_may_be_read_only(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archived(room, "run")
+    archive = room / "archive" / "run"
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != archive)
+    with writing(archive):
+        assert delete(room)["deleted"] == ["run"]
 
 
 def test_a_manifest_that_makes_no_sense_keeps_its_run_only(room: Path) -> None:
