@@ -365,6 +365,9 @@ def test_coroutine_that_cancels_itself_has_failed(shared: PoolWorker) -> None:
 def test_cancel_before_the_begin_gives_back(shared: PoolWorker) -> None:
     first, second = shared.row("wait"), shared.row("nothing")
     shared.hand_over(first, second)
+    shared.manager.until(
+        lambda: any(first[0] in row for m in shared.manager.of(TasksStarted) for row in m.tasks)
+    )
     shared.cancel(second[0], "not needed")
     end = shared.end_of(second[0])
     assert (end.kind, end.reason) == ("returned", "not needed")
