@@ -121,11 +121,14 @@ class Processes:
 
         It is one if it is a child of the supervisor, or holds that file.
         """
-        is_child = self._link.children.get(pid, 0) is None
-        if not (self.is_alive(pid, start_ticks) and (is_child or is_held(settings))):
+        if not (self.is_alive(pid, start_ticks) and (self._is_child(pid) or is_held(settings))):
             return False
         self._start_ticks[pid] = start_ticks
         return True
+
+    def _is_child(self, pid: int) -> bool:
+        """Tell whether a process is a child of the supervisor, which has not heard of its end."""
+        return self._link.children.get(pid, 0) is None
 
     def start_ticks(self, pid: int) -> int:
         """Return the start time of a process in clock ticks since boot (0 if it is gone)."""
@@ -147,8 +150,8 @@ class Processes:
             asyncio.get_running_loop().call_soon(on_exit, returncode)
 
     def kill(self, pid: int) -> None:
-        """Kill the process and its session at once."""
-        if self.is_alive(pid, self._start_ticks.get(pid, 0)):
+        """Kill the process and its session at once; nobody's but a worker's of this daemon."""
+        if self.is_alive(pid, self._start_ticks.get(pid, 0)) or self._is_child(pid):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
         else:

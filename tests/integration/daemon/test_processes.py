@@ -193,6 +193,17 @@ async def test_strangers_are_watched_by_descriptor_and_killed_by_name(
     processes.close()
 
 
+async def test_a_child_that_another_manager_started_can_be_killed(
+    supervisor: Supervisor, stranger: subprocess.Popen[bytes]
+) -> None:
+    spawn = asyncio.create_task(Processes(supervisor.link).spawn(["a"], None, None))
+    await supervisor.hear()
+    supervisor.say(op="spawned", id=1, pid=stranger.pid)
+    await spawn
+    Processes(supervisor.link).kill(stranger.pid)
+    assert await asyncio.to_thread(stranger.wait) == -9
+
+
 async def test_a_watch_can_be_ended(supervisor: Supervisor, stranger: subprocess.Popen[bytes]) -> None:
     calls: list[int | None] = []
     end = watch_pid(stranger.pid, lambda: calls.append(None))
