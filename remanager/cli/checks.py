@@ -184,7 +184,7 @@ def store(settings: Settings) -> Findings:
             problems = [row[0] for row in connection.execute("PRAGMA quick_check(5)")]
         finally:
             connection.close()
-    except (sqlite3.Error, RemanagerError) as exc:
+    except (OSError, sqlite3.Error, RemanagerError) as exc:
         remedy = "Restore a copy, or choose another state directory."
         yield Finding(Level.FAULT, "store", f"{path}: {exc}", remedy)
         return

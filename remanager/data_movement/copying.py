@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -117,8 +117,13 @@ class Copy:
             make_directory_like(self._source, self._target, ".")
             self._made += 1
         make_directories(self._target.parent)
-        with writing(self._target):
-            yield
+        try:
+            with writing(self._target):
+                yield
+        except BaseException:
+            with suppress(OSError):  # it is none, or has something in it
+                self._target.rmdir()
+            raise
 
     def run(self, *, verify: bool, overwrite: bool, moving: bool = False) -> None:
         """Copy what is not there yet, and write the manifest."""

@@ -189,7 +189,7 @@ def lock(fd: int, path: Path) -> None:
     except OSError as exc:
         if exc.errno == errno.EWOULDBLOCK:
             raise taken from exc
-        if exc.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+        if exc.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
             raise
         logger.warning("Nothing keeps two tasks from writing '%s' at the same time: %s", path, exc.strerror)
     if not (os.path.lexists(path) and os.path.samestat(os.fstat(fd), os.lstat(path))):
@@ -246,10 +246,14 @@ def sync_file(path: Path) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Bring the names of a directory to disk."""
+    """Bring the names of a directory to disk, where its file system has a call for that."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
+        with faults_named(directory):
+            os.fsync(fd)
+    except OSError as exc:
+        if exc.errno not in (errno.EINVAL, errno.EROFS):
+            raise
     finally:
         os.close(fd)
 

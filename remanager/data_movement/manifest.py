@@ -6,7 +6,9 @@ complete, the manifest is written anew and the journal goes. So each file costs 
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,10 @@ from typing import Self
 from remanager.data_movement.contents import JOURNAL, LOCK, MANIFEST, OWN, Contents, FileEntry
 from remanager.data_movement.files import ALGORITHM, PART, faults_named, lock, sync_directory
 from remanager.tasks import Permanent
+
+logger = logging.getLogger(__name__)
+
+_NOT_MADE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +184,54 @@ class Journal:
 def writing(run: Path) -> Iterator[None]:
     """Keep other tasks from writing a run as long as this lasts, whatever name and mount they know it by.
 
+    Where nothing can be made, as on a read-only disk, writing fails by itself.
+
     Raises
     ------
     Retry
-        Another task does.
+        Another task does, or deletes it.
     """
+    with deleting(run):
+        if run.is_dir():
+            with _lock_file(run):  # NFS does not lock directories
+                yield
+        else:
+            yield
+
+
+@contextmanager
+def deleting(run: Path) -> Iterator[None]:
+    """Keep other tasks from a run as long as this lasts; in a directory nothing is made for that.
+
+    Raises
+    ------
+    Retry
+        Another task writes or deletes it.
+    """
+    if not run.is_dir():
+        with _lock_file(run):
+            yield
+        return
+    path = Path(os.path.realpath(run))
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        lock(fd, path)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _lock_file(run: Path) -> Iterator[None]:
     path = _place(run, LOCK)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(path, flags, 0o666)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as exc:
+        if exc.errno not in _NOT_MADE:
+            raise
+        logger.warning("Nothing is locked by '%s': %s", path, exc.strerror)
+        yield
+        return
     try:
         lock(fd, path)
         try:

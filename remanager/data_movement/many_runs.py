@@ -28,7 +28,7 @@ from remanager.data_movement.files import (
     sync_directory,
     sync_file,
 )
-from remanager.data_movement.manifest import Known, Manifest, is_unfinished, writing
+from remanager.data_movement.manifest import Known, Manifest, deleting, is_unfinished, writing
 from remanager.data_movement.one_run import delete_copied, faults_of_disks
 from remanager.data_movement.places import allowed_directory, apart, roots
 from remanager.data_movement.planning import Disk, Move, Run, plan_balance
@@ -62,7 +62,8 @@ def drain_directory(
         place, goal = allowed_directory(directory), allowed_directory(target)
         apart(place, goal)
         if ctx.finishing:
-            return _finish_drain(place, goal, *ctx.last_checkpoint)
+            kept = ctx.last_checkpoint  # that of an earlier release is a number
+            return _finish_drain(place, goal, *(kept if isinstance(kept, list) else (kept, None)))
         runs, _ = _drainable(place)
         if not runs:
             raise Skip(f"'{place}' has no runs")
@@ -267,9 +268,8 @@ def _delete(run: Path, copy: Path, step: Step | None, dry_run: bool) -> str:
 def _alone(run: Path, copy: Path) -> Iterator[None]:
     """Keep other tasks from writing a run and its copy, or deleting one for the sake of the other."""
     with ExitStack() as locks:
-        locks.enter_context(writing(run))
-        if os.access(copy if copy.is_dir() else copy.parent, os.W_OK):  # an archive may be read-only
-            locks.enter_context(writing(copy))
+        locks.enter_context(deleting(run))
+        locks.enter_context(writing(copy))
         yield
 
 

@@ -30,7 +30,15 @@ from remanager.data_movement.files import (
     remove_empty,
     sync_directory,
 )
-from remanager.data_movement.manifest import Journal, Known, Manifest, is_unfinished, remove_manifest, writing
+from remanager.data_movement.manifest import (
+    Journal,
+    Known,
+    Manifest,
+    deleting,
+    is_unfinished,
+    remove_manifest,
+    writing,
+)
 from remanager.data_movement.places import allowed_run, apart
 from remanager.tasks import Context, Permanent, Retry, Skip, task
 
@@ -154,7 +162,7 @@ def _move(source: str, target: str, ctx: Context, *, overwrite: bool = False) ->
             with writing(copy):
                 _skip_what_was_moved(place, copy)
         done = Copy(place, copy, EVERYTHING, ctx)
-        with done.alone(), writing(place):  # nor does a task delete the copy for the sake of the source
+        with done.alone(), deleting(place):  # nor does a task delete the copy for the sake of the source
             done.run(verify=True, overwrite=overwrite, moving=True)
             done.sync()
             left = delete_copied(place, copy)
@@ -171,6 +179,7 @@ def _skip_what_was_moved(source: Path, copy: Path) -> None:
     complete = manifest.moved_from == str(source) and not is_unfinished(copy, there)
     if complete and not manifest.missing(there) and not manifest.of_other_size(there):
         raise Skip("the run is there already and the source is gone")
+    raise Permanent(f"There is no '{source}', and it is not known that all of it was moved to '{copy}'")
 
 
 def delete_copied(source: Path, copy: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -21,7 +22,8 @@ class WallClock:
     ----------
     on_step : callable
         Called with the difference, s, before the first new time is returned: who compares times from before
-        and after would take the difference for time that has passed.
+        and after would take the difference for time that has passed. Only the thread that made the clock
+        looks for it.
     """
 
     def __init__(
@@ -30,11 +32,14 @@ class WallClock:
         self._wall = wall
         self._steady = steady
         self._ahead = wall() - steady()
+        self._thread = threading.get_ident()
         self.on_step: Callable[[float], None] = lambda _step_s: None
 
     def __call__(self) -> float:
         """Return the time now."""
         now = self._wall()
+        if threading.get_ident() != self._thread:
+            return now
         before, self._ahead = self._ahead, now - self._steady()
         step = self._ahead - before
         if abs(step) > STEP_S:

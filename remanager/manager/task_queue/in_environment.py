@@ -63,14 +63,17 @@ class EnvironmentTasks:
         """Return the number of free places by the UID of the worker."""
         state = self._state
         worker = state.worker
-        if worker is None or not state.environment_exists or state.manager_state in _CLOSING:
+        if worker is None or not state.environment_exists or self._is_leaving():
             return {}
-        if (
+        return {worker.uid: PLACES - len(self.held)} if len(self.held) < PLACES else {}
+
+    def _is_leaving(self) -> bool:
+        state = self._state
+        of_itself = (
             state.worker_state is not None
             and state.worker_state.environment_state == EnvironmentState.CLOSING
-        ):
-            return {}  # it leaves by itself
-        return {worker.uid: PLACES - len(self.held)} if len(self.held) < PLACES else {}
+        )
+        return state.manager_state in _CLOSING or of_itself
 
     def take(self, card: Card) -> bool:
         """Take a task that is being started, if it is for the environment; it is not sent yet."""
@@ -120,10 +123,13 @@ class EnvironmentTasks:
         return True
 
     def _refused(self, held: Held, msg: str) -> None:
-        """Take a task back: a worker refuses only because it is leaving."""
+        """Take a task back from a worker that is leaving; one that stays would refuse it again."""
         if self.held.pop(held.name, None) is not None:
             now = self._clock()
-            outcome = Outcome(OutcomeKind.RETURNED, now, now, msg)
+            if self._is_leaving():
+                outcome = Outcome(OutcomeKind.RETURNED, now, now, msg)
+            else:
+                outcome = Outcome(OutcomeKind.PERMANENT, now, now, msg, TaskError("Refused", msg))
             self._queue.scheduler.finish(held.card.uid, held.epoch, outcome, now)
             self._queue.commit()
 

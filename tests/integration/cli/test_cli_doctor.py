@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import zmq
 
+from remanager.cli import checks
 from remanager.cli.checks import Level, client_address, worker_python, worker_scope
 from remanager.cli.doctor import answer, examine
 from remanager.cli.main import run
@@ -204,3 +206,11 @@ def test_encryption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor", "--json", *options(tmp_path)]) == 5
     assert {"level", "topic", "text", "remedy"} == set(json.loads(capsys.readouterr().out)[0])
+
+
+def test_a_store_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(checks, "check_log", refuse)
+    assert levels(find(tmp_path), "store") == {Level.FAULT}

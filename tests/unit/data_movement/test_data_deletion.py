@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from run_trees import OLD, make_run, tree
 
@@ -14,7 +16,7 @@ from remanager import data_movement as dm
 from remanager.data_movement import many_runs, one_run
 from remanager.data_movement.contents import JOURNAL
 from remanager.data_movement.files import PART
-from remanager.data_movement.manifest import Manifest, writing
+from remanager.data_movement.manifest import Manifest, deleting, writing
 from remanager.tasks import Cancelled, Context, Permanent, Retry, Skip
 
 
@@ -117,12 +119,45 @@ def test_no_task_deletes_a_run_for_the_sake_of_a_copy_that_another_deletes(
     assert tree(copy) == before
 
 
+def refuse_to_make(monkeypatch: pytest.MonkeyPatch, directory: Path, fault: int) -> None:
+    """Let no file be made in a directory."""
+    real = os.open
+
+    def refusing(path: Any, flags: int, *args: Any, **options: Any) -> int:
+        if flags & os.O_CREAT and Path(path).is_relative_to(directory):
+            raise OSError(fault, os.strerror(fault), str(path))
+        return real(path, flags, *args, **options)
+
+    monkeypatch.setattr(os, "open", refusing)
+
+
 def test_an_archive_may_be_read_only(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archived(room, "run")
-    archive = room / "archive" / "run"
-    monkeypatch.setattr(os, "access", lambda path, _mode: path != archive)
-    with writing(archive):
+    run, copy = archived(room, "run"), room / "archive" / "run"
+    refuse_to_make(monkeypatch, room / "archive", errno.EROFS)
+    with pytest.raises(Skip):
+        dm.copy_run(str(run), str(copy), ctx=Context())
+    with pytest.raises(Skip):
+        dm.repair_run(str(copy), str(run), ctx=Context())
+    assert delete(room)["deleted"] == ["run"]
+    assert not run.exists()
+
+
+@pytest.mark.parametrize("how", ["delete", "move"])
+def test_a_full_disk_can_be_emptied(room: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    run = archived(room, "run")
+    refuse_to_make(monkeypatch, room / "disk", errno.ENOSPC)
+    if how == "delete":
         assert delete(room)["deleted"] == ["run"]
+    else:
+        dm.move_run(str(run), str(room / "elsewhere"), ctx=Context())
+    assert not run.exists()
+
+
+def test_no_file_that_is_open_is_in_a_run_that_is_deleted(room: Path) -> None:
+    run = archived(room, "run")
+    with deleting(run):
+        # NFS would rename such a file and keep it.
+        assert not [f.path for f in psutil.Process().open_files() if f.path.startswith(f"{run}/")]
 
 
 def test_a_manifest_that_makes_no_sense_keeps_its_run_only(room: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from manager_rig import TASK_QUEUE, FakePoolWorker, Rig, function, hop, user
 
@@ -47,6 +49,18 @@ def test_a_clock_that_is_set(step: float) -> None:
     assert clock() == wall
     clock()
     assert steps == [step]
+
+
+def test_only_its_own_thread_looks_for_a_step() -> None:
+    wall, steps = 1000.0, []
+    clock = WallClock(lambda: wall, lambda: 0.0)
+    clock.on_step = steps.append
+    wall += 60.0
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(clock).result() == wall
+    assert steps == []
+    assert clock() == wall
+    assert steps == [60.0]
 
 
 @STEPS

@@ -147,6 +147,15 @@ async def test_what_an_environment_that_ends_refuses_waits_for_the_next_one(
     assert [command.task_uid for command in other.commands(RunTask)] == [f"{uid}:2"]
 
 
+async def test_what_an_environment_that_stays_refuses_has_failed(rig: Rig, worker: FakeWorker) -> None:
+    worker.refusals[RunTask] = "The task cannot be started: can't start new thread"
+    uid = await submit(rig)
+    await rig.settle()
+    task = await rig.task(uid)
+    assert (task["state"], task["last_error"]["type"]) == ("failed", "Refused")
+    assert len(worker.commands(RunTask)) == 1
+
+
 async def test_what_waited_for_a_close_that_was_refused_goes_on(rig: Rig, worker: FakeWorker) -> None:
     worker.silent = True
     await rig.ok("environment_close")
