@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jupyter_core.paths import jupyter_runtime_dir
+from tornado.ioloop import IOLoop
 
 from remanager.model.link import ContinuePlan, RunPlan
 from remanager.model.states import EnvironmentState
@@ -49,6 +50,7 @@ class KernelMainThread:
         self._board: StateBoard | None = None
         self._app: Any = None
         self._perform: Callable[[Work], bool] = lambda _work: False
+        self._tell_open: Callable[[], None] = lambda: None
         self._cell_runs = False
         self._fault: BaseException | None = None
 
@@ -136,9 +138,14 @@ class KernelMainThread:
         logger.info("The IPython kernel listens: jupyter console --existing %s", app.abs_connection_file)
         return ns
 
+    def when_open(self, tell: Callable[[], None]) -> None:
+        """Have ``tell`` called when the kernel serves: its clients are not to hear that it starts."""
+        self._tell_open = tell
+
     def run(self, perform: Callable[[Work], bool], board: StateBoard) -> None:
         """Serve the manager and clients until ``perform`` returns False or a client shuts the kernel down."""
         self._perform, self._board = perform, board
+        IOLoop.current().add_callback(self._tell_open)
         self._app.start()
         if self._fault is not None:
             raise self._fault

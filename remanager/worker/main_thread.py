@@ -49,6 +49,9 @@ class MainThread(Protocol):
     def load(self, config: WorkerConfig) -> dict[str, Any]:
         """Load the start-up code and return the namespace; raises what the code raises."""
 
+    def when_open(self, tell: Callable[[], None]) -> None:
+        """Have ``tell`` called as soon as clients may know that the environment is open."""
+
     def submit(self, work: Work) -> None:
         """Hand work to the main thread; called from any thread."""
 
@@ -71,6 +74,10 @@ class PlainMainThread:
     def load(self, config: WorkerConfig) -> dict[str, Any]:
         """Load the start-up code and return the namespace; raises what the code raises."""
         return load_startup(config)
+
+    def when_open(self, tell: Callable[[], None]) -> None:
+        """Call it at once: work can wait."""
+        tell()
 
     def submit(self, work: Work) -> None:
         """Hand work to the main thread; called from any thread."""

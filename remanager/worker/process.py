@@ -153,13 +153,16 @@ class WorkerProcess:
             )
             return False
         self._control.attach(self._environment.ns.get("RE"))
+        self._main.when_open(self._tell_open)
+        return True
+
+    def _tell_open(self) -> None:
         lists = self._environment.lists
         logger.info("RE Environment is ready")
         self._board.change(
             events=[EnvironmentReady(0, time.time(), lists.plans_text, lists.devices_text)],
             environment_state=EnvironmentState.IDLE.value,
         )
-        return True
 
     def _perform(self, work: Work) -> bool:
         """Do a piece of work; return False if it is the last one."""

@@ -462,6 +462,24 @@ def test_a_connection_file_with_a_name_is_kept_and_used_again(profile: Profile) 
     assert (profile.directory / "lab.json").exists()
 
 
+def test_an_open_environment_has_a_kernel_that_serves(profile: Profile) -> None:
+    """A client that connects as soon as the environment is open hears of its own requests only."""
+    worker = profile.launch(
+        """
+        from ipykernel.kernelbase import Kernel
+        publish = Kernel._publish_status
+        def told(self, status, *args, **kwargs):
+            print("the kernel says", status)
+            publish(self, status, *args, **kwargs)
+        Kernel._publish_status = told
+        """
+    ).open()
+    worker.manager.until(said(worker, "RE Environment is ready"))
+    text = worker.manager.text()
+    assert "the kernel says starting" in text.partition("RE Environment is ready")[0]
+    assert worker.leave() == 0
+
+
 def test_a_client_shuts_the_kernel_down(profile: Profile) -> None:
     worker = profile.launch("x = 1\n").open()
     console = Console(worker)
