@@ -113,7 +113,8 @@ class Copy:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other tasks from writing the target: from before it is compared until all is done."""
-        if "." in self._whole.directories and not os.path.lexists(self._target):
+        makes = "." in self._whole.directories and not os.path.lexists(self._target)
+        if makes:
             make_directory_like(self._source, self._target, ".")
             self._made += 1
         make_directories(self._target.parent)
@@ -121,8 +122,9 @@ class Copy:
             with writing(self._target):
                 yield
         except BaseException:
-            with suppress(OSError):  # it is none, or has something in it
-                self._target.rmdir()
+            if makes:
+                with suppress(OSError):  # it has something in it
+                    self._target.rmdir()
             raise
 
     def run(self, *, verify: bool, overwrite: bool, moving: bool = False) -> None:

@@ -186,6 +186,17 @@ def test_damage_that_a_manifest_knows_is_not_copied(room: Path, task: Task, faul
     assert dm.inspect_run(str(second), ctx=Context())["healthy"]
 
 
+@TASKS
+def test_an_empty_directory_that_was_there_stays(room: Path, task: Task) -> None:
+    run, first, second = make_run(room / "run"), room / "first", room / "second"
+    dm.copy_run(str(run), str(first), ctx=Context())
+    (first / "a.h5").unlink()
+    second.mkdir()
+    with pytest.raises(Permanent, match=r"a\.h5"):
+        task(str(first), str(second), ctx=Context())
+    assert list(second.iterdir()) == []
+
+
 def test_all_that_is_damaged_is_named_where_a_copy_is_there(room: Path) -> None:
     run, first, second = make_run(room / "run"), room / "first", room / "second"
     dm.copy_run(str(run), str(first), ctx=Context())
