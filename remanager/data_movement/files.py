@@ -115,25 +115,12 @@ def copy_file(
     before = source.lstat()
     part = target.with_name(target.name + PART)
     make_directories(target.parent)
-    checksum = hashlib.new(ALGORITHM)
     with faults_named(target), _open_part(part) as file:
-        start = _common_start(source, part, before.st_size, checksum, step)
-        file.truncate(start)
-        file.seek(start)
-        for piece in pieces(source, start):
-            step(len(piece))
-            checksum.update(piece)
-            if piece == _ZEROS[: len(piece)]:
-                file.seek(len(piece), os.SEEK_CUR)  # leaves a hole: a sparse file stays one
-            else:
-                file.write(piece)
-        file.truncate()
-        os.fsync(file.fileno())
+        digest = _fill(file, part, source, before.st_size, step)
         after = source.lstat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             part.unlink()
             raise Retry(reason=f"'{source}' changed while it was copied")
-        digest = checksum.hexdigest()
         if expected is not None and digest != expected:
             part.unlink()
             raise Permanent(f"'{source}' is damaged: it is not what its manifest says")
@@ -147,6 +134,24 @@ def copy_file(
         part.replace(target)
     sync_directory(target.parent)
     return digest
+
+
+def _fill(file: BinaryIO, part: Path, source: Path, size: int, step: Step) -> str:
+    """Copy what an unfinished copy does not have yet, and bring it to disk; return the checksum of all."""
+    checksum = hashlib.new(ALGORITHM)
+    start = _common_start(source, part, size, checksum, step)
+    file.truncate(start)
+    file.seek(start)
+    for piece in pieces(source, start):
+        step(len(piece))
+        checksum.update(piece)
+        if piece == _ZEROS[: len(piece)]:
+            file.seek(len(piece), os.SEEK_CUR)  # leaves a hole: a sparse file stays one
+        else:
+            file.write(piece)
+    file.truncate()
+    os.fsync(file.fileno())
+    return checksum.hexdigest()
 
 
 def remove_part(part: Path) -> None:
@@ -238,22 +243,23 @@ def make_directories(directory: Path, mode: int = 0o777) -> None:
 
 def sync_file(path: Path) -> None:
     """Bring what a file holds to disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    _sync(path, os.O_NOFOLLOW)
 
 
 def sync_directory(directory: Path) -> None:
     """Bring the names of a directory to disk, where its file system has a call for that."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with faults_named(directory):
-            os.fsync(fd)
+        _sync(directory, os.O_DIRECTORY)
     except OSError as exc:
         if exc.errno not in (errno.EINVAL, errno.EROFS):
             raise
+
+
+def _sync(path: Path, flags: int) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+    try:
+        with faults_named(path):
+            os.fsync(fd)
     finally:
         os.close(fd)
 

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -191,12 +191,8 @@ def writing(run: Path) -> Iterator[None]:
     Retry
         Another task does, or deletes it.
     """
-    with deleting(run):
-        if run.is_dir():
-            with _lock_file(run):  # NFS does not lock directories
-                yield
-        else:
-            yield
+    with deleting(run), _lock_file(run) if run.is_dir() else nullcontext():  # NFS does not lock directories
+        yield
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from remanager.manager.task_queue.in_environment import EnvironmentTasks
 
 logger = logging.getLogger(__name__)
+
+END_TIMEOUT_S = 5.0
+"""How long an environment may take to close when the daemon stops; the supervisor waits 8 s for all."""
 
 CLOSE_TIMEOUT_S = 5.0
 """How long a worker may take to leave after it agreed to."""
@@ -224,6 +228,20 @@ class EnvironmentService:
         await self._wait_ended(worker)
         return True
 
+    async def end(self) -> None:
+        """Close the environment as the daemon stops; kill it if it works, refuses or takes too long."""
+        state = self._state
+        if state.worker is None:
+            return
+        left = False
+        if state.idle and state.environment_exists:
+            state.manager_state = ManagerState.CLOSING_ENVIRONMENT
+            with suppress(TimeoutError):
+                async with asyncio.timeout(END_TIMEOUT_S):
+                    left = await self.leave()
+        if not left:
+            await self.kill("The manager was stopped")
+
     async def kill(self, why: str) -> None:
         """Kill the worker, if any, and wait for its end; ``why`` is told of what it ran."""
         worker = self._state.worker
@@ -311,10 +329,9 @@ class EnvironmentService:
     # -------------------------------------------------------------------------------- inside
 
     async def _close(self) -> None:
+        """Close the environment; a worker that refuses goes on."""
         if not await self.leave() and self._state.idle:
             self.on_idle()
-            if self.tasks is not None:
-                self.tasks.go_on()
 
     async def _open(self) -> None:
         state, command = self._state, self._make_command()

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -87,9 +86,6 @@ LEARNED_PLANS = 200
 
 STOP_DELAY_S = 0.1
 """Time for the reply to ``manager_stop`` to leave."""
-
-LEAVE_TIMEOUT_S = 5.0
-"""How long an environment may take to close when the daemon stops; the supervisor waits 8 s for all."""
 
 
 class Manager:
@@ -213,8 +209,13 @@ class Manager:
             on_lost=self._close_all,
             autopsies=self.autopsies,
         )
-        environment.on_idle = self.execution.autostart
+        environment.on_idle = self._go_on
         return environment
+
+    def _go_on(self) -> None:
+        """Start what waited for an environment that was to be closed and stays."""
+        self.execution.autostart()
+        self.task_queue.commit()
 
     def _make_task_queue(self, read_memory: ReadMemory) -> TaskQueue:
         pool = make_pool(
@@ -258,25 +259,12 @@ class Manager:
 
     async def shut_down(self) -> None:
         """Close the environment (kill it if it refuses or does not answer) and finish writing."""
-        await asyncio.gather(self._end_environment(), self.task_queue.stop())
+        await asyncio.gather(self.environment.end(), self.task_queue.stop())
         batch = self.ledger.batch()
         batch.setting(AUTOSTART, False)
         batch.setting(STOP_PENDING, False)
         batch.event("manager_stopped")
         await self._finish(batch)
-
-    async def _end_environment(self) -> None:
-        state = self.state
-        if state.worker is None:
-            return
-        left = False
-        if state.idle and state.environment_exists:
-            state.manager_state = ManagerState.CLOSING_ENVIRONMENT
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LEAVE_TIMEOUT_S):
-                    left = await self.environment.leave()
-        if not left:
-            await self.environment.kill("The manager was stopped")
 
     async def leave(self) -> None:
         """Finish writing and leave the workers, and what they run, to the next manager."""

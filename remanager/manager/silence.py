@@ -86,7 +86,7 @@ class Silence:
         worker = self._state.worker
         if worker is None or worker.silent:  # the next sign of life begins anew
             return
-        now = self._clock()
+        now = self._clock()  # first: a step of the clock moves the last sign of life
         left = worker.last_heartbeat + SILENT_S - now
         if left > 0:
             self._timer = asyncio.get_running_loop().call_later(left, self._look)

@@ -142,13 +142,6 @@ class Link:
         if must_wake:
             self._wake.set()
 
-    def flush_progress(self) -> None:
-        """Send progress that is held back with the next messages; without a connection it is kept."""
-        with self._lock:
-            if self._progress is not None and self._connected:
-                self._enqueue(self._progress)
-                self._progress = None
-
     def close(self, timeout: float) -> bool:
         """Wait until all events are acknowledged, then close the socket and end the thread.
 
@@ -188,7 +181,7 @@ class Link:
     def _publish(self, events: Sequence[Event | PoolEvent], state: WorkerState | None) -> bool:
         """Enqueue events and a state; return True if the link's thread has to be woken to send them."""
         if events:
-            self.flush_progress()
+            self._flush_progress()
         for event in events:
             self._enqueue(self._outbox.add(event))
         if state is not None:
@@ -196,6 +189,12 @@ class Link:
                 self._queue.pop()
             self._enqueue(StateChanged(state))
         return self._send_now() if events else not self._in_link_thread()
+
+    def _flush_progress(self) -> None:
+        """Send progress that is held back with the next messages; without a connection it is kept."""
+        if self._progress is not None and self._connected:
+            self._enqueue(self._progress)
+            self._progress = None
 
     def _enqueue(self, message: ToManager | PoolToManager) -> None:
         if self._connected:
@@ -332,7 +331,7 @@ class Link:
     def _add_timed_messages(self) -> None:
         now = time.monotonic()
         if self._progress is not None and self._connected and now >= self._progress_due:
-            self.flush_progress()
+            self._flush_progress()
             self._progress_due = now + PROGRESS_INTERVAL_S
         if now >= self._heartbeat_due:
             self._enqueue(Heartbeat(time.time()))

@@ -175,10 +175,6 @@ class EnvironmentTasks:
             if held.sent and card.cancel_state is not None:
                 self._link.tell(StopTask(held.name, card.cancel_reason))
 
-    def go_on(self) -> None:
-        """Start what waited for an environment that was to be closed and stays."""
-        self._queue.commit()
-
     def on_worker_lost(self, batch: Batch, msg: str) -> None:
         """Close, or repeat, what a worker ran that has ended."""
         now = self._clock()

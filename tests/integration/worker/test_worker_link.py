@@ -352,7 +352,7 @@ def test_progress_without_a_connection_is_sent_when_there_is_one(
         assert ticks.wait(WAIT_S)  # it has noticed
     link.progress(Progress("p", 1, 9))
     link.progress(Progress("p", 2, 9))
-    link.flush_progress()
+    link.publish([finished("before it is sent")])
     manager.bind()
     manager.until(lambda: manager.of(Progress))
     assert [p.done for p in manager.of(Progress)] == [2]

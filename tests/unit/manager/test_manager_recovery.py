@@ -8,7 +8,7 @@ import json
 import pytest
 from manager_rig import PLANS, Rig, function, hop, plan_description, user
 
-from remanager.manager import manager
+from remanager.manager import environment
 from remanager.manager.recovery import restore
 from remanager.manager.state import WorkerRecord
 from remanager.model.link import (
@@ -361,7 +361,7 @@ async def test_shut_down_closes_the_environment(rig: Rig) -> None:
 async def test_shut_down_does_not_wait_for_a_worker_that_hangs(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manager, "LEAVE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(environment, "END_TIMEOUT_S", 0.01)
     worker = await rig.open_environment()
     worker.silent = True
     await rig.ok("queue_autostart", enable=True)
