@@ -67,6 +67,14 @@ class Client:
         status: dict[str, Any] = await self("status", reload=True)
         return status
 
+    async def until_held(self, gate: Gate, line: str = "held") -> None:
+        """Wait until the plan ``held`` runs and has opened its run; plans before it run, too."""
+        await self(
+            "wait_for_condition",
+            lambda status: status["re_state"] == "running" and line in gate.lines(),
+            timeout=TIMEOUT_S,
+        )
+
     async def result(self, reply: dict[str, Any]) -> dict[str, Any]:
         """Wait for a task and return its result."""
         uid = reply["task_uid"]
@@ -194,7 +202,7 @@ async def test_environment_close_and_open(rm: Client) -> None:
 async def test_environment_destroy_while_a_plan_runs(rm: Client, gate: Gate) -> None:
     uid = await rm.add(BPlan("held", str(gate.notes), str(gate.file)))
     await rm("queue_start")
-    await rm.until(re_state="running")
+    await rm.until_held(gate)
     with pytest.raises(RequestFailedError, match="Queue execution is in progress"):
         await rm("environment_close")
     await rm("environment_destroy")
@@ -356,7 +364,7 @@ async def test_failing_plan(rm: Client) -> None:
 async def test_pause_and_resume(rm: Client, gate: Gate, option: str) -> None:
     await rm.add(BPlan("held", str(gate.notes), str(gate.file)))
     await rm("queue_start")
-    await rm.until(re_state="running")
+    await rm.until_held(gate)
     await rm("re_pause", option=option)
     status = await rm.until(manager_state="paused", re_state="paused")
     assert status["pause_pending"] is False
@@ -385,7 +393,7 @@ async def test_end_of_a_paused_plan(
     with pytest.raises(RequestFailedError):
         await rm(method)
     await rm("queue_start")
-    await rm.until(re_state="running")
+    await rm.until_held(gate)
     await rm("re_pause", option="immediate")
     await rm.until(manager_state="paused")
     await rm(method)
@@ -403,7 +411,7 @@ async def test_re_runs_and_metadata(rm: Client, gate: Gate) -> None:
     assert (await rm("send_request", method="re_metadata"))["re_metadata"]["facility"] == "simulation"
     await rm.add(BPlan("held", str(gate.notes), str(gate.file)))
     await rm("queue_start")
-    await rm.until(re_state="running")
+    await rm.until_held(gate)
     before = await rm("re_runs", reload=True)
     gate.release()
     await rm.idle()
@@ -428,7 +436,7 @@ async def test_execute_at_once(rm: Client) -> None:
 async def test_execute_refused_while_busy(rm: Client, gate: Gate) -> None:
     await rm.add(BPlan("held", str(gate.notes), str(gate.file)))
     await rm("queue_start")
-    await rm.until(re_state="running")
+    await rm.until_held(gate)
     for request in (("item_execute", count(1)), ("queue_start",), ("function_execute", BFunc("give"))):
         with pytest.raises(RequestFailedError):
             await rm(*request)
@@ -441,7 +449,7 @@ async def test_loop_mode(rm: Client, gate: Gate) -> None:
     await rm.add(BPlan("note", str(gate.notes), "1"))
     await rm.add(BPlan("held", str(gate.notes), str(gate.file), "2"))
     await rm("queue_start")
-    await rm.until(re_state="running")
+    await rm.until_held(gate, "2")
     await rm("queue_stop")
     assert (await rm("status", reload=True))["queue_stop_pending"] is True
     gate.release()
@@ -484,7 +492,7 @@ async def test_stop_and_its_cancellation(rm: Client, gate: Gate) -> None:
     await rm.add(BPlan("held", str(gate.notes), str(gate.file)))
     await rm.add(BPlan("note", str(gate.notes), "after"))
     await rm("queue_start")
-    await rm.until(re_state="running")
+    await rm.until_held(gate)
     await rm("queue_stop")
     await rm("queue_stop_cancel")
     assert (await rm("status", reload=True))["queue_stop_pending"] is False

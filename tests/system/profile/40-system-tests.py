@@ -22,9 +22,9 @@ def note(path: str, line: str):
 
 
 def held(path: str, gate: str, line: str = "held"):
-    """Append a line to a file, open a run, and wait until another file is there."""
-    _append(path, line)
+    """Open a run, append a line to a file, and wait until another file is there."""
     yield from bps.open_run()
+    _append(path, line)
     print(f"the plan is held: {line}")  # noqa: T201
     while not os.path.exists(gate):
         yield from bps.checkpoint()
