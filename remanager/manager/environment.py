@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +16,7 @@ from remanager.manager.background import Background
 from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock, ProcessPort
 from remanager.manager.state import State, WorkerRecord, new_uid
+from remanager.manager.worker_exit import DRAIN_S, describe_exit
 from remanager.manager.worker_files import settings_path, write_settings
 from remanager.manager.worker_link import WorkerLink
 from remanager.model.errors import Busy, Conflict, EnvironmentClosed, RequestTimeout
@@ -37,9 +37,6 @@ END_TIMEOUT_S = 5.0
 
 CLOSE_TIMEOUT_S = 5.0
 """How long a worker may take to leave after it agreed to."""
-
-DRAIN_S = 0.05
-"""How long to wait, after a worker's exit was noticed, for what it sent just before."""
 
 _LEAVING = (ManagerState.CLOSING_ENVIRONMENT, ManagerState.DESTROYING_ENVIRONMENT)
 
@@ -397,20 +394,3 @@ class EnvironmentService:
     def _set(self, manager_state: ManagerState) -> None:
         self._state.manager_state = manager_state
         self._ledger.touch()
-
-
-def describe_exit(returncode: int | None) -> str:
-    """Say how a worker process ended.
-
-    Parameters
-    ----------
-    returncode : int or None
-        Exit code, negative for a signal, None if it is not known.
-    """
-    if returncode is None:
-        return "The worker process has ended; how is not known"
-    if returncode < 0:
-        name = signal.Signals(-returncode).name if -returncode in set(signal.Signals) else "signal"
-        hint = " (out of memory is a common reason)" if -returncode == signal.SIGKILL else ""
-        return f"The worker process was killed by signal {-returncode} ({name}){hint}"
-    return f"The worker process ended by itself with exit code {returncode}"

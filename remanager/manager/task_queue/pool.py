@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from remanager.manager.background import Background
-from remanager.manager.environment import DRAIN_S, describe_exit
 from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock, NotConnected, ProcessPort, ReadMemory, WorkerPort
 from remanager.manager.state import new_uid
 from remanager.manager.task_queue.options import TaskQueueOptions
 from remanager.manager.task_queue.worker_process import PoolWorker
+from remanager.manager.worker_exit import DRAIN_S, describe_exit
 from remanager.manager.worker_files import settings_path, write_settings
 from remanager.manager.worker_link import record_report
 from remanager.model.begun import Begun

@@ -10,7 +10,7 @@ import pytest
 from manager_rig import CloseEnvironment, Rig, hop, plan_description, user
 
 from remanager.manager import environment, silence, worker_link
-from remanager.manager.environment import describe_exit
+from remanager.manager.worker_exit import describe_exit
 from remanager.model.link import (
     EnvironmentReady,
     Heartbeat,
