@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,13 +27,25 @@ START_TIMEOUT_S = 30.0
 USER = {"user": "tester", "user_group": "primary"}
 ROOT = {"user": "tester", "user_group": "root"}
 Status = dict[str, Any]
+_given_ports: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that is free now and was not returned before: a daemon takes its ports later."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given_ports:
+            _given_ports.add(port)
+            return port
+
+
+def _is_manager(process: psutil.Process) -> bool:
+    try:
+        return "--supervisor-fd" in process.cmdline()
+    except psutil.NoSuchProcess:  # a worker that has just ended
+        return False
 
 
 def make_profile(directory: Path) -> Path:
@@ -246,12 +258,15 @@ class Daemon:
         """Return the end of what the daemon wrote."""
         return self.log.read_text()[-4000:]
 
+    def console(self) -> str:
+        """Return what manager and workers have written; the log of the processes is written later."""
+        lines: list[dict[str, Any]] = self.client.ok("console_get", limit=10_000)["lines"]
+        return "".join(line["msg"] for line in lines)
+
     def manager(self) -> psutil.Process:
         """The manager's process."""
         assert self.process is not None
-        return next(
-            p for p in psutil.Process(self.process.pid).children() if "--supervisor-fd" in p.cmdline()
-        )
+        return next(filter(_is_manager, psutil.Process(self.process.pid).children()))
 
     def worker(self) -> psutil.Process:
         """The environment worker's process."""
@@ -283,15 +298,19 @@ class Daemon:
     def kill_all(self) -> None:
         """SIGKILL for every process of the daemon."""
         assert self.process is not None
-        processes = self.processes()
-        assert self.process.pid in {p.pid for p in processes}
-        for process in processes:
-            process.suspend()  # nobody restarts anybody meanwhile
-        for process in processes:
-            process.kill()
+        suspended: set[psutil.Process] = set()
+        while more := set(self.processes()) - suspended:  # they may have started some meanwhile
+            for process in more:
+                with suppress(psutil.NoSuchProcess):
+                    process.suspend()  # nobody restarts anybody meanwhile
+            suspended |= more
+        assert self.process.pid in {p.pid for p in suspended}
+        for process in suspended:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.wait(10)
         self.process = None
-        assert not psutil.wait_procs(processes, 10)[1]
+        assert not psutil.wait_procs(list(suspended), 10)[1]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop in an orderly way and return the exit code; no process may stay."""
@@ -311,7 +330,8 @@ class Daemon:
                 self.stop()
         finally:
             for process in self.processes():
-                process.kill()
+                with suppress(psutil.NoSuchProcess):  # it was about to end
+                    process.kill()
             if not self.client.context.closed:
                 self.client.close()
 
