@@ -18,6 +18,9 @@ pytest.importorskip("bluesky")
 jupyter_client = pytest.importorskip("jupyter_client")
 pytest.importorskip("ipykernel")
 
+# Kernels start slowly, and some tests have several of them.
+pytestmark = pytest.mark.timeout(180)
+
 TIMEOUT_S = 30.0
 CHANNELS = ("shell", "iopub", "stdin", "hb", "control")
 BUSY = "IPython kernel (RE Worker) is busy."
@@ -110,6 +113,14 @@ def kernel(state: str | None, captured: bool | None) -> Callable[[dict[str, Any]
     return lambda s: (s["ip_kernel_state"], s["ip_kernel_captured"]) == (state, captured)
 
 
+def start_waiting(console: Console, listener: Listener) -> str:
+    """Start a cell that waits, and wait until it does: before, an interrupt would not be meant for it."""
+    number = console.start("import threading\nprint('the cell ' + 'waits')\nthreading.Event().wait(60)")
+    listener.wait_text("the cell waits")
+    listener.wait_status(kernel("busy", False))
+    return number
+
+
 def wait_console_idle(daemon: Daemon) -> None:
     """Wait until the manager has heard that the last cell has ended."""
     daemon.wait(kernel("idle", False))
@@ -118,14 +129,18 @@ def wait_console_idle(daemon: Daemon) -> None:
 # ------------------------------------------------------------------------------------ life of the kernel
 
 
-def test_state_of_the_kernel(make_daemon: MakeDaemon, kernel_profile: Path, gate: Gate) -> None:
-    daemon = make_daemon("--use-ipython-kernel", "ON", "--startup-dir", str(kernel_profile))
+def test_state_of_the_kernel(make_daemon: MakeDaemon, tmp_path: Path, gate: Gate, pipe: Path) -> None:
+    (tmp_path / "profile_lab").mkdir()
+    startup = make_profile(tmp_path / "profile_lab" / "startup")
+    (startup / "90-wait.py").write_text(f"with open({str(pipe)!r}) as pipe:\n    pipe.read()\n")
+    daemon = make_daemon("--use-ipython-kernel", "ON", "--startup-dir", str(startup))
     daemon.start()
     assert kernel(None, None)(daemon.client.call("status"))
     assert connect_info(daemon) == {}
     with daemon.listen() as listener:
         daemon.client.ok("environment_open")
         listener.wait_status(kernel("starting", True))
+        pipe.write_text("go on")
         listener.wait_status(lambda s: s["manager_state"] == "idle" and kernel("idle", False)(s))
         daemon.add(gate.held_plan())
         daemon.client.ok("queue_start")
@@ -198,8 +213,7 @@ def test_a_console_shares_the_namespace(live: Daemon) -> None:
 
 def test_a_busy_console_keeps_the_kernel(live: Daemon) -> None:
     with attached(live) as console, live.listen() as listener:
-        number = console.start("import threading; threading.Event().wait(60)")
-        listener.wait_status(kernel("busy", False))
+        number = start_waiting(console, listener)
         live.add(plan("note", "/dev/null", "x"))
         assert BUSY in live.client.refused("queue_start")["msg"]
         item = function("give", 1)
@@ -319,8 +333,8 @@ def test_manager_killed_while_a_plan_runs(live: Daemon, gate: Gate) -> None:
 
 def test_manager_killed_while_a_cell_runs(live: Daemon) -> None:
     with attached(live) as console:
-        number = console.start("import threading; threading.Event().wait(60)")
-        live.wait(kernel("busy", False))
+        with live.listen() as listener:
+            number = start_waiting(console, listener)
         live.kill_manager()
         live.wait(kernel("busy", False))
         live.client.ok("kernel_interrupt")
@@ -334,7 +348,7 @@ def test_everything_killed(make_daemon: MakeDaemon, kernel_profile: Path) -> Non
     daemon.open_environment()
     worker = daemon.worker()
     daemon.kill_all()
-    assert not psutil.pid_exists(worker.pid)
+    assert not psutil.wait_procs([worker], 10)[1]
     daemon.start()
     assert kernel(None, None)(daemon.client.call("status"))
     daemon.open_environment()
