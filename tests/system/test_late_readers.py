@@ -83,12 +83,18 @@ def test_a_plan_is_estimated_from_one_that_ran(daemon: Daemon) -> None:
     assert daemon.client.refused("item_check", item=plan("count", 5), **USER)["code"] == "invalid_item"
 
 
+def runs_and_memory_are_known(daemon: Daemon) -> bool:
+    """Tell whether the worker's reports of both have come; its console output may come before them."""
+    (environment, *_) = daemon.client.ok("stats", sections=["workers"])["workers"]
+    return bool(daemon.client.ok("re_runs")["run_list"] and environment["rss_bytes"])
+
+
 def test_a_worker_that_died_is_explained(daemon: Daemon, gate: Gate) -> None:
     with daemon.listen() as listener:
         uid = daemon.add(gate.held_plan("last words"))
         daemon.client.ok("queue_start")
         listener.wait_text("the plan is held: last words")
-        listener.wait_messages(4)  # heartbeats bring the memory; the status is repeated every second
+        listener.wait_status(lambda _s: runs_and_memory_are_known(daemon))
     worker = daemon.worker()
     since = daemon.client.ok("event_list", limit=10_000)["next_seq"]
     daemon.kill_worker()
