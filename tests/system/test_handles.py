@@ -29,6 +29,7 @@ pytest.importorskip("bluesky")
 
 TASKS = Path(__file__).parent / "tasks"
 WAIT_S = 30.0
+REPLY_S = 10.0  # also where the machine stands still for a while
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def live(make_daemon: Callable[..., Daemon], profile: Path) -> Daemon:
 
 def client(daemon: Daemon) -> AsyncREManagerAPI:
     """A client as members of the group root have; the others may not run every function."""
-    RM = AsyncREManagerAPI(zmq_control_addr=daemon.control, zmq_info_addr=daemon.info)
+    RM = AsyncREManagerAPI(zmq_control_addr=daemon.control, zmq_info_addr=daemon.info, timeout_recv=REPLY_S)
     RM.user_group = "root"
     return RM
 
@@ -159,16 +160,20 @@ async def test_what_plans_give(live: Daemon, gate: Gate) -> None:
         await RM.queue_clear()
 
 
-async def test_progress_of_a_plan(live: Daemon) -> None:
+async def test_progress_of_a_plan(live: Daemon, gate: Gate) -> None:
     async with client(live) as RM:
-        count = await RM.submit(BPlan("count", ["diode"], num=12, delay=0.05))
-        seen = count.progress(period=0.02)
+        points = await RM.submit(BPlan("held_at_half", str(gate.file), num=12))
+        seen = points.progress(period=0.02)
         assert (await anext(seen)).state == "pending"
         await RM.queue_start()
-        fractions = [progress.fraction or 0.0 async for progress in seen]
+        fractions = []
+        async for progress in seen:
+            fractions.append(progress.fraction or 0.0)
+            if fractions[-1] == 0.5:
+                gate.release()
         assert fractions == sorted(fractions)
         assert fractions[-1] == 1.0
-        assert len(set(fractions)) > 1
+        assert 0.5 in fractions
         await RM.wait_for_idle(timeout=WAIT_S)
 
 
@@ -228,7 +233,8 @@ async def test_the_manager_is_killed_while_events_are_followed(live: Daemon) -> 
 
 @pytest.fixture
 def blocking(live: Daemon) -> Iterator[REManagerAPI]:
-    with REManagerAPI(zmq_control_addr=live.control, zmq_info_addr=live.info) as RM:
+    addresses = {"zmq_control_addr": live.control, "zmq_info_addr": live.info}
+    with REManagerAPI(**addresses, timeout_recv=REPLY_S) as RM:
         RM.user_group = "root"
         yield RM
 

@@ -33,6 +33,20 @@ def held(path: str, gate: str, line: str = "held"):
     _append(path, f"{line} done")
 
 
+def held_at_half(gate: str, num: int):
+    """Count, and wait after half of the points until a file is there."""
+    taken = 0
+
+    def one_point(detectors):
+        nonlocal taken
+        while taken == num // 2 and not os.path.exists(gate):
+            yield from bps.sleep(0.02)
+        yield from bps.one_shot(detectors)
+        taken += 1
+
+    yield from count([diode], num=num, per_shot=one_point)  # noqa: F821 - of the other files
+
+
 def steps(path: str, line: str):
     """Note the beginning, take a few short steps, and note the end."""
     _append(path, f"begin {line}")
