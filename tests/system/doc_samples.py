@@ -23,7 +23,7 @@ from typing import Any, Self
 
 import click
 import psutil
-from system_harness import START_TIMEOUT_S, free_port
+from system_harness import START_TIMEOUT_S, RawClient, free_port
 
 from remanager.cli.main import group
 from remanager.cli.requests import BY_PATH
@@ -40,7 +40,7 @@ _FENCE = re.compile(
     r"^(?P<indent> *)(?P<ticks>`{3,})(?P<info>[^`\n]*)\n(?P<code>.*?)^ *(?P=ticks) *$", re.M | re.S
 )
 _NOTE = re.compile(r"<!--\s*((?:(?!-->).)*?)\s*-->\s*\Z", re.S)
-_READY = "The manager is ready"
+_READY = re.compile(r"The manager is ready: (\S+),")
 _MARK = "@@status@@"
 
 
@@ -293,10 +293,16 @@ class Sandbox:
         self._daemons.append(pid)
         deadline = time.monotonic() + START_TIMEOUT_S
         pause = threading.Event()
-        while _READY not in log.read_text():
+        while (ready := _READY.search(log.read_text())) is None:
             assert psutil.pid_exists(int(pid)), log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             pause.wait(0.02)
+        # It may still be starting: then it answers this when it has started.
+        client = RawClient(ready[1])
+        try:
+            client.call("config_get", timeout=START_TIMEOUT_S)
+        finally:
+            client.close()
 
     def _end_processes(self) -> None:
         shell = self._shell
@@ -310,7 +316,8 @@ class Sandbox:
         shell.stdout.close()
         left = [p for p in psutil.process_iter(["cmdline", "cwd"]) if _is_below(p, self._directory)]
         for process in left:
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         assert not left, left
 
     # -------------------------------------------------------------------------- Python

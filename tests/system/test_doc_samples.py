@@ -14,6 +14,7 @@ from system_harness import Daemon, free_port, make_profile
 
 from remanager.daemon.sources import read_configuration
 from remanager.plans.permissions import validate_permissions
+from remanager_api.zmq.aio import REManagerAPI
 
 pytest.importorskip("bluesky")
 
@@ -25,6 +26,7 @@ SAMPLES = {page: found for page, text in PAGES.items() if (found := samples(text
 RUN = {"python", "console"}
 ONLY_READ = {"bash", "yaml", "json"}
 NOT_CHECKED = {"text", "ini"}
+REPLY_S = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,8 @@ def sandbox(
         control, info = shared.control, shared.info
     monkeypatch.setenv("QSERVER_ZMQ_CONTROL_ADDRESS", control)
     monkeypatch.setenv("QSERVER_ZMQ_INFO_ADDRESS", info)
+    # The clients of the pages have the default, which a machine that stands still for a while exceeds.
+    monkeypatch.setitem(REManagerAPI.__init__.__kwdefaults__, "timeout_recv", REPLY_S)
     monkeypatch.syspath_prepend(root / "opt/beamline/python")
     directory = tmp_path / "page"
     directory.mkdir()
