@@ -28,6 +28,11 @@ try:
 finally:
     nbformat.write(notebook, sys.argv[2])
 """
+# The clients of the notebooks have the default, which a machine that stands still for a while exceeds.
+START_UP = """
+from remanager_api.zmq.aio import REManagerAPI
+REManagerAPI.__init__.__kwdefaults__["timeout_recv"] = 10.0
+"""
 
 
 def cells(notebook: dict[str, Any], kind: str) -> list[dict[str, Any]]:
@@ -96,6 +101,9 @@ def environ(directory: Path, daemon: Daemon, data: Path) -> dict[str, str]:
     (kernel / "kernel.json").write_text(
         json.dumps({"argv": command, "display_name": "tour", "language": "python"})
     )
+    startup = directory / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00-patience.py").write_text(START_UP)
     return {
         **os.environ,
         "HOME": str(directory),

@@ -150,7 +150,7 @@ from remanager_api import BFunc, BPlan, RequestFailedError
 from remanager_api.zmq import REManagerAPI
 from remanager_api.zmq.aio import REManagerAPI as AsyncAPI
 
-with REManagerAPI() as RM:
+with REManagerAPI(timeout_recv=10) as RM:
     print(RM.status()["manager_state"], RM.queue_get()["items"])
     try:
         RM.item_add(BPlan("count", ["det1"]))
@@ -158,7 +158,7 @@ with REManagerAPI() as RM:
         print("refused", exc)
 
 async def main():
-    async with AsyncAPI() as RM:
+    async with AsyncAPI(timeout_recv=10) as RM:
         print((await RM.ping())["msg"])
 
 asyncio.run(main())
