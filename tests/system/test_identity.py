@@ -37,6 +37,7 @@ def made(daemon: Daemon, *words: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.timeout(180)  # each command is a process
 def test_keys_on_the_command_line(
     make_daemon: Callable[..., Daemon], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -143,6 +143,7 @@ def daemon(
     assert "measure" in (server / "existing_plans_and_devices.yaml").read_text()
 
 
+@pytest.mark.timeout(180)  # a kernel starts slowly
 def test_instrument_package_with_its_configuration(daemon: Daemon) -> None:
     with daemon.listen() as listener:
         daemon.client.ok("environment_open")
