@@ -13,8 +13,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 GRACE_S = 5.0
+
+# A machine that stalls says nothing about the code: examples may take any time, and so may making them.
+settings.register_profile("any-time", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-time")
 
 # A shell starts its background jobs with this signal ignored, which programs and their children inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
