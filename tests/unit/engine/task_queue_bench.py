@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import random
 import sys
 from collections.abc import Callable
@@ -47,19 +48,22 @@ def spec(uid: str, *, options: TaskOptions | None = None, max_retries: int = 0, 
 
 
 def calls_of(action: Callable[[], object]) -> int:
-    """Return how many functions, of Python or C, an action calls."""
+    """Return how many functions, of Python or C, an action calls; a collection of garbage may call others."""
     calls = 0
 
     def profile(frame: FrameType, event: str, arg: object) -> None:
         nonlocal calls
         calls += event in ("call", "c_call")
 
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()
     sys.setprofile(profile)
     try:
         action()
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
     return calls
 
 
