@@ -40,7 +40,8 @@ def test_the_unit_is_read_from_the_control_group(cgroups: str, unit: Unit | None
 
 @pytest.fixture
 def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stand-in for systemctl: an executable file to be written."""
+    """A stand-in for systemctl: an executable file to be written, which may take its time."""
+    monkeypatch.setattr(service_manager, "QUESTION_TIMEOUT_S", 30.0)
     directory = tmp_path / "bin"
     directory.mkdir()
     monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
