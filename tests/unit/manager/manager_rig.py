@@ -61,7 +61,7 @@ from remanager.verbs.dispatch import Dispatcher
 from remanager.wire.codec import Encoding, encode_reply
 from remanager.worker.pool.begun import BegunNote
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 20.0
 
 EVERYTHING = {"allowed_plans": [None], "allowed_devices": [None], "allowed_functions": [None]}
 PERMISSIONS: dict[str, Any] = {"user_groups": {"root": EVERYTHING, "primary": EVERYTHING}}

@@ -6,7 +6,7 @@ import asyncio
 import json
 
 import pytest
-from manager_rig import PLANS, Rig, function, hop, plan_description, user
+from manager_rig import PLANS, TIMEOUT_S, Rig, function, hop, plan_description, user
 
 from remanager.manager import environment
 from remanager.manager.recovery import restore
@@ -348,7 +348,7 @@ async def test_shut_down_closes_the_environment(rig: Rig) -> None:
     await rig.ok("queue_autostart", enable=True)
     assert "is not allowed" in await rig.refused("manager_stop", option="now")
     await rig.ok("manager_stop")
-    await asyncio.wait_for(rig.stopped.wait(), 5)
+    await asyncio.wait_for(rig.stopped.wait(), TIMEOUT_S)
     ending = asyncio.ensure_future(rig.manager.shut_down())
     await rig.until(lambda: worker.commands(CloseEnvironment))
     worker.die(0)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from manager_rig import DEVICES, PERMISSIONS, PLANS, Rig, hop, plan, plan_description, user
+from manager_rig import DEVICES, PERMISSIONS, PLANS, TIMEOUT_S, Rig, hop, plan, plan_description, user
 
 from remanager.manager import catalogue
 from remanager.manager.background import Background
@@ -384,7 +384,7 @@ async def slow_file(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> threading.Even
 
     def update_lists(path: Any, lists: Any) -> bool:
         loop.call_soon_threadsafe(began.set)
-        go_on.wait(5)
+        go_on.wait(TIMEOUT_S)
         return real(path, lists)
 
     rig.options = rig.with_options(lists_update="ALWAYS")
@@ -433,7 +433,7 @@ async def test_last_permissions_win(rig: Rig, monkeypatch: pytest.MonkeyPatch) -
     def allowed_lists(plans: Any, devices: Any, permissions: Any) -> Any:
         if permissions == PERMISSIONS:
             loop.call_soon_threadsafe(began.set)
-            slow.wait(5)
+            slow.wait(TIMEOUT_S)
         return real(plans, devices, permissions)
 
     monkeypatch.setattr(catalogue, "allowed_lists", allowed_lists)
@@ -601,7 +601,7 @@ async def test_full_disk(rig: Rig) -> None:
     settled = asyncio.ensure_future(rig.manager.ledger.settle(batch))
     await hop()
     rig.manager.ledger.on_room(False)
-    await asyncio.wait_for(settled, 5)
+    await asyncio.wait_for(settled, TIMEOUT_S)
     assert "disk" in rig.status["not_ready_reason"]
     health = (await rig.ok("stats", sections=["queue"]))["health"]
     assert health["state"] == "bad"

@@ -66,7 +66,7 @@ class Bench:
 
     def handle(self, message: Any) -> Reply:
         self.desk.handle(message)
-        assert self.replied.wait(5)
+        assert self.replied.wait(30)
         self.replied.clear()
         assert self.replies[-1].id == message.id
         return self.replies[-1]
