@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,6 +77,7 @@ def disks() -> Iterator[tuple[Path, Path]]:
         shutil.rmtree(root)
 
 
+@pytest.mark.timeout(600)  # a thousand times it waits for the disk
 @settings(max_examples=400, deadline=None)
 @given(TREES, TREES, TREES, st.booleans(), st.booleans())
 def test_a_move_does_all_or_nothing(
@@ -113,6 +115,7 @@ def test_a_move_does_all_or_nothing(
             assert planted(copy) == now
 
 
+@pytest.mark.timeout(600)
 @settings(max_examples=200, deadline=None)
 @given(TREES, TREES)
 def test_a_copy_and_a_deletion_never_lose_anything(run_tree: Tree, later_tree: Tree) -> None:
