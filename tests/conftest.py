@@ -15,7 +15,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
-GRACE_S = 5.0
+GRACE_S = 20.0
 
 # A machine that stalls says nothing about the code: examples may take any time, and so may making them.
 settings.register_profile("any-time", deadline=None, suppress_health_check=[HealthCheck.too_slow])
