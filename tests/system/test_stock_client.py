@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any
@@ -126,6 +127,22 @@ async def _end_tasks(known: set[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*left, return_exceptions=True)
 
 
+class _Wish(threading.Event):
+    """Tells the thread of the stock client that somebody wants a status.
+
+    The thread forgets all wishes after it has fulfilled some. One that came in between would wait for ever.
+    """
+
+    def __init__(self, api: Any) -> None:
+        super().__init__()
+        self._api = api
+
+    def clear(self) -> None:
+        super().clear()
+        if self._api._status_get_cb:
+            self.set()
+
+
 @pytest.fixture(params=LIBRARIES)
 async def rm(request: pytest.FixtureRequest, daemon: Daemon) -> AsyncIterator[Client]:
     known, tasks = _contexts(), asyncio.all_tasks()
@@ -133,12 +150,16 @@ async def rm(request: pytest.FixtureRequest, daemon: Daemon) -> AsyncIterator[Cl
         LIBRARIES[request.param].REManagerAPI(
             zmq_control_addr=daemon.control,
             zmq_info_addr=daemon.info,
+            timeout_recv=TIMEOUT_S,
+            timeout_send=TIMEOUT_S,
             status_polling_period=0.05,
             status_expiration_period=0.02,
             console_monitor_poll_timeout=0.1,
             system_info_monitor_poll_timeout=0.1,
         )
     )
+    if request.param == "stock":
+        client.api._event_status_get = _Wish(client.api)
     yield client
     await client("close")
     if client.is_own:
@@ -157,10 +178,10 @@ def count(num: int = 1, **more: Any) -> BPlan:
 
 
 async def test_status_and_ping(rm: Client) -> None:
-    status = await rm("status")
+    # The worker reports its state after it has reported that the environment is open.
+    status = await rm.until(worker_environment_state="idle")
     assert status["manager_state"] == "idle"
     assert status["worker_environment_exists"] is True
-    assert status["worker_environment_state"] == "idle"
     assert status["re_state"] == "idle"
     assert status["msg"].startswith("RE Manager v")
     assert set(await rm("ping")) == set(status)
@@ -721,17 +742,16 @@ async def test_console_monitor(rm: Client) -> None:
     monitor.enable()
     script = "for n in range(3):\n    print(f'line {n} from the worker')\n"
     received = ""
-    while "line 2 from the worker" not in received:
-        # The subscription takes its time; the script is sent until something comes.
+    while "line 1 from the worker\n" not in received or "line 2 from the worker" not in received:
+        # The subscription takes its time, also in the midst of the output: the script is sent until all comes.
         await rm.result(await rm("script_upload", script, update_lists=False))
         with suppress(rm.api.RequestTimeoutError, TimeoutError):
             while True:
                 message = monitor.next_msg(timeout=0.2)
                 received += (await message if inspect.isawaitable(message) else message)["msg"]
-    assert "line 1 from the worker\n" in received
     text = monitor.text()
     assert "line 2 from the worker" in (await text if inspect.isawaitable(text) else text)
-    stopped = monitor.disable_wait()
+    stopped = monitor.disable_wait(timeout=TIMEOUT_S)
     if inspect.isawaitable(stopped):
         await stopped
 
@@ -739,15 +759,15 @@ async def test_console_monitor(rm: Client) -> None:
 async def test_status_monitor(rm: Client) -> None:
     monitor = rm.api.system_info_monitor
     monitor.enable()
-    message = monitor.next_msg(timeout=5)
+    message = monitor.next_msg(timeout=TIMEOUT_S)
     message = await message if inspect.isawaitable(message) else message
     assert message["msg"]["status"]["manager_state"] == "idle"
     uid = await rm.add(count(1))
     while message["msg"]["status"]["items_in_queue"] != 1:
-        message = monitor.next_msg(timeout=5)
+        message = monitor.next_msg(timeout=TIMEOUT_S)
         message = await message if inspect.isawaitable(message) else message
     await rm("item_remove", uid=uid)
-    stopped = monitor.disable_wait()
+    stopped = monitor.disable_wait(timeout=TIMEOUT_S)
     if inspect.isawaitable(stopped):
         await stopped
 
