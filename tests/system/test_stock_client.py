@@ -743,7 +743,7 @@ async def test_console_monitor(rm: Client) -> None:
     script = "for n in range(3):\n    print(f'line {n} from the worker')\n"
     received = ""
     while "line 1 from the worker\n" not in received or "line 2 from the worker" not in received:
-        # The subscription takes its time, also in the midst of the output: the script is sent until all comes.
+        # The subscription takes its time, and may begin in the midst: the script is sent until all comes.
         await rm.result(await rm("script_upload", script, update_lists=False))
         with suppress(rm.api.RequestTimeoutError, TimeoutError):
             while True:
