@@ -123,7 +123,7 @@ class Load(threading.Thread):
         uid = ask("queue_item_add", item=INSTRUCTION, user="tester", user_group="primary")
         ask("queue_item_remove", uid=uid["item"]["item_uid"])
         self._client.refused("task_submit", item=function("nothing_of_this_name"), **ROOT)
-        ask("task_wait", task_uid=uids, until="all", timeout=10.0)
+        self._client.long("task_wait", task_uid=uids, until="all")
 
     def _options(self) -> dict[str, Any]:
         rng = self._rng
@@ -212,7 +212,7 @@ def test_soak(make_daemon: Callable[..., Daemon]) -> None:
             samples.append(take_sample(daemon, load))
             load.check()
         load.end()
-    while daemon.client.call("task_wait", selector=ALL, until="idle", timeout=9.0)["active"]:
+    while daemon.client.long("task_wait", selector=ALL, until="idle")["active"]:
         pass
     last = samples[-1]
     print(f"{load.submitted} tasks submitted, {last.last_event} events; at the end {last}")  # noqa: T201
