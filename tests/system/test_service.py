@@ -181,11 +181,15 @@ def test_the_log_for_the_journal(make_daemon: Callable[..., Daemon], profile: Pa
     daemon.env["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
     daemon.start()
     daemon.open_environment()
+    ready = "<6>remanager.worker: RE Environment is ready"
+    with daemon.listen() as listener:
+        while f"{ready}\n" not in daemon.log.read_text():  # what is not written yet dies with the manager
+            listener.wait_messages(1)  # the status comes again every second
     daemon.kill_manager()
     assert daemon.stop() == 0
     lines = daemon.log.read_text().splitlines()
     assert all(re.match(r"<[2-7]>", line) for line in lines), lines
-    assert "<6>remanager.worker: RE Environment is ready" in lines
+    assert ready in lines
     assert "<6>remanager.daemon.manager: The manager was stopped" in lines
     assert "<4>remanager supervisor: the manager died of SIGKILL: restart 1 in 0 s" in lines
     code, said = daemon.run_to_end("--zmq-encoding", "xml")
