@@ -37,7 +37,7 @@ def items(make_daemon: Callable[..., Daemon]) -> Daemon:
 @pytest.fixture(scope="module")
 def api(items: Daemon) -> Iterator[REManagerAPI]:
     """The client."""
-    with REManagerAPI(zmq_control_addr=items.control, timeout_recv=10.0) as client:
+    with REManagerAPI(zmq_control_addr=items.control, timeout_recv=WAIT_S) as client:
         client.user_group = "root"
         yield client
 
@@ -94,10 +94,11 @@ def running(api: REManagerAPI, *uids: str) -> None:
 
 
 def progress(api: REManagerAPI, uid: str) -> dict[str, Any]:
-    """Wait until a task has reported how far it is."""
+    """Wait until a task has reported how far it is; that it has begun may be told later."""
     for _ in range(1000):
-        found: dict[str, Any] = api.task_info(uid)["progress"]
-        if found and found["time_updated"] is not None:
+        info = api.task_info(uid)
+        found: dict[str, Any] = info["progress"]
+        if found and found["time_updated"] is not None and info["task"]["stage"] == "executing":
             return found
         api.task_wait(uid, timeout=0.02)
     raise TimeoutError(found)
@@ -107,7 +108,7 @@ def ask(items: Daemon, question: Callable[[AsyncREManagerAPI], Awaitable[None]])
     """Ask with the asynchronous client."""
 
     async def run() -> None:
-        async with AsyncREManagerAPI(zmq_control_addr=items.control) as client:
+        async with AsyncREManagerAPI(zmq_control_addr=items.control, timeout_recv=WAIT_S) as client:
             client.user_group = "root"
             await question(client)
 
