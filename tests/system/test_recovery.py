@@ -493,7 +493,7 @@ def test_address_in_use(shared: Daemon, make_daemon: Callable[..., Daemon]) -> N
 # ------------------------------------------------------------------------------------ at random
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [2])
 def test_random_kills(make_daemon: Callable[..., Daemon], profile: Path, gate: Gate, seed: int) -> None:
     """Whoever is killed and whenever: each acknowledged item has one end, and no run has two."""

@@ -22,7 +22,7 @@ MOST_MESSAGES = 60
 """Messages on the info socket after which a process is killed at the latest."""
 
 
-@pytest.mark.timeout(60 + 20 * ROUNDS)
+@pytest.mark.timeout(120 + 60 * ROUNDS)
 def test_kills_at_random(make_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
     rng = random.Random(SEED)
     options, env = suite.make_options(tmp_path)
