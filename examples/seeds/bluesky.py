@@ -50,9 +50,9 @@ async def asynchronous(RM: AsyncREManagerAPI) -> None:
     print(f"unknown: {(await RM.task_status('none'))['status']}")
 
 
-async def run_asynchronous(address: str, user_group: str) -> None:
+async def run_asynchronous(address: str, user_group: str, seconds: float) -> None:
     """Make the client in the loop that it belongs to."""
-    async with AsyncREManagerAPI(zmq_control_addr=address) as RM:
+    async with AsyncREManagerAPI(zmq_control_addr=address, timeout_recv=seconds) as RM:
         RM.user_group = user_group
         await asynchronous(RM)
 
@@ -60,13 +60,13 @@ async def run_asynchronous(address: str, user_group: str) -> None:
 def main() -> None:
     """Run the example."""
     given = parse(__doc__)
-    with REManagerAPI(zmq_control_addr=given.address) as RM:
+    with REManagerAPI(zmq_control_addr=given.address, timeout_recv=given.timeout) as RM:
         RM.user_group = given.user_group
         if not RM.status()["worker_environment_exists"]:
             RM.environment_open()
             RM.wait_for_idle(timeout=60)
         blocking(RM)
-    asyncio.run(run_asynchronous(given.address, given.user_group))
+    asyncio.run(run_asynchronous(given.address, given.user_group, given.timeout))
 
 
 if __name__ == "__main__":

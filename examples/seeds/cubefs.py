@@ -38,7 +38,7 @@ def main() -> None:
     root = Path(tempfile.mkdtemp(dir=Path(given.directory).resolve()))
     disk, other = make_runs(root / "disk-2678", 4), root / "disk-6027"
     other.mkdir()
-    with REManagerAPI(zmq_control_addr=given.address) as manager:
+    with REManagerAPI(zmq_control_addr=given.address, timeout_recv=given.timeout) as manager:
         manager.user, manager.user_group = given.user, given.user_group
         show("/stats", cubefs.stats(manager.stats(["types"])))
 

@@ -17,7 +17,7 @@ from remanager_api.zmq import REManagerAPI
 def main() -> None:
     """Run the example."""
     given = parse(__doc__)
-    with REManagerAPI(zmq_control_addr=given.address) as manager:
+    with REManagerAPI(zmq_control_addr=given.address, timeout_recv=given.timeout) as manager:
         manager.user, manager.user_group = given.user, given.user_group
         task_id = manager.task_submit(BFunc("mem_read", "tea is better than coffee"))["task_uid"]
         client = MemOSClient(manager)

@@ -36,7 +36,7 @@ async def print_status_report(tracker: TaskStatusTracker) -> dict[str, int]:
 async def main() -> None:
     """Run the example."""
     given = parse(__doc__)
-    manager = REManagerAPI(zmq_control_addr=given.address)
+    manager = REManagerAPI(zmq_control_addr=given.address, timeout_recv=given.timeout)
     manager.user, manager.user_group = given.user, given.user_group
     queue = TaskQueue(manager)
     await queue.connect()

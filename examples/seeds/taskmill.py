@@ -39,7 +39,7 @@ def submit(manager: REManagerAPI, scheduler: Scheduler) -> list[str]:
 def main() -> None:
     """Run the example."""
     given = parse(__doc__)
-    with REManagerAPI(zmq_control_addr=given.address) as manager:
+    with REManagerAPI(zmq_control_addr=given.address, timeout_recv=given.timeout) as manager:
         manager.user, manager.user_group = given.user, given.user_group
         scheduler = Scheduler(manager)
         ids = submit(manager, scheduler)

@@ -39,7 +39,16 @@ def seeds(make_daemon: Callable[..., Daemon], disks: Path) -> Daemon:
 def launch(daemon: Daemon, name: str, *options: str) -> subprocess.Popen[str]:
     """Start an example."""
     return subprocess.Popen(
-        [sys.executable, "-u", str(EXAMPLES / name), "--address", daemon.control, *options],
+        [
+            sys.executable,
+            "-u",
+            str(EXAMPLES / name),
+            "--address",
+            daemon.control,
+            "--timeout",
+            "30",
+            *options,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
