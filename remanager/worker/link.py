@@ -261,8 +261,8 @@ class Link:
                 self._greet()
             self._on_tick(time.monotonic() - self._last_contact)
             with self._lock:
+                self._gather()  # first: progress of what has begun is told after its begin
                 self._add_timed_messages()
-                self._gather()
                 if not self._send_queue() and self._is_sending:
                     self._disconnect()
                 if self._closing and not (self._connected and (self._queue or self._stream.is_blocked)):

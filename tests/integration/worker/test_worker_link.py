@@ -337,6 +337,27 @@ def test_progress_is_sent_at_once_and_the_newest_later(manager: Manager, make_li
     assert [p.done for p in manager.of(Progress)] == [1, 8]
 
 
+def test_progress_is_told_after_the_begin_of_what_it_belongs_to(
+    manager: Manager, make_link: MakeLink
+) -> None:
+    begun: list[StateChanged] = []
+
+    def gather() -> None:
+        while begun:
+            link.send(begun.pop())
+
+    def take(message: Message) -> None:
+        if isinstance(message, Reply):  # begun and on its way before the link's thread looks for either
+            begun.append(StateChanged(WorkerState(running_item_uid="p")))
+            link.progress(Progress("p", 1, 9))
+
+    link = make_link(heartbeat_s=3600.0, on_message=take, on_round=gather)
+    manager.send(Reply(1, True))
+    manager.until(lambda: manager.of(Progress) and manager.of(StateChanged))
+    kinds = [type(m) for m in manager.messages if isinstance(m, (Progress, StateChanged))]
+    assert kinds == [StateChanged, Progress]
+
+
 def test_progress_without_a_connection_is_sent_when_there_is_one(
     manager: Manager, make_link: MakeLink
 ) -> None:
