@@ -16,7 +16,7 @@ from worker_harness import FakeManager
 
 from remanager.model.begun import Begun
 from remanager.model.link import Message, Welcome
-from remanager.model.pool_messages import CancelTask, PoolHello, PoolReady, RunTasks, TasksEnded
+from remanager.model.pool_messages import CancelTask, PoolHello, PoolReady, RunTasks, TasksEnded, TasksStarted
 from remanager.model.pool_worker_config import PoolWorkerConfig
 from remanager.wire.values import unpack_value
 
@@ -52,7 +52,7 @@ class PoolManager(FakeManager):
     def _take(self, message: Message) -> None:
         super()._take(message)
         if isinstance(message, PoolHello):
-            self.send(Welcome(self.manager_uid, self.acked, {}))
+            self.answer(Welcome(self.manager_uid, self.acked, {}))
 
     def ends(self) -> list[End]:
         """Return all ends that were told, each once however often it was sent."""
@@ -80,6 +80,7 @@ class PoolWorker:
                 "task_modules": ["lab_tasks"],
                 "module_paths": [str(directory)],
                 "begun_path": str(directory / "begun"),
+                "give_back_after_s": 3600.0,  # however slow the machine is
                 **settings,
             }
         )
@@ -125,6 +126,12 @@ class PoolWorker:
     def end_of(self, uid: str) -> End:
         """Wait for the end of a task."""
         return self.manager.until(lambda: next((e for e in self.manager.ends() if e.task_uid == uid), None))
+
+    def begun(self, uid: str) -> None:
+        """Wait until a task is told to have begun."""
+        self.manager.until(
+            lambda: any(uid == row[0] for m in self.manager.of(TasksStarted) for row in m.tasks)
+        )
 
     def run(self, name: str, *args: Any, **options: Any) -> End:
         """Run one task to its end."""

@@ -13,6 +13,7 @@ import textwrap
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -121,7 +122,10 @@ class FakeManager:
         self.selector.register(peer.connection, selectors.EVENT_READ, partial(self._read, peer, take))
 
     def _read(self, peer: Peer, take: Callable[[Peer, bytearray], None], connection: socket.socket) -> None:
-        data = connection.recv(65536)
+        try:
+            data = connection.recv(65536)
+        except ConnectionResetError:  # the worker went without reading all that it was sent
+            data = b""
         if not data:
             self.selector.unregister(connection)
             connection.close()
@@ -159,19 +163,20 @@ class FakeManager:
             self.replies[message.id] = message
         seq = getattr(message, "seq", None)
         if isinstance(message, Hello):
-            self.send(Welcome("manager", self.acked, self.permissions))
+            self.answer(Welcome("manager", self.acked, self.permissions))
         elif self.acknowledge and seq is not None:
             self.acked = max(self.acked, seq)
-            self.send(Ack(self.acked))
+            self.answer(Ack(self.acked))
         elif isinstance(message, Heartbeat):
-            self.send(Ack(self.acked))
+            self.answer(Ack(self.acked))
 
     def until(self, condition: Callable[[], T], timeout_s: float = TIMEOUT_S) -> T:
         """Receive until the condition gives something true."""
         end = time.monotonic() + timeout_s
         while not (found := condition()):
             left = end - time.monotonic()
-            if left <= 0 or not (self.receive(min(left, 0.1)) or self.alive()):
+            # A worker that has ended meanwhile may have told something before.
+            if left <= 0 or not (self.receive(min(left, 0.1)) or self.alive() or self.receive(0)):
                 raise AssertionError(
                     f"Not in time, or the worker ended; got {self.messages[-10:]}, {self.text()[-2000:]}"
                 )
@@ -215,6 +220,11 @@ class FakeManager:
     def send(self, message: Message) -> None:
         assert self._worker is not None
         self._worker.connection.sendall(frame(pack(message)))
+
+    def answer(self, message: Message) -> None:
+        """Answer a message of a worker, which may have gone since."""
+        with suppress(BrokenPipeError):
+            self.send(message)
 
     def command(self, make: Callable[[int], Command]) -> Reply:
         """Send a command and wait for its reply; messages that come before it can still be expected."""
@@ -292,15 +302,22 @@ class Worker:
         return self.start_task("function", body, background=background)
 
     def call(self, name: str, *args: Any, background: bool = False) -> TaskFinished:
-        uid = self.start_function(name, *args, background=background)
-        return self.manager.expect(TaskFinished, task_uid=uid)
+        return self._end_of_task(self.start_function(name, *args, background=background), background)
 
     def script(
         self, text: str, *, update_lists: bool = True, update_re: bool = False, background: bool = False
     ) -> TaskFinished:
         body = {"script": textwrap.dedent(text), "update_lists": update_lists, "update_re": update_re}
-        uid = self.start_task("script", body, background=background)
-        return self.manager.expect(TaskFinished, task_uid=uid)
+        return self._end_of_task(self.start_task("script", body, background=background), background)
+
+    def end_of_task(self, uid: str) -> TaskFinished:
+        """Wait for the end of a task; messages that come before it can still be expected."""
+        manager = self.manager
+        return manager.until(lambda: next((m for m in manager.of(TaskFinished) if m.task_uid == uid), None))  # type: ignore[return-value]
+
+    def _end_of_task(self, uid: str, background: bool) -> TaskFinished:
+        # What a task in the background sets off may be told before the end of the task.
+        return self.end_of_task(uid) if background else self.manager.expect(TaskFinished, task_uid=uid)
 
     def stop(self) -> None:
         if self.process.poll() is None:
