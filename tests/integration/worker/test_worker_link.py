@@ -8,11 +8,12 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Condition
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ from remanager.model.link import (
     WorkerState,
     pack,
 )
+from remanager.worker import link as link_module
 from remanager.worker.link import Link
 from remanager.worker.outbox import Outbox
 
@@ -230,7 +232,7 @@ def test_sending_that_is_broken_off(
     manager: Manager, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The handler of a signal raises while a frame is being sent: nobody knows how much of it has left."""
-    link = make_link()
+    link = make_link(heartbeat_s=3600.0)  # whose thread sends nothing meanwhile
 
     def interrupted(*_contents: bytes) -> bool:
         raise KeyboardInterrupt
@@ -247,7 +249,7 @@ def test_sending_that_is_broken_off(
 def test_handlers_of_signals_may_publish(
     manager: Manager, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link = make_link()
+    link = make_link(heartbeat_s=3600.0)  # whose thread sends nothing meanwhile
     send = link._stream.send
 
     def interrupted(*contents: bytes) -> bool:
@@ -327,12 +329,17 @@ def test_what_gathers_is_published_when_it_is_time(manager: Manager, make_link: 
     assert looked.wait(WAIT_S)
 
 
-def test_progress_is_sent_at_once_and_the_newest_later(manager: Manager, make_link: MakeLink) -> None:
+def test_progress_is_sent_at_once_and_the_newest_later(
+    manager: Manager, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
     link = make_link(heartbeat_s=3600.0)
+    now = time.monotonic()
+    monkeypatch.setattr(link_module, "time", SimpleNamespace(monotonic=lambda: now, time=time.time))
     link.progress(Progress("p", 1, 9))
     manager.until(lambda: manager.of(Progress))
     for n in range(2, 9):
         link.progress(Progress("p", n, 9))
+    now += link_module.PROGRESS_INTERVAL_S
     manager.until(lambda: manager.of(Progress)[-1].done == 8)
     assert [p.done for p in manager.of(Progress)] == [1, 8]
 
@@ -370,7 +377,7 @@ def test_progress_without_a_connection_is_sent_when_there_is_one(
     link = make_link(heartbeat_s=3600.0, on_tick=look)
     with ticks:
         manager.unbind()
-        assert ticks.wait(WAIT_S)  # it has noticed
+        assert ticks.wait_for(lambda: not link._connected, WAIT_S)  # it has noticed
     link.progress(Progress("p", 1, 9))
     link.progress(Progress("p", 2, 9))
     link.publish([finished("before it is sent")])

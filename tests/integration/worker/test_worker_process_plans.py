@@ -36,6 +36,11 @@ PROFILE = """
     RE = RunEngine({"lab": "here", "deep": {"a": 1, "b": 2}})
     RE.state_hook = lambda new, old: states.append(str(new))
     release = threading.Event()
+    held = threading.Event()
+
+    def until_held():
+        held.wait()
+        held.clear()
 
     def get_states():
         return states
@@ -57,22 +62,26 @@ PROFILE = """
     def no_checkpoint():
         yield from bps.open_run()
         yield from bps.clear_checkpoint()
+        held.set()
         yield from bps.sleep(1000)
 
     def until_released():
         yield from bps.checkpoint()
+        held.set()
         while not release.is_set():
             yield from bps.sleep(0.01)
         release.clear()
 
     def blocking():
         yield from bps.checkpoint()
+        held.set()
         release.wait()
         release.clear()
         yield from bps.sleep(1000)
 
     def blocking_to_its_end():
         yield from bps.checkpoint()
+        held.set()
         release.wait()
         release.clear()
 
@@ -140,6 +149,28 @@ def test_runs_are_listed_while_the_plan_runs(worker: Worker) -> None:
     finish(worker, uid, "stop", "stopped")
 
 
+def start_held(worker: Worker, name: str) -> str:
+    """Start a plan and wait until it has passed its only checkpoint and waits."""
+    uid = worker.start_plan(name)
+    worker.manager.expect_state(running_item_uid=uid, re_state="running")
+    assert worker.call("until_held", background=True).success
+    return uid
+
+
+def start_long(worker: Worker) -> str:
+    """Start a long plan and wait until its run is open."""
+    uid = worker.start_plan("long_plan")
+    worker.manager.expect_state(running_item_uid=uid, re_state="running")
+    worker.manager.until(
+        lambda: any(
+            m.state.running_item_uid == uid and m.state.run_list
+            for m in worker.manager.messages
+            if hasattr(m, "state")
+        )
+    )
+    return uid
+
+
 def worker_rev(worker: Worker) -> int:
     """Revision of the run list that the last plan left behind."""
     states = [m.state for m in worker.manager.messages if hasattr(m, "state")]
@@ -170,8 +201,7 @@ def test_several_runs(worker: Worker) -> None:
     ("option", "status"), [("stop", "stopped"), ("abort", "aborted"), ("halt", "halted")]
 )
 def test_a_paused_plan_is_ended(worker: Worker, option: str, status: str) -> None:
-    uid = worker.start_plan("long_plan")
-    worker.manager.expect_state(running_item_uid=uid, re_state="running")
+    uid = start_long(worker)
     pause(worker, uid)
     assert len(finish(worker, uid, option, status).run_uids) == 1
     assert worker.run_plan("steps").exit_status == "completed"
@@ -179,8 +209,7 @@ def test_a_paused_plan_is_ended(worker: Worker, option: str, status: str) -> Non
 
 @pytest.mark.parametrize("option", ["deferred", "immediate"])
 def test_a_paused_plan_is_resumed(worker: Worker, option: str) -> None:
-    uid = worker.start_plan("until_released")
-    worker.manager.expect_state(running_item_uid=uid, re_state="running")
+    uid = start_held(worker, "until_released")
     if option == "deferred":  # no later checkpoint: resume after the immediate pause below
         assert worker.manager.command(lambda i: PausePlan(i, option)).success
         worker.manager.expect_state(deferred_pause=True)
@@ -202,8 +231,7 @@ def test_a_deferred_pause_takes_effect_at_a_checkpoint(worker: Worker) -> None:
 
 
 def test_a_deferred_pause_may_never_take_effect(worker: Worker) -> None:
-    uid = worker.start_plan("until_released")
-    worker.manager.expect_state(running_item_uid=uid, re_state="running")
+    uid = start_held(worker, "until_released")
     assert worker.manager.command(lambda i: PausePlan(i, "deferred")).success
     worker.manager.expect_state(deferred_pause=True)
     worker.start_function("set_release", background=True)
@@ -216,8 +244,7 @@ def test_a_deferred_pause_may_never_take_effect(worker: Worker) -> None:
     ("option", "status"), [("stop", "stopped"), ("abort", "aborted"), ("halt", "halted")]
 )
 def test_a_deferred_pause_is_escalated_to_an_end(worker: Worker, option: str, status: str) -> None:
-    uid = worker.start_plan("until_released")
-    worker.manager.expect_state(running_item_uid=uid, re_state="running")
+    uid = start_held(worker, "until_released")
     assert not worker.manager.command(lambda i: ContinuePlan(i, option)).success
     assert worker.manager.command(lambda i: PausePlan(i, "deferred")).success
     worker.manager.expect_state(deferred_pause=True)
@@ -227,16 +254,14 @@ def test_a_deferred_pause_is_escalated_to_an_end(worker: Worker, option: str, st
 
 
 def test_a_deferred_pause_is_escalated_to_an_immediate_one(worker: Worker) -> None:
-    uid = worker.start_plan("until_released")
-    worker.manager.expect_state(running_item_uid=uid, re_state="running")
+    uid = start_held(worker, "until_released")
     assert worker.manager.command(lambda i: PausePlan(i, "deferred")).success
     pause(worker, uid)
     finish(worker, uid, "abort", "aborted")
 
 
 def test_a_plan_that_blocks_the_event_loop_is_ended(worker: Worker) -> None:
-    uid = worker.start_plan("blocking")
-    worker.manager.expect_state(running_item_uid=uid, re_state="running")
+    uid = start_held(worker, "blocking")
     assert worker.manager.command(lambda i: PausePlan(i, "immediate")).success
     assert worker.manager.command(lambda i: ContinuePlan(i, "abort")).success
     worker.start_function("set_release", background=True)
@@ -250,8 +275,7 @@ def test_a_pause_is_accepted_before_the_plan_has_started(worker: Worker) -> None
 
 
 def test_a_plan_that_blocks_the_event_loop(worker: Worker) -> None:
-    uid = worker.start_plan("blocking")
-    worker.manager.expect_state(running_item_uid=uid, re_state="running")
+    uid = start_held(worker, "blocking")
     assert worker.manager.command(lambda i: PausePlan(i, "immediate")).success
     assert worker.call("set_release", background=True).success
     worker.manager.expect(PlanPaused, item_uid=uid)
@@ -259,8 +283,7 @@ def test_a_plan_that_blocks_the_event_loop(worker: Worker) -> None:
 
 
 def test_a_plan_that_ends_before_it_is_paused(worker: Worker) -> None:
-    uid = worker.start_plan("blocking_to_its_end")
-    worker.manager.expect_state(running_item_uid=uid, re_state="running")
+    uid = start_held(worker, "blocking_to_its_end")
     assert worker.manager.command(lambda i: PausePlan(i, "immediate")).success
     worker.start_function("set_release", background=True)
     finished = worker.manager.expect(PlanFinished, item_uid=uid)
@@ -269,11 +292,7 @@ def test_a_plan_that_ends_before_it_is_paused(worker: Worker) -> None:
 
 
 def test_a_plan_that_cannot_be_paused_is_aborted(worker: Worker) -> None:
-    uid = worker.start_plan("no_checkpoint")
-    worker.manager.until(
-        lambda: any(m.state.run_list for m in worker.manager.messages if hasattr(m, "state"))
-    )
-    worker.manager.expect_state(running_item_uid=uid, re_state="running")
+    uid = start_held(worker, "no_checkpoint")
     worker.manager.command(lambda i: PausePlan(i, "immediate"))
     finished = worker.manager.expect(PlanFinished, item_uid=uid)
     assert (finished.exit_status, finished.msg) == (
@@ -348,7 +367,7 @@ def test_a_plan_with_wrong_parameters(worker: Worker) -> None:
 
 
 def test_refusals(worker: Worker) -> None:
-    uid = worker.start_plan("until_released")
+    uid = start_held(worker, "until_released")
     for make in (
         lambda i: RunPlan(i, "other", "{}"),
         lambda i: ContinuePlan(i, "resume"),

@@ -119,7 +119,7 @@ def test_failing_startup_code(launch) -> None:
     assert 'startup.py", line 2' in failed.traceback
     assert worker.wait_exit() == 1
     assert worker.manager.of(EnvironmentReady) == []
-    assert "no such motor" in worker.manager.text()
+    worker.manager.until(lambda: "no such motor" in worker.manager.text())
 
 
 def test_startup_code_that_leaves(launch) -> None:
