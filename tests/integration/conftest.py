@@ -69,7 +69,7 @@ class FakeManager:
         self.info.send_multipart([topic.encode(), self.dumps({"time": 1.0, "msg": msg})])
 
     def wait_for_subscription(self) -> bytes:
-        assert self.info.poll(5000)
+        assert self.info.poll(20_000)
         return self.info.recv()
 
     def close(self) -> None:

@@ -381,7 +381,7 @@ def test_after_a_fork(manager: Any) -> None:
 def test_a_manager_that_comes_back(make_manager: Any) -> None:
     first = make_manager()
     with REManagerAPI(zmq_control_addr=first.address, timeout_recv=0.05) as api:
-        assert api.ping()["success"]
+        assert api.send_request(method="ping", timeout=TIMEOUT_S)["success"]
         first.close()
         with pytest.raises(RequestTimeoutError, match=f"timeout occurred: no answer from {first.address}"):
             api.ping()

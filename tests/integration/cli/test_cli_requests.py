@@ -260,11 +260,11 @@ async def test_console_is_followed(manager: Any) -> None:
             arrived.set()
 
         task = asyncio.ensure_future(follow(api, write, lambda _: warned.set(), silence_s=0.05))
-        await asyncio.wait_for(warned.wait(), 5)
+        await asyncio.wait_for(warned.wait(), 20)
         await asyncio.to_thread(manager.wait_for_subscription)
         manager.publish("QS_Info", {"status": {}})
         manager.publish("QS_Console", "one\r\n")
-        await asyncio.wait_for(arrived.wait(), 5)
+        await asyncio.wait_for(arrived.wait(), 20)
         task.cancel()
         await asyncio.wait([task])
     assert seen == ["one\r\n"]
