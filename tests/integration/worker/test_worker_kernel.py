@@ -132,6 +132,8 @@ class Console:
         info = worker.manager.command(GetKernelInfo).data
         assert info is not None
         self.client.load_connection_info(info)
+        # It takes a kernel that is silent for a second for dead.
+        self.client.hb_channel.time_to_dead = TIMEOUT_S
         self.client.start_channels()
         self.client.wait_for_ready(timeout=TIMEOUT_S)
 
