@@ -721,7 +721,8 @@ def test_figures_of_background_tasks(api: REManagerAPI, who: str, gate: Path) ->
     assert window == {"slots": 20, "slot_s": 60, "order": "oldest_first", "last_is_partial": True}
     section = cubefs.stats(api.stats(["types"]), SECTIONS)["disk_repair"]
     assert section["repairing_disks"] == []
-    assert section["total_tasks_cnt"] == section["repaired_tasks_cnt"] == found["total_tasks_cnt"]
+    totals = (section["total_tasks_cnt"], section["repaired_tasks_cnt"])
+    assert totals == (found["total_tasks_cnt"], found["succeeded_tasks_cnt"])
     assert section["stats_per_min"]["shard_cnt"].startswith("[0 0 ")
 
 
@@ -785,16 +786,18 @@ def test_attempts_are_counted(api: REManagerAPI, who: str) -> None:
 def test_progress_of_a_disk(api: REManagerAPI, who: str, gate: Path) -> None:
     tags = {"disk": who}
     uids = [submit(api, "give", tags=tags), submit(api, "gated", gate, tags=tags)]
-    ended(api, uids[0])
-    selector = {"task_type": ["give", "gated"], "tags": tags}
+    refused = submit(api, "hopeless", "no space", tags=tags)
+    ended(api, uids[0], refused)
+    selector = {"task_type": ["give", "gated", "hopeless"], "tags": tags}
     assert cubefs.disk_migrating(api.job_status(selector=selector)) == {
-        "total_tasks_cnt": 2,
+        "total_tasks_cnt": 3,
         "migrated_tasks_cnt": 1,
     }
     gate.touch()
     ended(api, *uids)
     job = api.job_status(selector=selector)
-    assert (job["state"], job["remaining"], job["percent"]) == ("completed", 0, 100)
+    assert (job["state"], job["remaining"], job["percent"]) == ("failed", 0, 100)
+    assert cubefs.disk_migrating(job) == {"total_tasks_cnt": 3, "migrated_tasks_cnt": 2}
 
 
 def test_manager_and_workers(api: REManagerAPI, who: str) -> None:

@@ -65,7 +65,7 @@ class Section:
     disks : str
         Key of the list of disks that are worked on; empty: the section has no such list and no totals.
     done : str
-        Key of the number of tasks that have ended.
+        Key of the number of tasks that have succeeded: those that failed have moved nothing.
     has_enable : bool
         Whether it has the key ``enable``.
     parents : tuple of str
@@ -143,7 +143,7 @@ def _migration(section: Section, rows: Sequence[Answer]) -> dict[str, Any]:
         locks = sorted({lock for row in rows for lock in row["resources"]})
         found[section.disks] = [lock.removeprefix(_LOCK_PREFIX) for lock in locks]
         found["total_tasks_cnt"] = _sum(rows, "total_tasks_cnt")
-        found[section.done] = _sum(rows, "done_tasks_cnt")
+        found[section.done] = _sum(rows, "succeeded_tasks_cnt")
     ready = _sum(rows, "ready_cnt")
     return {
         **found,
@@ -283,5 +283,8 @@ def migrating_selector(
 
 
 def disk_migrating(job: Answer) -> dict[str, int]:
-    """Return what ``GET /stats/disk/migrating`` answers, from what ``job_status`` does."""
-    return {"total_tasks_cnt": job["total_tasks_cnt"], "migrated_tasks_cnt": job["done_tasks_cnt"]}
+    """Return what ``GET /stats/disk/migrating`` answers, from what ``job_status`` does.
+
+    Only tasks that succeeded have migrated anything: while others are in the total, the disk is needed.
+    """
+    return {"total_tasks_cnt": job["total_tasks_cnt"], "migrated_tasks_cnt": job["succeeded"]}

@@ -67,6 +67,7 @@ def type_row(**more: Any) -> dict[str, Any]:
         "resources": [],
         "total_tasks_cnt": 0,
         "done_tasks_cnt": 0,
+        "succeeded_tasks_cnt": 0,
         "per_min": {name: [0] * 20 for name in names},
         "total_err_cnt": 0,
         "err_stats": [],
@@ -108,7 +109,8 @@ def test_cubefs_sections_add_up_types() -> None:
     drain = type_row(total_tasks_cnt=1, worker_doing_cnt=1, enable=False)
     move = type_row(
         total_tasks_cnt=4,
-        done_tasks_cnt=1,
+        done_tasks_cnt=2,
+        succeeded_tasks_cnt=1,
         preparing_cnt=2,
         ready_cnt=1,
         finishing_cnt=1,
@@ -119,7 +121,7 @@ def test_cubefs_sections_add_up_types() -> None:
     found = stats["disk_drop"]
     assert found["enable"] is False
     assert found["dropping_disks"] == ["/fast"]
-    assert (found["total_tasks_cnt"], found["dropped_tasks_cnt"]) == (4, 1), "what drains is no move"
+    assert (found["total_tasks_cnt"], found["dropped_tasks_cnt"]) == (4, 1), "what failed is not dropped"
     counters = (found["preparing_cnt"], found["worker_doing_cnt"], found["finishing_cnt"])
     assert counters == (1, 1, 1), "what could start is counted with what a worker does"
     assert found["stats_per_min"]["finished_cnt"].endswith(" 0 1]")
@@ -205,7 +207,7 @@ def test_cubefs_disk() -> None:
         "task_type": ["drain_run"],
         "tags": {"disk": "/fast"},
     }
-    job = {"total_tasks_cnt": 10, "done_tasks_cnt": 1, "state": "running"}
+    job = {"total_tasks_cnt": 10, "done_tasks_cnt": 3, "succeeded": 1, "failed": 2, "state": "running"}
     assert cubefs.disk_migrating(job) == {"total_tasks_cnt": 10, "migrated_tasks_cnt": 1}
 
 
