@@ -156,6 +156,9 @@ def test_one_task_a_job_or_nothing(api: REManagerAPI, who: str, gate: Path) -> N
     gate.touch()
     ended(api, *uids)
     assert client.get_task_status(who, job).data[0]["status"] == "failed"
+    api.user = "nobody"
+    for uid in (uids[2], job):
+        assert client.get_task_status("nobody", uid).code == 404, "those of others are not known"
     unknown = client.get_task_status(who, "nothing")
     assert (unknown.code, unknown.data) == (404, None)
     assert api.task_status("nothing")["state"] == "not_found"

@@ -21,6 +21,7 @@ from remanager_api.views.native import (
     DROPPED,
     FAILURE,
     NOT_FOUND,
+    PAGE,
     QUEUED,
     SUCCESS,
     TERMINAL,
@@ -50,7 +51,6 @@ STATUS: Mapping[str, str] = {
 STATES: Mapping[str, tuple[str, ...]] = inverted(STATUS)
 """Native states by word of sitq, for selectors."""
 
-PAGE = 1000
 LONGEST_WAIT_S = 60.0
 """Longest wait of one request; longer ones are made of several."""
 
