@@ -360,10 +360,16 @@ def test_figures_of_one_type(api: REManagerAPI, who: str, gate: Path) -> None:
     store = TaskStore(api)
     stats = store.history_stats("media::shrink")
     assert (stats.count, stats.avg_read_bytes, stats.avg_write_bytes) == (found["count"], 1000, 2000)
-    assert store.avg_throughput("media::shrink", 50) == (found["read_bps"], found["write_bps"])
+    assert stats.avg_duration_ms == pytest.approx(found["duration_ms"]["avg"])
+    assert store.avg_throughput("media::shrink", 50) == pytest.approx((found["read_bps"], found["write_bps"]))
     bad = submit(api, "broken", "no", domain=who)
-    ended(api, bad)
+    ended(api, bad, submit(api, "shrink", gate, domain=who))
     assert api.type_stats("broken")["types"]["broken"]["failure_rate"] == 1
+    assert store.history_stats(f"{who}::broken").failure_rate == 1
+    assert store.history_stats(f"{who}::shrink").count == 1
+    assert store.history_stats("media::shrink").count == stats.count, "of another domain is of another type"
+    assert store.history_stats("unheard::shrink") == taskmill.TypeStats(0, 0.0, 0.0, 0.0, 0.0)
+    assert store.avg_throughput("unheard::shrink", 50) == (0.0, 0.0)
 
 
 # ------------------------------------------------------------------------------------------------- taskmill
@@ -433,6 +439,39 @@ def test_lookup_by_uid_and_key(api: REManagerAPI, who: str, gate: Path) -> None:
     assert [t.id for t in scheduler.store().history_by_key(task.key)] == [uid]
     assert api.task_info(uid)["location"] == "history"
     assert isinstance(scheduler.task_lookup("media::shrink", "other"), taskmill.NotFound)
+
+
+def test_lookup_of_a_qualified_type(api: REManagerAPI, who: str, gate: Path) -> None:
+    gate.touch()
+    scheduler, key = Scheduler(api), f"/photos/{who}.jpg"
+    ours = submit(api, "shrink", gate, key=key)
+    ended(api, ours)
+    theirs = submit(api, "shrink", gate, key=key, domain=who)
+    ended(api, theirs)
+    for task_type, uid in (("media::shrink", ours), (f"{who}::shrink", theirs), ("shrink", theirs)):
+        found = scheduler.task_lookup(task_type, key)
+        assert isinstance(found, taskmill.History)
+        assert found.record.id == uid
+    assert isinstance(scheduler.task_lookup("unheard::shrink", key), taskmill.NotFound)
+
+
+def test_lists_are_longer_than_a_page(api: REManagerAPI, who: str) -> None:
+    number, store, handle = 1500, TaskStore(api), DomainHandle(api, who)
+    options = {"domain": who, "delay_s": 3600.0, "tags": {"album": who}}
+    batch = api.task_submit_batch([BFunc("give", n) for n in range(number)], options)
+    uids = [result["task_uid"] for result in batch["results"]]
+    assert set(handle.task_ids_by_tags({"album": who})) == set(uids)
+    assert handle.count_by_tag("album") == [(who, number)]
+    assert [t.id for t in store.pending_by_type(f"{who}::give")] == uids
+    assert len(store.pending_tasks(1200)) == 1200
+    assert set(uids) <= {t.id for t in store.pending_tasks(store.pending_count() + 1)}
+    odd = set(uids[1::2])
+    assert sorted(handle.cancel_where(lambda task: task.id in odd)) == sorted(odd)
+    assert set(handle.cancel_all()) == set(uids[::2])
+    assert {t.id for t in store.history(number, 0)} == set(uids)
+    page = [t.id for t in store.history(1100, 200)]
+    assert page == [t.id for t in store.history(number, 0)][200:1300]
+    assert handle.cancel_all() == []
 
 
 def test_expected_io(api: REManagerAPI, who: str, gate: Path) -> None:
@@ -577,6 +616,10 @@ def test_dependencies(api: REManagerAPI, who: str, gate: Path) -> None:
     gate.touch()
     assert ended(api, first, second) == ["completed", "completed"]
     assert store.task_dependencies(second) == [first], "kept after it is met"
+    handle = DomainHandle(api, who)
+    pair = [submit(api, "give", domain=who, delay_s=3600.0)]
+    pair += [submit(api, "give", domain=who, depends_on=pair)]
+    assert handle.cancel_all() == pair[::-1], "a dependent task is cancelled and does not fail"
     with pytest.raises(RequestFailedError):
         submit(api, "give", depends_on=["nothing"])
     batch = api.task_submit_batch([BFunc("give", 1), (BFunc("give", 2), {"depends_on": [0]})])

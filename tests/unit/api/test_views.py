@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import pytest
+from view_records import RECORD
 
 from remanager_api.views import cubefs, memos, sitq, taskmill
 from remanager_api.views.cubefs import Kind, Section
@@ -21,37 +22,6 @@ RUNNER = {
     "failed_per_min": NONE,
     "total_err_cnt": 0,
     "err_stats": None,
-}
-
-RECORD: dict[str, Any] = {
-    "task_uid": "u1",
-    "task_type": "move_run",
-    "domain": "data",
-    "group": "",
-    "label": "run7",
-    "key": "k",
-    "state": "running",
-    "stage": "executing",
-    "state_reason": "",
-    "pause_reasons": [],
-    "priority": 128,
-    "attempt": 2,
-    "last_error": None,
-    "parent_uid": None,
-    "args": ["/fast/run7", "/archive/run7"],
-    "kwargs": {"direct_download": False},
-    "tags": {"disk": "/fast", "run": "run7"},
-    "worker_uid": "w1",
-    "time_created": 1_700_000_000.25,
-    "time_start": 1_700_000_001.0,
-    "time_stop": None,
-    "time_updated": 1_700_000_002.5,
-    "run_after": None,
-    "expires_at": None,
-    "duration": 2.0,
-    "expected_io": {"disk_read": 20, "disk_write": 10},
-    "actual_io": {"disk_read": 5},
-    "progress": {"done_count": 1, "total_count": 2, "done_size": 5.0, "total_size": 10.0, "percent": 50},
 }
 
 
@@ -286,9 +256,9 @@ def test_taskmill_records() -> None:
     ended = taskmill.history_record(old)
     assert (ended.status, ended.last_error, ended.duration_ms) == ("dead_letter", "no", 2000.0)
     assert (ended.actual_read_bytes, ended.actual_write_bytes) == (5, 0)
-    assert taskmill.lookup({"task": None}) == taskmill.NotFound()
-    assert taskmill.lookup({"task": RECORD}) == taskmill.Active(found)
-    assert taskmill.lookup({"task": old}) == taskmill.History(ended)
+    assert taskmill.lookup(None) == taskmill.NotFound()
+    assert taskmill.lookup(RECORD) == taskmill.Active(found)
+    assert taskmill.lookup(old) == taskmill.History(ended)
 
 
 def test_taskmill_keys_of_typed_tasks() -> None:
@@ -309,7 +279,19 @@ def test_taskmill_keys_of_typed_tasks() -> None:
 
 
 def test_taskmill_figures_of_an_unknown_type() -> None:
-    assert taskmill.type_stats({"types": {}}, "x") == taskmill.TypeStats(0, 0.0, 0.0, 0.0, 0.0)
+    assert taskmill.type_stats({"counts": []}, []) == taskmill.TypeStats(0, 0.0, 0.0, 0.0, 0.0)
+
+
+def test_taskmill_figures_of_a_type() -> None:
+    states = {"completed": 2, "skipped": 1, "failed": 1, "cancelled": 4}
+    count = {"counts": [{"value": state, "count": number} for state, number in states.items()]}
+    successes = [
+        {"duration": 1.0, "actual_io": {"disk_read": 10, "disk_write": 4}},
+        {"duration": 2.0, "actual_io": {"disk_read": 30}},
+        {"duration": None, "actual_io": {}},
+    ]
+    assert taskmill.type_stats(count, successes) == taskmill.TypeStats(3, 1500.0, 20.0, 2.0, 0.25)
+    assert taskmill.throughput(successes) == (12.5, 2.0)
 
 
 def test_taskmill_progress_without_bytes() -> None:
