@@ -209,6 +209,21 @@ def test_a_failure_says_why(api: REManagerAPI, who: str) -> None:
     assert (error["type"], error["msg"]) == ("remanager.tasks.exceptions.Permanent", "the reason")
     result = api.task_result(uid)["result"]
     assert (result["success"], result["return_value"]) == (False, None)
+    needs = submit(api, "give", depends_on=[uid])
+    parent = submit(api, "sponsor", "no")
+    assert ended(api, needs, parent) == ["dependency_failed", "failed"]
+    (child,) = api.task_info(parent, include=["children"])["children"]
+    reasons = {
+        needs: f"prerequisite {uid} ended as failed",
+        parent: f"child {child['task_uid']} ended as failed",
+    }
+    for other, reason in reasons.items():
+        task = api.task_info(other)["task"]
+        assert (task["last_error"], task["state_reason"]) == (None, reason)
+    failed = {t.id: t.last_error for t in TaskStore(api).failed_tasks(100)}
+    assert reasons.items() <= failed.items()
+    batch = sitq.batch_status(api.task_result_batch(list(reasons)))
+    assert batch == {u: {"status": "failed", "error": reason} for u, reason in reasons.items()}
 
 
 def test_waiting_until_a_user_is_idle(api: REManagerAPI, who: str, gate: Path) -> None:

@@ -86,6 +86,8 @@ class TaskRecord:
         Word of taskmill.
     priority : int
         0 (first) to 255.
+    last_error : str or None
+        What was raised last; of a task that failed because of another one, which one that was.
     """
 
     id: str
@@ -124,8 +126,15 @@ class TaskHistoryRecord(TaskRecord):
     actual_write_bytes: int
 
 
+def _error_of(task: Record) -> str | None:
+    """Return why a task failed; it may have raised nothing itself."""
+    if task["last_error"]:
+        return str(task["last_error"]["msg"])
+    return task["state_reason"] or None if task["state"] in FAILURE else None
+
+
 def _fields(task: Record) -> dict[str, Any]:
-    fault, expected = task["last_error"], task["expected_io"]
+    expected = task["expected_io"]
     return {
         "id": task["task_uid"],
         "task_type": _type_of(task),
@@ -137,7 +146,7 @@ def _fields(task: Record) -> dict[str, Any]:
         "tags": task["tags"],
         "pause_reasons": tuple(task["pause_reasons"]),
         "retry_count": max(task["attempt"] - 1, 0),
-        "last_error": fault["msg"] if fault else None,
+        "last_error": _error_of(task),
         "parent_id": task["parent_uid"],
         "created_at": time_of(task["time_created"]),
         "started_at": time_of(task["time_start"]),
