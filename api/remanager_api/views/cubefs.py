@@ -218,8 +218,11 @@ def printed_time(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC")
 
 
-def task_detail(info: Answer) -> dict[str, Any] | None:
-    """Return what ``GET /task/detail/:type/:id`` answers, from what ``task_info`` does; None for 404."""
+def task_detail(info: Answer, sections: Mapping[str, Section] = SECTIONS) -> dict[str, Any] | None:
+    """Return what ``GET /task/detail/:type/:id`` answers, from what ``task_info`` does; None for 404.
+
+    ``task_type`` is the section to which the task belongs, which ``:type`` is; its own type if there is none.
+    """
     task = info["task"]
     if task is None:
         return None
@@ -248,10 +251,15 @@ def task_detail(info: Answer) -> dict[str, Any] | None:
             "sources": sources,
             "state": state_number(task),
             "task_id": task["task_uid"],
-            "task_type": task["task_type"],
+            "task_type": _section_of(task["task_type"], sections),
             "worker_redo_cnt": max(task["attempt"] - 1, 0),
         },
     }
+
+
+def _section_of(task_type: str, sections: Mapping[str, Section]) -> str:
+    found = (name for name, s in sections.items() if task_type in (*s.types, *s.parents))
+    return next(found, task_type)
 
 
 def _places(task: Record) -> tuple[dict[str, str], list[dict[str, str]]]:

@@ -138,10 +138,19 @@ def test_cubefs_detail_has_the_shape_of_the_document() -> None:
             "sources": [{"disk_id": "/fast", "host": "w1", "vuid": "/fast/run7"}],
             "state": 2,
             "task_id": "u1",
-            "task_type": "move_run",
+            "task_type": "manual_migrate",
             "worker_redo_cnt": 1,
         },
     }
+
+
+def test_cubefs_detail_has_the_type_that_is_asked_for() -> None:
+    types = {"copy_run": "manual_migrate", "drain_run": "disk_drop", "drain_directory": "disk_drop"}
+    for task_type, word in {**types, "balance_run": "balance", "other": "other"}.items():
+        found = cubefs.task_detail({"task": {**RECORD, "task_type": task_type}}) or {}
+        assert found["task"]["task_type"] == word
+    own = cubefs.task_detail({"task": RECORD}, {"disk_repair": Section(("move_run",))}) or {}
+    assert own["task"]["task_type"] == "disk_repair"
 
 
 def test_cubefs_detail_without_progress() -> None:
