@@ -82,10 +82,17 @@ def test_memos(seeds: Daemon) -> None:
 
 def test_sitq(seeds: Daemon) -> None:
     text = run(seeds, "sitq.py")
-    assert "Total Tasks: 5" in text
-    assert "Completed: 5" in text
+    assert "Total Tasks: 6" in text
+    assert "Completed: 5\nFailed: 1" in text
+    assert "long_processing_task (Duration: " in text
     assert "Slowest task: " in text
+    assert "Task processing slower than expected: " in text
+    results = text[text.index("Results: ") :].splitlines()[0]
+    assert "'Quick result 1'" in results
+    assert "'Long result 5'" in results
     assert "completed: Long result 5" in text
+    assert "failed: Task 6 has failed" in text
+    assert '"completed": 5, "failed": 1}' in text
     steps = text[text.index("step by step:") :]
     assert [steps.index(f": {word}\n") for word in ("pending", "processing", "completed")]
     assert "Status monitoring example completed!" in text
@@ -108,7 +115,7 @@ def test_taskmill(seeds: Daemon) -> None:
     assert "media::thumbnail: 5 completed" in text
     assert "16.7% failure rate" in text
     assert "Completed at: " in text
-    assert "failed: ['/photos/broken.jpg is no picture']" in text
+    assert "failed: ['/photos/broken.jpg is no picture'" in text
 
 
 def test_cubefs(seeds: Daemon, disks: Path) -> None:

@@ -340,6 +340,24 @@ def test_several_at_once(api: REManagerAPI, who: str, gate: Path) -> None:
     }
 
 
+def test_tracked_tasks_have_results(api: REManagerAPI, items: Daemon, who: str, gate: Path) -> None:
+    good, bad, held = submit(api, "give", [7]), submit(api, "hopeless", "no"), submit(api, "gated", gate)
+    ended(api, good, bad)
+    running(api, held)
+
+    async def question(client: AsyncREManagerAPI) -> None:
+        tracker = sitq.TaskStatusTracker(client, {"user": who})
+        tasks = await tracker.get_all_tasks()
+        assert list(tasks) == [good, bad, held]
+        found = [(task["status"], task["result"], task["error"]) for task in tasks.values()]
+        assert found == [("completed", [7], None), ("failed", None, "no"), ("processing", None, None)]
+        assert [await tracker.get_task_status(uid) for uid in (good, bad)] == [tasks[good], tasks[bad]]
+        report = sitq.status_report(await tracker.get_queue_statistics(), tasks, datetime.now(UTC))
+        assert f"Task {held[:8]}... - processing - gated (Duration: " in report
+
+    ask(items, question)
+
+
 def test_figures_of_the_queue(api: REManagerAPI, who: str) -> None:
     ended(api, submit(api, "give"), submit(api, "hopeless", "no"))
     urgent = submit(api, "give", delay_s=3600.0, priority=3)

@@ -230,6 +230,24 @@ def test_sitq_record_of_a_cancelled_task() -> None:
     assert sitq.task_info({**RECORD, "state": "expired"})["error"] == "expired"
 
 
+def test_sitq_report_has_durations_of_what_runs() -> None:
+    waits = sitq.task_info({**RECORD, "state": "pending", "time_start": None, "task_uid": "0123456789"})
+    runs = sitq.task_info(RECORD)
+    ended = sitq.task_info({**RECORD, "state": "completed", "time_stop": 1_700_000_003.5}, value=7)
+    assert ended["result"] == 7
+    counts = {"total": 3, "pending": 1, "processing": 1, "completed": 1, "failed": 0}
+    now = datetime.fromtimestamp(1_700_000_011.0, UTC)
+    tasks = {"0123456789": waits, "u1": runs, "u2": ended}
+    assert sitq.status_report(counts, tasks, now).splitlines() == [
+        *("=== Queue Statistics ===", "Total Tasks: 3", "Pending: 1", "Processing: 1", "Completed: 1"),
+        *("Failed: 0", "", "=== Individual Task Status ==="),
+        "Task 01234567... - pending - move_run",
+        "Task u1... - processing - move_run (Duration: 10.0s)",
+        "Task u2... - completed - move_run (Duration: 2.5s)",
+    ]
+    assert "Individual" not in sitq.status_report(counts, {}, now)
+
+
 def test_sitq_metrics_without_any_end() -> None:
     rates = {"5m": {"throughput_per_s": 0.0, "latency_ms": None, "error_rate": 0.0}}
     assert sitq.metrics({"rates": rates, "queue": {"depth": 4}}, "5m") == {
