@@ -40,7 +40,8 @@ def main() -> None:
     other.mkdir()
     with REManagerAPI(zmq_control_addr=given.address, timeout_recv=given.timeout) as manager:
         manager.user, manager.user_group = given.user, given.user_group
-        show("/stats", cubefs.stats(manager.stats(["types"])))
+        show("/stats", cubefs.stats(manager.stats(["types"], scope="local")))
+        show("/stats/leader", cubefs.stats(manager.stats(["types"], scope="leader")))
 
         # POST /manual/migrate/task/add: here the answer has the id of the task
         copy = BFunc("copy_run", str(disk / "run0"), str(other / "run0-copy"))

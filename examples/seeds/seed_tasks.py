@@ -50,6 +50,12 @@ async def long_processing_task(task_id: int) -> str:
     return f"Long result {task_id}"
 
 
+@task(max_retries=0)
+async def failing_task(task_id: int) -> str:
+    """A task that fails."""
+    raise RuntimeError(f"Task {task_id} has failed")
+
+
 # ------------------------------------------------------------------------------------------------- taskmill
 
 

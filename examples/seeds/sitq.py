@@ -1,36 +1,56 @@
 """sitq: track tasks, print reports, analyse durations.
 
-Other than in the document, ``processing`` is no guess, the tracker keeps nothing itself, the workers are the
-daemon's, and functions are named instead of sent.
+Other than in the document, ``processing`` is no guess, the tracker keeps nothing itself and prints nothing,
+the workers are the daemon's, and functions are named instead of sent. One of the tasks fails.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+from datetime import UTC, datetime
 
 import seed_tasks
 from options import parse
 
-from remanager_api.views.sitq import PENDING, PROCESSING, StatusMonitor, TaskQueue, TaskStatusTracker
+from remanager_api.views.sitq import (
+    COMPLETED,
+    PENDING,
+    PROCESSING,
+    StatusMonitor,
+    TaskQueue,
+    TaskStatusTracker,
+    status_report,
+)
 from remanager_api.zmq.aio import REManagerAPI
+
+EXPECTED_DURATION_S = 0.01
+"""Short enough for the alert of the document to be seen."""
 
 
 async def print_status_report(tracker: TaskStatusTracker) -> dict[str, int]:
     """Print a formatted status report."""
     stats = await tracker.get_queue_statistics()
-    print("\n=== Queue Statistics ===")
-    print(f"Total Tasks: {stats['total']}")
-    print(f"Pending: {stats['pending']}")
-    print(f"Processing: {stats['processing']}")
-    print(f"Completed: {stats['completed']}")
-    print(f"Failed: {stats['failed']}")
-    print("\n=== Individual Task Status ===")
-    for task_id, info in (await tracker.get_all_tasks()).items():
-        duration = ""
-        if info["started_at"] and info["finished_at"]:
-            duration = f" (Duration: {(info['finished_at'] - info['started_at']).total_seconds():.1f}s)"
-        print(f"Task {task_id[:8]}... - {info['status']} - {info['task_type']}{duration}")
+    report = status_report(stats, await tracker.get_all_tasks(), datetime.now(UTC))
+    print(f"\n{report}")
     return stats
+
+
+async def analyse(tracker: TaskStatusTracker) -> None:
+    """Print how long tasks took and what they returned; say if they are slow."""
+    print("\nPerformance Analysis:")
+    completed_tasks = [
+        info for info in (await tracker.get_all_tasks()).values() if info["status"] == COMPLETED
+    ]
+    print(f"Results: {[task['result'] for task in completed_tasks]}")
+    durations = [(task["finished_at"] - task["started_at"]).total_seconds() for task in completed_tasks]
+    if durations:
+        avg_duration = sum(durations) / len(durations)
+        print(f"Average task duration: {avg_duration:.2f} seconds")
+        print(f"Fastest task: {min(durations):.2f} seconds")
+        print(f"Slowest task: {max(durations):.2f} seconds")
+        if avg_duration > EXPECTED_DURATION_S:
+            print(f"Task processing slower than expected: {avg_duration:.2f}s")
 
 
 async def main() -> None:
@@ -46,6 +66,7 @@ async def main() -> None:
         ("quick", seed_tasks.quick_processing_task, [1, 2]),
         ("medium", seed_tasks.medium_processing_task, [3, 4]),
         ("long", seed_tasks.long_processing_task, [5]),
+        ("failing", seed_tasks.failing_task, [6]),
     ]
     print("Enqueueing tasks...")
     ids = []
@@ -68,20 +89,14 @@ async def main() -> None:
             break
         await asyncio.sleep(0.5)
 
-    print("\nPerformance Analysis:")
-    durations = []
-    for info in (await tracker.get_all_tasks()).values():
-        if info["status"] == "completed":
-            durations.append((info["finished_at"] - info["started_at"]).total_seconds())
-    print(f"Average task duration: {sum(durations) / len(durations):.2f} seconds")
-    print(f"Fastest task: {min(durations):.2f} seconds")
-    print(f"Slowest task: {max(durations):.2f} seconds")
-
+    await analyse(tracker)
     print("\nAll at once:")
-    for uid, result in (await queue.check_multiple_task_status(ids)).items():
-        print(f"  {uid[:8]}... {result['status']}: {result['result']}")
-    print("The last one, step by step:")
-    for when, status in await tracker.get_status_history(ids[-1]):
+    for uid, found in (await queue.check_multiple_task_status(ids)).items():
+        print(f"  {uid[:8]}... {found['status']}: {found.get('result', found.get('error'))}")
+    # Try it yourself: statistics for a dashboard
+    print(f"As JSON: {json.dumps(await tracker.get_queue_statistics())}")
+    print("The long one, step by step:")
+    for when, status in await tracker.get_status_history(ids[4]):
         print(f"  {when}: {status}")
 
     monitor.stop_monitoring()

@@ -225,6 +225,7 @@ class StatsView:
         figures = self._manager.statistics.figures
         queued, ready, finishing = stages
         done = sum(n for state, n in states.items() if is_terminal(state))
+        succeeded = sum(n for state, n in states.items() if STATE_CLASS[state] is StateClass.SUCCESS)
         errors = figures.errors(name)
         return {
             "enable": self._is_enabled(name),
@@ -235,6 +236,7 @@ class StatsView:
             "resources": resources,
             "total_tasks_cnt": states.total(),
             "done_tasks_cnt": done,
+            "succeeded_tasks_cnt": succeeded,
             "per_min": figures.per_minute(now, name),
             "total_err_cnt": errors.total,
             "err_stats": [asdict(kind) for kind in errors.list()],

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from system_harness import USER, Daemon, function, plan
 
+from remanager_api.views import cubefs
+
 pytest.importorskip("bluesky")
 
 
@@ -97,6 +99,23 @@ def test_a_directory_is_drained_by_children_of_one_job(mover: Daemon, disks: Pat
     assert (job["state"], job["total_tasks_cnt"], job["succeeded"]) == ("completed", 4, 4)
     counts = mover.client.ok("task_count", selector={"job_uid": "drain-1"}, group_by="tag:disk")["counts"]
     assert {c["value"]: c["count"] for c in counts}[str(source)] == 3
+
+
+def test_what_a_drain_could_not_move_is_not_migrated(mover: Daemon, disks: Path) -> None:
+    source, target = disks / "refused", disks / "occupied"
+    source.mkdir()
+    for number in range(3):
+        make_run(source / f"run{number}")
+    (target / "run1").mkdir(parents=True)
+    (target / "run1" / "data.h5").write_bytes(b"other")
+    before = cubefs.stats(mover.client.ok("stats"))["disk_drop"]
+    info = mover.wait_ended(submit(mover, "drain_directory", source, target))
+    assert info["task"]["state"] == "failed", info
+    job = mover.client.ok("job_status", selector=cubefs.migrating_selector("disk_drop", str(source)))
+    assert cubefs.disk_migrating(job) == {"total_tasks_cnt": 3, "migrated_tasks_cnt": 2}
+    after = cubefs.stats(mover.client.ok("stats"))["disk_drop"]
+    gained = [after[name] - before[name] for name in ("total_tasks_cnt", "dropped_tasks_cnt")]
+    assert gained == [3, 2]
 
 
 def test_what_is_damaged_is_found_and_repaired(mover: Daemon, disks: Path) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from system_harness import Daemon
 
+from remanager_api.views import cubefs
+
 pytest.importorskip("bluesky")
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "seeds"
@@ -82,10 +84,17 @@ def test_memos(seeds: Daemon) -> None:
 
 def test_sitq(seeds: Daemon) -> None:
     text = run(seeds, "sitq.py")
-    assert "Total Tasks: 5" in text
-    assert "Completed: 5" in text
+    assert "Total Tasks: 6" in text
+    assert "Completed: 5\nFailed: 1" in text
+    assert "long_processing_task (Duration: " in text
     assert "Slowest task: " in text
+    assert "Task processing slower than expected: " in text
+    results = text[text.index("Results: ") :].splitlines()[0]
+    assert "'Quick result 1'" in results
+    assert "'Long result 5'" in results
     assert "completed: Long result 5" in text
+    assert "failed: Task 6 has failed" in text
+    assert '"completed": 5, "failed": 1}' in text
     steps = text[text.index("step by step:") :]
     assert [steps.index(f": {word}\n") for word in ("pending", "processing", "completed")]
     assert "Status monitoring example completed!" in text
@@ -107,12 +116,29 @@ def test_taskmill(seeds: Daemon) -> None:
     assert "dependencies: True" in text
     assert "media::thumbnail: 5 completed" in text
     assert "16.7% failure rate" in text
-    assert "Completed at: " in text
-    assert "failed: ['/photos/broken.jpg is no picture']" in text
+    assert text.count("Completed at: ") == 2
+    assert text.count("No task found with this key") == 1
+    assert "Status: pending, priority: 128" in text
+    for line in (
+        *("recurring schedules: ['hourly']", "aging: None", "group allocations: [('photos', 2.0)"),
+        *("paused groups: ['photos']", "rate limits: [('photos', 5.0)]"),
+        *("one: True, again: False", "of an album: True", "with a tag: True", "all others: True"),
+    ):
+        assert line in text
+    paused = [line for line in text.splitlines() if line.startswith("schedule is paused: ")]
+    assert [line.rpartition(": ")[2] for line in paused] == ["[True]", "[False]", "[]"]
+    assert "failed: ['/photos/broken.jpg is no picture'" in text
 
 
 def test_cubefs(seeds: Daemon, disks: Path) -> None:
     text = run(seeds, "cubefs.py", "--directory", str(disks / "cubefs"))
+    local, leader = (
+        json.JSONDecoder().raw_decode(text.partition(f"GET {path}\n")[2])[0]
+        for path in ("/stats", "/stats/leader")
+    )
+    assert local == leader
+    assert local.keys() == cubefs.SECTIONS.keys()
+    assert '"task_type": "manual_migrate"' in text
     assert '"progress": 100' in text
     assert '"total_tasks_cnt": 4,\n  "migrated_tasks_cnt": 4' in text
     last = json.loads(text.rpartition("GET /stats\n")[2])

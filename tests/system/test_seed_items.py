@@ -156,6 +156,9 @@ def test_one_task_a_job_or_nothing(api: REManagerAPI, who: str, gate: Path) -> N
     gate.touch()
     ended(api, *uids)
     assert client.get_task_status(who, job).data[0]["status"] == "failed"
+    api.user = "nobody"
+    for uid in (uids[2], job):
+        assert client.get_task_status("nobody", uid).code == 404, "those of others are not known"
     unknown = client.get_task_status(who, "nothing")
     assert (unknown.code, unknown.data) == (404, None)
     assert api.task_status("nothing")["state"] == "not_found"
@@ -206,6 +209,21 @@ def test_a_failure_says_why(api: REManagerAPI, who: str) -> None:
     assert (error["type"], error["msg"]) == ("remanager.tasks.exceptions.Permanent", "the reason")
     result = api.task_result(uid)["result"]
     assert (result["success"], result["return_value"]) == (False, None)
+    needs = submit(api, "give", depends_on=[uid])
+    parent = submit(api, "sponsor", "no")
+    assert ended(api, needs, parent) == ["dependency_failed", "failed"]
+    (child,) = api.task_info(parent, include=["children"])["children"]
+    reasons = {
+        needs: f"prerequisite {uid} ended as failed",
+        parent: f"child {child['task_uid']} ended as failed",
+    }
+    for other, reason in reasons.items():
+        task = api.task_info(other)["task"]
+        assert (task["last_error"], task["state_reason"]) == (None, reason)
+    failed = {t.id: t.last_error for t in TaskStore(api).failed_tasks(100)}
+    assert reasons.items() <= failed.items()
+    batch = sitq.batch_status(api.task_result_batch(list(reasons)))
+    assert batch == {u: {"status": "failed", "error": reason} for u, reason in reasons.items()}
 
 
 def test_waiting_until_a_user_is_idle(api: REManagerAPI, who: str, gate: Path) -> None:
@@ -322,6 +340,24 @@ def test_several_at_once(api: REManagerAPI, who: str, gate: Path) -> None:
     }
 
 
+def test_tracked_tasks_have_results(api: REManagerAPI, items: Daemon, who: str, gate: Path) -> None:
+    good, bad, held = submit(api, "give", [7]), submit(api, "hopeless", "no"), submit(api, "gated", gate)
+    ended(api, good, bad)
+    running(api, held)
+
+    async def question(client: AsyncREManagerAPI) -> None:
+        tracker = sitq.TaskStatusTracker(client, {"user": who})
+        tasks = await tracker.get_all_tasks()
+        assert list(tasks) == [good, bad, held]
+        found = [(task["status"], task["result"], task["error"]) for task in tasks.values()]
+        assert found == [("completed", [7], None), ("failed", None, "no"), ("processing", None, None)]
+        assert [await tracker.get_task_status(uid) for uid in (good, bad)] == [tasks[good], tasks[bad]]
+        report = sitq.status_report(await tracker.get_queue_statistics(), tasks, datetime.now(UTC))
+        assert f"Task {held[:8]}... - processing - gated (Duration: " in report
+
+    ask(items, question)
+
+
 def test_figures_of_the_queue(api: REManagerAPI, who: str) -> None:
     ended(api, submit(api, "give"), submit(api, "hopeless", "no"))
     urgent = submit(api, "give", delay_s=3600.0, priority=3)
@@ -357,10 +393,16 @@ def test_figures_of_one_type(api: REManagerAPI, who: str, gate: Path) -> None:
     store = TaskStore(api)
     stats = store.history_stats("media::shrink")
     assert (stats.count, stats.avg_read_bytes, stats.avg_write_bytes) == (found["count"], 1000, 2000)
-    assert store.avg_throughput("media::shrink", 50) == (found["read_bps"], found["write_bps"])
+    assert stats.avg_duration_ms == pytest.approx(found["duration_ms"]["avg"])
+    assert store.avg_throughput("media::shrink", 50) == pytest.approx((found["read_bps"], found["write_bps"]))
     bad = submit(api, "broken", "no", domain=who)
-    ended(api, bad)
+    ended(api, bad, submit(api, "shrink", gate, domain=who))
     assert api.type_stats("broken")["types"]["broken"]["failure_rate"] == 1
+    assert store.history_stats(f"{who}::broken").failure_rate == 1
+    assert store.history_stats(f"{who}::shrink").count == 1
+    assert store.history_stats("media::shrink").count == stats.count, "of another domain is of another type"
+    assert store.history_stats("unheard::shrink") == taskmill.TypeStats(0, 0.0, 0.0, 0.0, 0.0)
+    assert store.avg_throughput("unheard::shrink", 50) == (0.0, 0.0)
 
 
 # ------------------------------------------------------------------------------------------------- taskmill
@@ -430,6 +472,39 @@ def test_lookup_by_uid_and_key(api: REManagerAPI, who: str, gate: Path) -> None:
     assert [t.id for t in scheduler.store().history_by_key(task.key)] == [uid]
     assert api.task_info(uid)["location"] == "history"
     assert isinstance(scheduler.task_lookup("media::shrink", "other"), taskmill.NotFound)
+
+
+def test_lookup_of_a_qualified_type(api: REManagerAPI, who: str, gate: Path) -> None:
+    gate.touch()
+    scheduler, key = Scheduler(api), f"/photos/{who}.jpg"
+    ours = submit(api, "shrink", gate, key=key)
+    ended(api, ours)
+    theirs = submit(api, "shrink", gate, key=key, domain=who)
+    ended(api, theirs)
+    for task_type, uid in (("media::shrink", ours), (f"{who}::shrink", theirs), ("shrink", theirs)):
+        found = scheduler.task_lookup(task_type, key)
+        assert isinstance(found, taskmill.History)
+        assert found.record.id == uid
+    assert isinstance(scheduler.task_lookup("unheard::shrink", key), taskmill.NotFound)
+
+
+def test_lists_are_longer_than_a_page(api: REManagerAPI, who: str) -> None:
+    number, store, handle = 1500, TaskStore(api), DomainHandle(api, who)
+    options = {"domain": who, "delay_s": 3600.0, "tags": {"album": who}}
+    batch = api.task_submit_batch([BFunc("give", n) for n in range(number)], options)
+    uids = [result["task_uid"] for result in batch["results"]]
+    assert set(handle.task_ids_by_tags({"album": who})) == set(uids)
+    assert handle.count_by_tag("album") == [(who, number)]
+    assert [t.id for t in store.pending_by_type(f"{who}::give")] == uids
+    assert len(store.pending_tasks(1200)) == 1200
+    assert set(uids) <= {t.id for t in store.pending_tasks(store.pending_count() + 1)}
+    odd = set(uids[1::2])
+    assert sorted(handle.cancel_where(lambda task: task.id in odd)) == sorted(odd)
+    assert set(handle.cancel_all()) == set(uids[::2])
+    assert {t.id for t in store.history(number, 0)} == set(uids)
+    page = [t.id for t in store.history(1100, 200)]
+    assert page == [t.id for t in store.history(number, 0)][200:1300]
+    assert handle.cancel_all() == []
 
 
 def test_expected_io(api: REManagerAPI, who: str, gate: Path) -> None:
@@ -574,6 +649,10 @@ def test_dependencies(api: REManagerAPI, who: str, gate: Path) -> None:
     gate.touch()
     assert ended(api, first, second) == ["completed", "completed"]
     assert store.task_dependencies(second) == [first], "kept after it is met"
+    handle = DomainHandle(api, who)
+    pair = [submit(api, "give", domain=who, delay_s=3600.0)]
+    pair += [submit(api, "give", domain=who, depends_on=pair)]
+    assert handle.cancel_all() == pair[::-1], "a dependent task is cancelled and does not fail"
     with pytest.raises(RequestFailedError):
         submit(api, "give", depends_on=["nothing"])
     batch = api.task_submit_batch([BFunc("give", 1), (BFunc("give", 2), {"depends_on": [0]})])
@@ -721,7 +800,8 @@ def test_figures_of_background_tasks(api: REManagerAPI, who: str, gate: Path) ->
     assert window == {"slots": 20, "slot_s": 60, "order": "oldest_first", "last_is_partial": True}
     section = cubefs.stats(api.stats(["types"]), SECTIONS)["disk_repair"]
     assert section["repairing_disks"] == []
-    assert section["total_tasks_cnt"] == section["repaired_tasks_cnt"] == found["total_tasks_cnt"]
+    totals = (section["total_tasks_cnt"], section["repaired_tasks_cnt"])
+    assert totals == (found["total_tasks_cnt"], found["succeeded_tasks_cnt"])
     assert section["stats_per_min"]["shard_cnt"].startswith("[0 0 ")
 
 
@@ -785,16 +865,18 @@ def test_attempts_are_counted(api: REManagerAPI, who: str) -> None:
 def test_progress_of_a_disk(api: REManagerAPI, who: str, gate: Path) -> None:
     tags = {"disk": who}
     uids = [submit(api, "give", tags=tags), submit(api, "gated", gate, tags=tags)]
-    ended(api, uids[0])
-    selector = {"task_type": ["give", "gated"], "tags": tags}
+    refused = submit(api, "hopeless", "no space", tags=tags)
+    ended(api, uids[0], refused)
+    selector = {"task_type": ["give", "gated", "hopeless"], "tags": tags}
     assert cubefs.disk_migrating(api.job_status(selector=selector)) == {
-        "total_tasks_cnt": 2,
+        "total_tasks_cnt": 3,
         "migrated_tasks_cnt": 1,
     }
     gate.touch()
     ended(api, *uids)
     job = api.job_status(selector=selector)
-    assert (job["state"], job["remaining"], job["percent"]) == ("completed", 0, 100)
+    assert (job["state"], job["remaining"], job["percent"]) == ("failed", 0, 100)
+    assert cubefs.disk_migrating(job) == {"total_tasks_cnt": 3, "migrated_tasks_cnt": 2}
 
 
 def test_manager_and_workers(api: REManagerAPI, who: str) -> None:

@@ -65,7 +65,7 @@ class Section:
     disks : str
         Key of the list of disks that are worked on; empty: the section has no such list and no totals.
     done : str
-        Key of the number of tasks that have ended.
+        Key of the number of tasks that have succeeded: those that failed have moved nothing.
     has_enable : bool
         Whether it has the key ``enable``.
     parents : tuple of str
@@ -143,7 +143,7 @@ def _migration(section: Section, rows: Sequence[Answer]) -> dict[str, Any]:
         locks = sorted({lock for row in rows for lock in row["resources"]})
         found[section.disks] = [lock.removeprefix(_LOCK_PREFIX) for lock in locks]
         found["total_tasks_cnt"] = _sum(rows, "total_tasks_cnt")
-        found[section.done] = _sum(rows, "done_tasks_cnt")
+        found[section.done] = _sum(rows, "succeeded_tasks_cnt")
     ready = _sum(rows, "ready_cnt")
     return {
         **found,
@@ -218,8 +218,11 @@ def printed_time(seconds: float | None) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC")
 
 
-def task_detail(info: Answer) -> dict[str, Any] | None:
-    """Return what ``GET /task/detail/:type/:id`` answers, from what ``task_info`` does; None for 404."""
+def task_detail(info: Answer, sections: Mapping[str, Section] = SECTIONS) -> dict[str, Any] | None:
+    """Return what ``GET /task/detail/:type/:id`` answers, from what ``task_info`` does; None for 404.
+
+    ``task_type`` is the section to which the task belongs, which ``:type`` is; its own type if there is none.
+    """
     task = info["task"]
     if task is None:
         return None
@@ -248,10 +251,15 @@ def task_detail(info: Answer) -> dict[str, Any] | None:
             "sources": sources,
             "state": state_number(task),
             "task_id": task["task_uid"],
-            "task_type": task["task_type"],
+            "task_type": _section_of(task["task_type"], sections),
             "worker_redo_cnt": max(task["attempt"] - 1, 0),
         },
     }
+
+
+def _section_of(task_type: str, sections: Mapping[str, Section]) -> str:
+    found = (name for name, s in sections.items() if task_type in (*s.types, *s.parents))
+    return next(found, task_type)
 
 
 def _places(task: Record) -> tuple[dict[str, str], list[dict[str, str]]]:
@@ -283,5 +291,8 @@ def migrating_selector(
 
 
 def disk_migrating(job: Answer) -> dict[str, int]:
-    """Return what ``GET /stats/disk/migrating`` answers, from what ``job_status`` does."""
-    return {"total_tasks_cnt": job["total_tasks_cnt"], "migrated_tasks_cnt": job["done_tasks_cnt"]}
+    """Return what ``GET /stats/disk/migrating`` answers, from what ``job_status`` does.
+
+    Only tasks that succeeded have migrated anything: while others are in the total, the disk is needed.
+    """
+    return {"total_tasks_cnt": job["total_tasks_cnt"], "migrated_tasks_cnt": job["succeeded"]}

@@ -12,11 +12,11 @@ from typing import Any
 
 from remanager_api.blocking import BlockingClient
 from remanager_api.errors import RequestFailedError
+from remanager_api.views.listing import listed
 from remanager_api.views.native import (
     CANCELLED,
     DROPPED,
     FAILURE,
-    NOT_FOUND,
     QUEUED,
     SUCCESS,
     UNDER_WAY,
@@ -42,9 +42,6 @@ STATUS: Mapping[str, str] = {
 
 STATES: Mapping[str, tuple[str, ...]] = inverted(STATUS)
 """Native states by word of MemOS, for selectors."""
-
-PAGE = 1000
-"""Tasks that are asked for at once."""
 
 _LANE = ("user", "domain", "task_type")
 
@@ -142,24 +139,18 @@ class MemOSClient:
         return Response(200, "ok", task_queue_status(status, user_id))
 
     def get_task_status(self, user_id: str, task_id: str | None = None) -> Response:
-        """Return the status list of one task, of a job (by its UID), or of all tasks of a user."""
-        if task_id is None:
-            return Response(200, "ok", self._all_of({"user": user_id}))
-        found = self._manager.task_status(task_id)
-        if found["state"] != NOT_FOUND:
-            return Response(200, "ok", [status_item(task_id, found["state"])])
-        try:
-            job = self._manager.job_status(task_id)
-        except RequestFailedError as exc:
-            return Response(404 if exc.code == NOT_FOUND else 500, str(exc), None)
-        return Response(200, "ok", [status_item(task_id, job["state"])])
+        """Return the status list of one task of a user, of a job (by its UID), or of all tasks of the user.
 
-    def _all_of(self, selector: dict[str, Any]) -> list[dict[str, str]]:
-        found: list[dict[str, str]] = []
-        cursor: str | None = None
-        while True:
-            page = self._manager.task_list(selector, limit=PAGE, cursor=cursor, fields=["task_uid", "state"])
-            found += status_list(page["tasks"])
-            cursor = page["next_cursor"]
-            if cursor is None:
-                return found
+        A task or job of another user is not known.
+        """
+        selector = {"user": user_id, **({"task_uid": task_id} if task_id is not None else {})}
+        try:
+            found = status_list(listed(self._manager, selector, fields=["task_uid", "state"]))
+            if found or task_id is None:
+                return Response(200, "ok", found)
+            job = self._manager.job_status(selector={"user": user_id, "job_uid": task_id})
+        except RequestFailedError as exc:
+            return Response(500, str(exc), None)
+        if not job["total_tasks_cnt"]:
+            return Response(404, f"User '{user_id}' has no task or job '{task_id}'", None)
+        return Response(200, "ok", [status_item(task_id, job["state"])])

@@ -25,6 +25,7 @@ __all__ = [
     "DROPPED",
     "FAILURE",
     "NOT_FOUND",
+    "PAGE",
     "QUEUED",
     "STATES",
     "SUCCESS",
@@ -36,6 +37,9 @@ __all__ = [
     "inverted",
     "time_of",
 ]
+
+PAGE = 1000
+"""Tasks that are asked for at once, as many as the manager lists."""
 
 Record = Mapping[str, Any]
 """A task as ``task_info`` and ``task_list`` describe it."""

@@ -21,6 +21,7 @@ from remanager_api.views.native import (
     DROPPED,
     FAILURE,
     NOT_FOUND,
+    PAGE,
     QUEUED,
     SUCCESS,
     TERMINAL,
@@ -50,7 +51,6 @@ STATUS: Mapping[str, str] = {
 STATES: Mapping[str, tuple[str, ...]] = inverted(STATUS)
 """Native states by word of sitq, for selectors."""
 
-PAGE = 1000
 LONGEST_WAIT_S = 60.0
 """Longest wait of one request; longer ones are made of several."""
 
@@ -108,8 +108,14 @@ def result(task_uid: str, answer: Answer) -> Result | None:
     )
 
 
-def task_info(task: Record) -> dict[str, Any]:
-    """Return the status record of a task: what a tracker of the tutorial keeps, except for the result."""
+def task_info(task: Record, value: Any = None) -> dict[str, Any]:
+    """Return the status record of a task: what a tracker of the tutorial keeps.
+
+    Parameters
+    ----------
+    value : object
+        What the function returned.
+    """
     status = STATUS[task["state"]]
     fault = task["last_error"]
     return {
@@ -119,11 +125,35 @@ def task_info(task: Record) -> dict[str, Any]:
         "status": status,
         "started_at": time_of(task["time_start"]),
         "finished_at": time_of(task["time_stop"]),
-        "result": None,
+        "result": value if status == COMPLETED else None,
         "error": (fault["msg"] if fault else task["state_reason"] or task["state"])
         if status == FAILED
         else None,
     }
+
+
+def status_report(
+    statistics: Mapping[str, int], tasks: Mapping[str, Mapping[str, Any]], now: datetime
+) -> str:
+    """Return the report of the tutorial, with durations also of tasks that run.
+
+    Parameters
+    ----------
+    statistics, tasks : mapping
+        Statistics and status records, as a tracker returns them.
+    now : datetime
+        Until when the duration of a running task is told.
+    """
+    lines = ["=== Queue Statistics ===", f"Total Tasks: {statistics['total']}"]
+    lines += [f"{word.title()}: {statistics[word]}" for word in (PENDING, PROCESSING, COMPLETED, FAILED)]
+    lines += ["", "=== Individual Task Status ==="] if tasks else []
+    for task_id, info in tasks.items():
+        duration = ""
+        if info["started_at"]:
+            end_time = info["finished_at"] or now
+            duration = f" (Duration: {(end_time - info['started_at']).total_seconds():.1f}s)"
+        lines.append(f"Task {task_id[:8]}... - {info['status']} - {info['task_type']}{duration}")
+    return "\n".join(lines)
 
 
 def status_history(transitions: Iterable[Answer]) -> list[tuple[datetime | None, str]]:
@@ -278,10 +308,7 @@ class TaskStatusTracker:
         answer = await self._manager.task_info(task_id, include=["result"])
         if answer["task"] is None:
             return None
-        found = task_info(answer["task"])
-        if found["status"] == COMPLETED:
-            found["result"] = (answer["result"] or {}).get("return_value")
-        return found
+        return task_info(answer["task"], (answer["result"] or {}).get("return_value"))
 
     async def get_status_history(self, task_id: str) -> list[tuple[datetime | None, str]]:
         """Return when the task got each status."""
@@ -289,16 +316,25 @@ class TaskStatusTracker:
         return status_history(answer.get("transitions", ()))
 
     async def get_all_tasks(self) -> dict[str, dict[str, Any]]:
-        """Return the status records of all tracked tasks by UID, the oldest first."""
+        """Return the status records of all tracked tasks with their results by UID, the oldest first."""
         newest_first: list[dict[str, Any]] = []
         cursor: str | None = None
         while True:
             page = await self._manager.task_list(self._selector, limit=PAGE, cursor=cursor)
-            newest_first += [task_info(task) for task in page["tasks"]]
+            values = await self._values(page["tasks"])
+            newest_first += [task_info(task, values.get(task["task_uid"])) for task in page["tasks"]]
             cursor = page["next_cursor"]
             if cursor is None:
                 break
         return {task["task_id"]: task for task in reversed(newest_first)}
+
+    async def _values(self, tasks: Iterable[Record]) -> dict[str, Any]:
+        """Return what completed tasks returned, by UID."""
+        uids = [task["task_uid"] for task in tasks if STATUS[task["state"]] == COMPLETED]
+        if not uids:
+            return {}
+        answer = await self._manager.task_result_batch(uids, fields=["return_value"])
+        return {uid: one["result"].get("return_value") for uid, one in answer["results"].items()}
 
     async def get_queue_statistics(self) -> dict[str, int]:
         """Return the number of tracked tasks by status."""

@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from math import fsum
 from typing import Any, ClassVar
 
-from remanager_api.views.native import ACTIVE, Answer, Record, inverted, time_of
+from remanager_api.views.native import (
+    ACTIVE,
+    FAILURE,
+    SUCCESS,
+    Answer,
+    Record,
+    counted,
+    inverted,
+    time_of,
+)
 
 STATUS: Mapping[str, str] = {
     "pending": "pending",
@@ -76,6 +86,8 @@ class TaskRecord:
         Word of taskmill.
     priority : int
         0 (first) to 255.
+    last_error : str or None
+        What was raised last; of a task that failed because of another one, which one that was.
     """
 
     id: str
@@ -114,8 +126,15 @@ class TaskHistoryRecord(TaskRecord):
     actual_write_bytes: int
 
 
+def _error_of(task: Record) -> str | None:
+    """Return why a task failed; it may have raised nothing itself."""
+    if task["last_error"]:
+        return str(task["last_error"]["msg"])
+    return task["state_reason"] or None if task["state"] in FAILURE else None
+
+
 def _fields(task: Record) -> dict[str, Any]:
-    fault, expected = task["last_error"], task["expected_io"]
+    expected = task["expected_io"]
     return {
         "id": task["task_uid"],
         "task_type": _type_of(task),
@@ -127,7 +146,7 @@ def _fields(task: Record) -> dict[str, Any]:
         "tags": task["tags"],
         "pause_reasons": tuple(task["pause_reasons"]),
         "retry_count": max(task["attempt"] - 1, 0),
-        "last_error": fault["msg"] if fault else None,
+        "last_error": _error_of(task),
         "parent_id": task["parent_uid"],
         "created_at": time_of(task["time_created"]),
         "started_at": time_of(task["time_start"]),
@@ -180,9 +199,8 @@ class NotFound:
 TaskLookup = Active | History | NotFound
 
 
-def lookup(info: Answer) -> TaskLookup:
-    """Return where a task is from what ``task_info`` answers."""
-    task = info["task"]
+def lookup(task: Record | None) -> TaskLookup:
+    """Return where a task is, from its record; None if there is none."""
     if task is None:
         return NotFound()
     return Active(record(task)) if task["state"] in ACTIVE else History(history_record(task))
@@ -285,6 +303,8 @@ class TypeStats:
     ----------
     count : int
         Tasks that have completed.
+    avg_duration_ms, avg_read_bytes, avg_write_bytes : float
+        Of those that completed last; bytes of those that told any.
     failure_rate : float
         Failures in failures and successes, 0 to 1.
     """
@@ -296,19 +316,41 @@ class TypeStats:
     failure_rate: float
 
 
-def type_stats(answer: Answer, name: str) -> TypeStats:
-    """Return the figures of a type (unqualified) from what ``type_stats`` answers; zeros if it has none."""
-    found = answer["types"].get(name)
-    if not found:
-        return TypeStats(0, 0.0, 0.0, 0.0, 0.0)
-    states = found["count_by_state"]
+def type_stats(count: Answer, successes: Sequence[Record]) -> TypeStats:
+    """Return the figures of a type; zeros if it has none.
+
+    Parameters
+    ----------
+    count : mapping
+        What ``task_count(group_by="state")`` answers for its ended tasks.
+    successes : sequence of mapping
+        ``duration`` and ``actual_io`` of tasks that succeeded.
+    """
+    states = counted(count)
+    succeeded, failed = (sum(states.get(s, 0) for s in kind) for kind in (SUCCESS, FAILURE))
+    moved = [task["actual_io"] for task in successes if task["actual_io"]]
     return TypeStats(
-        sum(states.get(state, 0) for state in STATES["completed"]),
-        found["duration_ms"]["avg"] or 0.0,
-        found["avg_read_bytes"] or 0.0,
-        found["avg_write_bytes"] or 0.0,
-        found["failure_rate"] or 0.0,
+        succeeded,
+        1e3 * _mean(task["duration"] for task in successes if task["duration"] is not None),
+        _mean(io.get("disk_read", 0) for io in moved),
+        _mean(io.get("disk_write", 0) for io in moved),
+        failed / (failed + succeeded) if failed + succeeded else 0.0,
     )
+
+
+def throughput(successes: Sequence[Record]) -> tuple[float, float]:
+    """Return the average of read and written bytes per second of tasks that told any."""
+    moved = [(task["actual_io"], task["duration"]) for task in successes if task["actual_io"]]
+    read, written = (
+        _mean(io.get(kind, 0) / duration for io, duration in moved if duration)
+        for kind in ("disk_read", "disk_write")
+    )
+    return read, written
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = list(values)
+    return fsum(known) / len(known) if known else 0.0
 
 
 @dataclass(frozen=True, slots=True)

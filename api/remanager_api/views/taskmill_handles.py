@@ -1,14 +1,18 @@
-"""The handles of taskmill: a scheduler, its domains, its store. Each method is one request or two."""
+"""The handles of taskmill: a scheduler, its domains, its store.
+
+Most methods are one request or two. Lists without a limit are whole: they take a request for each page.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from remanager_api.blocking import BlockingClient
 from remanager_api.items import BFunc
-from remanager_api.views.native import Answer, time_of
+from remanager_api.views.listing import listed
+from remanager_api.views.native import PAGE, Answer, Record, time_of
 from remanager_api.views.taskmill import (
     STATES,
     EstimatedProgress,
@@ -29,17 +33,34 @@ from remanager_api.views.taskmill import (
     record,
     recurring_schedule,
     scheduler_snapshot,
-    split,
+    throughput,
     type_selector,
     type_stats,
 )
 
-MAX_LISTED = 1000
-"""Tasks that a list without a limit has at most."""
+SAMPLE = 500
+"""Successes of a type, the latest, of which averages are made."""
 
 DAY_S = 86400.0
 
 Counts = list[tuple[str, int]]
+
+
+class CutShort(Exception):
+    """Tasks were cancelled, more descendants of them than the manager names in one answer.
+
+    Attributes
+    ----------
+    named : list of str
+        UIDs of those that are known.
+    unnamed : int
+        How many there are beside them.
+    """
+
+    def __init__(self, named: list[str], unnamed: int) -> None:
+        super().__init__(f"{len(named)} cancelled tasks are known; {unnamed} children of them are not named")
+        self.named = named
+        self.unnamed = unnamed
 
 
 def _counts(answer: Answer) -> Counts:
@@ -54,15 +75,18 @@ class _Asker:
         self._manager = manager
         self._selector = dict(selector)
 
-    def _active(self, more: Mapping[str, Any], *, limit: int = MAX_LISTED) -> list[TaskRecord]:
+    def _active(
+        self, more: Mapping[str, Any], *, order: str = "dispatch", limit: int | None = None
+    ) -> list[TaskRecord]:
         selector = {"location": "active", **self._selector, **more}
-        found = self._manager.task_list(selector, order="dispatch", limit=limit)
-        return [record(task) for task in found["tasks"]]
+        return [record(task) for task in listed(self._manager, selector, order=order, limit=limit)]
 
-    def _history(self, more: Mapping[str, Any], limit: int, offset: int = 0) -> list[TaskHistoryRecord]:
+    def _history(
+        self, more: Mapping[str, Any], limit: int | None, offset: int = 0
+    ) -> list[TaskHistoryRecord]:
         selector = {"location": "history", **self._selector, **more}
-        found = self._manager.task_list(selector, order="finished", limit=limit, offset=offset)
-        return [history_record(task) for task in found["tasks"]]
+        found = listed(self._manager, selector, order="finished", limit=limit, offset=offset)
+        return [history_record(task) for task in found]
 
     def _count(self, more: Mapping[str, Any]) -> int:
         found = self._manager.task_count({"location": "active", **self._selector, **more})
@@ -85,7 +109,15 @@ class DomainHandle(_Asker):
         self.domain = domain
 
     def submit(self, task: TypedTask, options: Mapping[str, Any] | None = None) -> str:
-        """Submit a typed task with its key; return its UID, or that of the active one with this key."""
+        """Submit a typed task with its key; return its UID, or that of the active one with this key.
+
+        Raises
+        ------
+        ValueError
+            The task is of another domain, where a lookup would look for it.
+        """
+        if task.domain not in {"", self.domain}:
+            raise ValueError(f"The task {task.task_type!r} is not of the domain {self.domain!r}")
         reply = self._manager.task_submit(
             BFunc(task.name, **task.arguments), {"domain": self.domain, "key": task.key, **(options or {})}
         )
@@ -129,8 +161,7 @@ class DomainHandle(_Asker):
         return self._ids({**self._with_status(status), "tag_key_prefix": prefix})
 
     def _ids(self, selector: Mapping[str, Any]) -> list[str]:
-        found = self._manager.task_list(selector, limit=MAX_LISTED, fields=["task_uid"])
-        return [task["task_uid"] for task in found["tasks"]]
+        return [task["task_uid"] for task in listed(self._manager, selector, fields=["task_uid"])]
 
     def count_by_tag(self, key: str, status: str | None = None) -> Counts:
         """Return the values of a tag of active tasks with their numbers, the most frequent first."""
@@ -154,21 +185,39 @@ class DomainHandle(_Asker):
 
     def cancel(self, task_id: str) -> bool:
         """Cancel a task; tell whether there was anything to cancel."""
-        return bool(_cancelled(self._manager.task_cancel(task_id)))
+        reply = self._manager.task_cancel(task_id)
+        return bool(reply["cancelled"] or reply["cancelling"])
 
     def cancel_all(self) -> list[str]:
-        """Cancel all tasks of the domain with their children; return their UIDs."""
-        return _cancelled(self._manager.task_cancel(selector=self._with_status(None)))
+        """Cancel all tasks of the domain with their children; return their UIDs.
+
+        Raises
+        ------
+        CutShort
+            All are cancelled, but the manager did not name them all.
+        """
+        return self._cancel(self._active({}, order="created"))
 
     def cancel_where(self, predicate: Callable[[TaskRecord], bool]) -> list[str]:
-        """Cancel the active tasks for which a function returns true; return their UIDs."""
-        found = [task.id for task in self._active({}) if predicate(task)]
-        return _cancelled(self._manager.task_cancel(found)) if found else []
+        """Cancel the active tasks for which a function returns true, as :meth:`cancel_all` does."""
+        return self._cancel([task for task in self._active({}, order="created") if predicate(task)])
 
     def cancel_by_tag_key_prefix(self, prefix: str) -> list[str]:
-        """Cancel the tasks with a tag whose key begins so; return their UIDs."""
-        selector = {**self._with_status(None), "tag_key_prefix": prefix}
-        return _cancelled(self._manager.task_cancel(selector=selector))
+        """Cancel the tasks with a tag whose key begins so, as :meth:`cancel_all` does."""
+        return self._cancel(self._active({"tag_key_prefix": prefix}, order="created"))
+
+    def _cancel(self, newest_first: Sequence[TaskRecord]) -> list[str]:
+        """Cancel tasks a page at a time: an answer to a selector would not name more than 10 000."""
+        uids, cancelled = _in_order(newest_first), list[str]()
+        unnamed = 0
+        for begin in range(0, len(uids), PAGE):
+            reply = self._manager.task_cancel(uids[begin : begin + PAGE])
+            cancelled += [*reply["cancelled"], *reply["cancelling"], *reply["cascaded"]]
+            unnamed += reply["counts"]["cascaded"] - len(reply["cascaded"])
+        cancelled = list(dict.fromkeys(cancelled))
+        if unnamed:
+            raise CutShort(cancelled, unnamed)
+        return cancelled
 
     # ----------------------------------------------------------------------------------------- schedules
 
@@ -185,8 +234,16 @@ class DomainHandle(_Asker):
         self._manager.schedule_cancel(schedule_id, cancel_current=True)
 
 
-def _cancelled(reply: Answer) -> list[str]:
-    return [*reply["cancelled"], *reply["cancelling"], *reply["cascaded"]]
+def _in_order(newest_first: Sequence[TaskRecord]) -> list[str]:
+    """Return UIDs in an order in which each task ends as cancelled, and not because of another one.
+
+    Parents come before their children, dependent tasks before those that they need, and what runs last, so
+    that nothing takes its place meanwhile.
+    """
+    parents = {task.parent_id for task in newest_first}
+    first = [task.id for task in reversed(newest_first) if task.id in parents]
+    others = [task for task in newest_first if task.id not in parents]
+    return first + [task.id for task in sorted(others, key=lambda task: task.status == "running")]
 
 
 class TaskStore(_Asker):
@@ -210,7 +267,7 @@ class TaskStore(_Asker):
         return self._count({"state": "running"})
 
     def pending_tasks(self, limit: int) -> list[TaskRecord]:
-        """Return pending tasks by priority, then age."""
+        """Return the first pending tasks, by priority, then age."""
         return self._active({"state": "pending"}, limit=limit)
 
     def pending_count(self) -> int:
@@ -274,22 +331,28 @@ class TaskStore(_Asker):
 
     def history_by_key(self, key: str) -> list[TaskHistoryRecord]:
         """Return all ended tasks with a key."""
-        return self._history({"key": key}, MAX_LISTED)
+        return self._history({"key": key}, None)
 
     def failed_tasks(self, limit: int) -> list[TaskHistoryRecord]:
         """Return recent failures with their messages, dead letters included."""
         return self._history({"class": "failure"}, limit)
 
     def history_stats(self, task_type: str) -> TypeStats:
-        """Return the figures of a qualified type."""
-        name = split(task_type)[1]
-        return type_stats(self._manager.type_stats(name), name)
+        """Return the figures of a qualified type; averages are those of its last successes."""
+        selector = {"location": "history", **type_selector(task_type)}
+        return type_stats(
+            self._manager.task_count(selector, group_by="state"), self._successes(task_type, SAMPLE)
+        )
 
     def avg_throughput(self, task_type: str, limit: int) -> tuple[float, float]:
         """Return read and written bytes per second of the last completed tasks of a type."""
-        name = split(task_type)[1]
-        found = self._manager.type_stats(name, sample=limit)["types"].get(name) or {}
-        return found.get("read_bps") or 0.0, found.get("write_bps") or 0.0
+        return throughput(self._successes(task_type, limit))
+
+    def _successes(self, task_type: str, limit: int) -> list[Record]:
+        """Return what tasks of a qualified type took and moved, the latest first."""
+        selector = {"class": "success", "location": "history", **type_selector(task_type)}
+        fields = ["duration", "actual_io"]
+        return listed(self._manager, selector, order="finished", limit=limit, fields=fields)
 
     def prune_history_by_count(self, keep: int) -> int:
         """Delete ended tasks but the last ones; return how many were deleted."""
@@ -359,7 +422,8 @@ class Scheduler(_Asker):
 
     def task_lookup(self, task_type: str, key: str) -> TaskLookup:
         """Return the newest task of a qualified type with a key, active or ended."""
-        return lookup(self._manager.task_info(task_type=split(task_type)[1], key=key))
+        found = listed(self._manager, {**type_selector(task_type), "key": key}, limit=1)
+        return lookup(found[0] if found else None)
 
     def lookup_typed(self, task: TypedTask) -> TaskLookup:
         """Return the newest task like this one, active or ended."""

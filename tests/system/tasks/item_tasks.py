@@ -72,6 +72,14 @@ def parent(gate: str, ctx: Context) -> str:
 
 
 @task
+def sponsor(text: str, ctx: Context) -> str:
+    """Have one child, which fails."""
+    if not ctx.finishing:
+        ctx.submit_child("hopeless", text)
+    return "done"
+
+
+@task
 def touch(path: str) -> None:
     """Make a file."""
     Path(path).touch()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import pytest
+from view_records import RECORD
 
 from remanager_api.views import cubefs, memos, sitq, taskmill
 from remanager_api.views.cubefs import Kind, Section
@@ -23,37 +24,6 @@ RUNNER = {
     "err_stats": None,
 }
 
-RECORD: dict[str, Any] = {
-    "task_uid": "u1",
-    "task_type": "move_run",
-    "domain": "data",
-    "group": "",
-    "label": "run7",
-    "key": "k",
-    "state": "running",
-    "stage": "executing",
-    "state_reason": "",
-    "pause_reasons": [],
-    "priority": 128,
-    "attempt": 2,
-    "last_error": None,
-    "parent_uid": None,
-    "args": ["/fast/run7", "/archive/run7"],
-    "kwargs": {"direct_download": False},
-    "tags": {"disk": "/fast", "run": "run7"},
-    "worker_uid": "w1",
-    "time_created": 1_700_000_000.25,
-    "time_start": 1_700_000_001.0,
-    "time_stop": None,
-    "time_updated": 1_700_000_002.5,
-    "run_after": None,
-    "expires_at": None,
-    "duration": 2.0,
-    "expected_io": {"disk_read": 20, "disk_write": 10},
-    "actual_io": {"disk_read": 5},
-    "progress": {"done_count": 1, "total_count": 2, "done_size": 5.0, "total_size": 10.0, "percent": 50},
-}
-
 
 def type_row(**more: Any) -> dict[str, Any]:
     """Return figures of a type."""
@@ -67,6 +37,7 @@ def type_row(**more: Any) -> dict[str, Any]:
         "resources": [],
         "total_tasks_cnt": 0,
         "done_tasks_cnt": 0,
+        "succeeded_tasks_cnt": 0,
         "per_min": {name: [0] * 20 for name in names},
         "total_err_cnt": 0,
         "err_stats": [],
@@ -108,7 +79,8 @@ def test_cubefs_sections_add_up_types() -> None:
     drain = type_row(total_tasks_cnt=1, worker_doing_cnt=1, enable=False)
     move = type_row(
         total_tasks_cnt=4,
-        done_tasks_cnt=1,
+        done_tasks_cnt=2,
+        succeeded_tasks_cnt=1,
         preparing_cnt=2,
         ready_cnt=1,
         finishing_cnt=1,
@@ -119,7 +91,7 @@ def test_cubefs_sections_add_up_types() -> None:
     found = stats["disk_drop"]
     assert found["enable"] is False
     assert found["dropping_disks"] == ["/fast"]
-    assert (found["total_tasks_cnt"], found["dropped_tasks_cnt"]) == (4, 1), "what drains is no move"
+    assert (found["total_tasks_cnt"], found["dropped_tasks_cnt"]) == (4, 1), "what failed is not dropped"
     counters = (found["preparing_cnt"], found["worker_doing_cnt"], found["finishing_cnt"])
     assert counters == (1, 1, 1), "what could start is counted with what a worker does"
     assert found["stats_per_min"]["finished_cnt"].endswith(" 0 1]")
@@ -166,10 +138,19 @@ def test_cubefs_detail_has_the_shape_of_the_document() -> None:
             "sources": [{"disk_id": "/fast", "host": "w1", "vuid": "/fast/run7"}],
             "state": 2,
             "task_id": "u1",
-            "task_type": "move_run",
+            "task_type": "manual_migrate",
             "worker_redo_cnt": 1,
         },
     }
+
+
+def test_cubefs_detail_has_the_type_that_is_asked_for() -> None:
+    types = {"copy_run": "manual_migrate", "drain_run": "disk_drop", "drain_directory": "disk_drop"}
+    for task_type, word in {**types, "balance_run": "balance", "other": "other"}.items():
+        found = cubefs.task_detail({"task": {**RECORD, "task_type": task_type}}) or {}
+        assert found["task"]["task_type"] == word
+    own = cubefs.task_detail({"task": RECORD}, {"disk_repair": Section(("move_run",))}) or {}
+    assert own["task"]["task_type"] == "disk_repair"
 
 
 def test_cubefs_detail_without_progress() -> None:
@@ -205,7 +186,7 @@ def test_cubefs_disk() -> None:
         "task_type": ["drain_run"],
         "tags": {"disk": "/fast"},
     }
-    job = {"total_tasks_cnt": 10, "done_tasks_cnt": 1, "state": "running"}
+    job = {"total_tasks_cnt": 10, "done_tasks_cnt": 3, "succeeded": 1, "failed": 2, "state": "running"}
     assert cubefs.disk_migrating(job) == {"total_tasks_cnt": 10, "migrated_tasks_cnt": 1}
 
 
@@ -249,6 +230,24 @@ def test_sitq_record_of_a_cancelled_task() -> None:
     assert sitq.task_info({**RECORD, "state": "expired"})["error"] == "expired"
 
 
+def test_sitq_report_has_durations_of_what_runs() -> None:
+    waits = sitq.task_info({**RECORD, "state": "pending", "time_start": None, "task_uid": "0123456789"})
+    runs = sitq.task_info(RECORD)
+    ended = sitq.task_info({**RECORD, "state": "completed", "time_stop": 1_700_000_003.5}, value=7)
+    assert ended["result"] == 7
+    counts = {"total": 3, "pending": 1, "processing": 1, "completed": 1, "failed": 0}
+    now = datetime.fromtimestamp(1_700_000_011.0, UTC)
+    tasks = {"0123456789": waits, "u1": runs, "u2": ended}
+    assert sitq.status_report(counts, tasks, now).splitlines() == [
+        *("=== Queue Statistics ===", "Total Tasks: 3", "Pending: 1", "Processing: 1", "Completed: 1"),
+        *("Failed: 0", "", "=== Individual Task Status ==="),
+        "Task 01234567... - pending - move_run",
+        "Task u1... - processing - move_run (Duration: 10.0s)",
+        "Task u2... - completed - move_run (Duration: 2.5s)",
+    ]
+    assert "Individual" not in sitq.status_report(counts, {}, now)
+
+
 def test_sitq_metrics_without_any_end() -> None:
     rates = {"5m": {"throughput_per_s": 0.0, "latency_ms": None, "error_rate": 0.0}}
     assert sitq.metrics({"rates": rates, "queue": {"depth": 4}}, "5m") == {
@@ -284,9 +283,9 @@ def test_taskmill_records() -> None:
     ended = taskmill.history_record(old)
     assert (ended.status, ended.last_error, ended.duration_ms) == ("dead_letter", "no", 2000.0)
     assert (ended.actual_read_bytes, ended.actual_write_bytes) == (5, 0)
-    assert taskmill.lookup({"task": None}) == taskmill.NotFound()
-    assert taskmill.lookup({"task": RECORD}) == taskmill.Active(found)
-    assert taskmill.lookup({"task": old}) == taskmill.History(ended)
+    assert taskmill.lookup(None) == taskmill.NotFound()
+    assert taskmill.lookup(RECORD) == taskmill.Active(found)
+    assert taskmill.lookup(old) == taskmill.History(ended)
 
 
 def test_taskmill_keys_of_typed_tasks() -> None:
@@ -307,7 +306,19 @@ def test_taskmill_keys_of_typed_tasks() -> None:
 
 
 def test_taskmill_figures_of_an_unknown_type() -> None:
-    assert taskmill.type_stats({"types": {}}, "x") == taskmill.TypeStats(0, 0.0, 0.0, 0.0, 0.0)
+    assert taskmill.type_stats({"counts": []}, []) == taskmill.TypeStats(0, 0.0, 0.0, 0.0, 0.0)
+
+
+def test_taskmill_figures_of_a_type() -> None:
+    states = {"completed": 2, "skipped": 1, "failed": 1, "cancelled": 4}
+    count = {"counts": [{"value": state, "count": number} for state, number in states.items()]}
+    successes = [
+        {"duration": 1.0, "actual_io": {"disk_read": 10, "disk_write": 4}},
+        {"duration": 2.0, "actual_io": {"disk_read": 30}},
+        {"duration": None, "actual_io": {}},
+    ]
+    assert taskmill.type_stats(count, successes) == taskmill.TypeStats(3, 1500.0, 20.0, 2.0, 0.25)
+    assert taskmill.throughput(successes) == (12.5, 2.0)
 
 
 def test_taskmill_progress_without_bytes() -> None:

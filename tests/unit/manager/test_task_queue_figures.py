@@ -88,7 +88,7 @@ async def test_a_task_from_its_submission_to_its_end(pool_rig: Rig, worker: Fake
     assert last == {**dict.fromkeys(PER_MINUTE, 0), **expected}
     assert kind["latency_ms"]["avg"] == pytest.approx(3000.0)
     assert (kind["queue_wait_ms"]["max"], kind["duration_ms"]["max"]) == (2000.0, 3000.0)
-    assert (kind["total_tasks_cnt"], kind["done_tasks_cnt"]) == (2, 2)
+    assert (kind["total_tasks_cnt"], kind["done_tasks_cnt"], kind["succeeded_tasks_cnt"]) == (2, 2, 2)
     assert stats["rates"]["1m"]["throughput_per_s"] == pytest.approx(2 / 60)
     assert stats["rates"]["20m"]["latency_ms"] == pytest.approx(3000.0)
     assert stats["summary"]["live"]["total"] == 0
@@ -106,6 +106,7 @@ async def test_errors_and_rates(pool_rig: Rig, worker: FakePoolWorker) -> None:
     await worker.fail(retried, msg="c")
     kind = (await types(rig))["work"]
     assert kind["total_err_cnt"] == 4
+    assert (kind["total_tasks_cnt"], kind["done_tasks_cnt"], kind["succeeded_tasks_cnt"]) == (6, 5, 1)
     assert [(e["error"], e["count"], e["share"]) for e in kind["err_stats"]] == [
         ("ValueError: a: b", 2, 0.5),
         ("ValueError: c", 2, 0.5),
