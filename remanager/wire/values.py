@@ -108,7 +108,7 @@ def packed_to_json(payload: bytes) -> str:
     ValueFault
         The payload is damaged.
     """
-    return json.dumps(_tagged(_unpack(payload, _Tagged.of_extension)))
+    return json.dumps(_tagged(_unpack(payload, _Tagged.of_extension)), separators=(",", ":"))
 
 
 def value_to_json(value: object) -> str:
@@ -148,6 +148,7 @@ def value_from_json(text: str) -> Any:
 
 _TOO_DEEP = f"it holds itself, or is nested deeper than {MAX_DEPTH} levels"
 _SCALARS = frozenset((bool, int, float, str, type(None)))
+_EXACT = _SCALARS - {float}
 
 
 def _json_says(value: object, depth: int) -> bool:
@@ -259,7 +260,13 @@ def _tagged(value: object) -> object:
                 return {key: _tagged(item) for key, item in mapping.items()}
             return {"__dict__": [[_tagged(part) for part in pair] for pair in mapping.items()]}
         case list() | tuple() as items:
-            return [_tagged(item) for item in items]
+            # Mostly numbers, and many of them.
+            return [
+                item
+                if type(item) in _EXACT or (type(item) is float and math.isfinite(item))
+                else _tagged(item)
+                for item in items
+            ]
         case bytes() | bytearray() | memoryview() as data:
             return {"__bytes__": _base64(bytes(data))}
         case datetime() as moment:
