@@ -280,6 +280,32 @@ def _tagged(value: object) -> object:
             return _Tagged.of_array(*parts).form
 
 
+def with_tags(value: object) -> object:
+    """Return what came in msgpack with tagged forms for its bytes and extension types.
+
+    Forms that it holds already stay as they are.
+
+    Raises
+    ------
+    ValueFault
+        An extension type is damaged, or not one of :class:`Extension`.
+    """
+    match value:
+        case dict():
+            return {key: with_tags(part) for key, part in value.items()}
+        case msgpack.ExtType(code, data):
+            try:
+                form = _Tagged.of_extension(code, data)
+            except (ValueError, TypeError, msgpack.UnpackException) as exc:
+                raise ValueFault(f"an extension type of msgpack is not a value: {exc or code}") from exc
+            return form.form if isinstance(form, _Tagged) else form
+        case list():
+            return [with_tags(part) for part in value]
+        case bytes():
+            return {"__bytes__": _base64(value)}
+    return value
+
+
 def _untag(found: dict[str, Any]) -> object:
     if _TAGS.isdisjoint(found):
         return found

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import msgpack
 import pytest
 from manager_rig import TASK_QUEUE, FakePoolWorker, Rig, function, user
 
@@ -261,6 +262,26 @@ async def test_wrong_places_and_cycles_of_a_batch_are_refused(pool_rig: Rig, wor
     assert (await rig.ok("task_count"))["total"] == 1
     reply = await rig.call("task_submit", **user(), item=function("work"), options={"depends_on": [0]})
     assert "depends_on.0" in reply["msg"]
+
+
+async def test_arguments_that_only_msgpack_has(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    """What a result is made of can be an argument of the next task."""
+    array = msgpack.ExtType(1, msgpack.packb(["<f4", [1], b"\0\0\x80?"]))
+    number = msgpack.ExtType(3, hex(2**70).encode())
+    by_hand = {"__ndarray__": [[1, 2]]}
+
+    async def submit(*args: object, **options: object) -> dict[str, Any]:
+        items = [{"item": function("work", args=list(args)), "options": options}]
+        (result,) = (await pool_rig.ok("task_submit_batch", **user(), items=items, atomic=False))["results"]
+        return dict(result)
+
+    uid = (await submit(b"\0\1", [array, {"n": number}], by_hand))["task_uid"]
+    form = {"__ndarray__": "AACAPw==", "dtype": "<f4", "shape": [1]}
+    assert worker.tasks[uid].item["args"] == [{"__bytes__": "AAE="}, [form, {"n": 2**70}], by_hand]
+    for extension in (msgpack.ExtType(9, b""), msgpack.ExtType(1, b"x"), msgpack.ExtType(3, b"x")):
+        text = (await submit(extension))["msg"]
+        assert "cannot be written as JSON: an extension type of msgpack is not a value" in text
+    assert "Object of type bytes" in (await submit(b"", where="environment"))["msg"]
 
 
 async def test_only_tasks_at_fault_are_counted_as_refused(pool_rig: Rig, worker: FakePoolWorker) -> None:
