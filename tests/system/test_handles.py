@@ -18,6 +18,7 @@ from remanager_api import (
     BFunc,
     BPlan,
     RequestFailedError,
+    RequestTimeoutError,
     TaskCancelledError,
     TaskFailedError,
     TaskLostError,
@@ -86,6 +87,18 @@ async def test_values_that_json_has_no_form_for(live: Daemon, encoding: str) -> 
         ):
             assert (value[0].tolist(), value[0].dtype) == ([0.0, 1.0, 2.0], np.dtype("<f8"))
             assert (value[1], repr(value[2]), *value[3:]) == (given[1], "{1: nan}", *given[3:], types)
+
+
+async def test_a_batch_that_was_not_answered_in_time_is_repeated_and_not_doubled(live: Daemon) -> None:
+    items = [(BFunc("add", n), {"delay_s": 3600.0}) for n in range(2000)]
+    async with client(live) as RM:
+        with pytest.raises(RequestTimeoutError) as info:
+            await RM.task_submit_batch(items, job_uid="twice", timeout=0.001)
+        reply = await RM.task_submit_batch(items, job_uid="twice", request_id=info.value.request_id)
+        assert reply["counts"] == {"inserted": 2000}
+        assert (await RM.task_count({"job_uid": "twice"}))["total"] == 2000
+        assert (await RM.task_cancel(selector={"job_uid": "twice"}))["counts"]["cancelled"] == 2000
+        assert (await RM.task_prune(selector={"job_uid": "twice"}))["deleted"] == 2000
 
 
 async def test_what_tasks_give(live: Daemon) -> None:
