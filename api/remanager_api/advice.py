@@ -51,6 +51,11 @@ async def explain_silence(exc: RequestTimeoutError, address: str | None, answere
         When it answered last (epoch seconds); None: never.
     """
     exc.answered_at = answered_at
+    if exc.request_id is not None:
+        exc.add_note(
+            f"With request_id={exc.request_id!r} it can be repeated within five minutes, and is not carried "
+            "out twice. A manager that was restarted does not know the request: look first."
+        )
     if address is None:
         return
     listening = await is_listening(address)

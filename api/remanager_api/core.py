@@ -25,6 +25,12 @@ Item = BItem | Mapping[str, Any]
 
 DEFAULT_WAIT_TIMEOUT = 600.0
 
+TASK_S = 0.002
+"""Time that the manager may take for each task or item of a request (s): ten times what it mostly takes."""
+
+SELECTION_S = 60.0
+"""Time that it may take for the tasks of a selection, however many these are (s)."""
+
 
 def plain_item(item: Item) -> dict[str, Any]:
     """Return an item in the form in which it is sent."""
@@ -230,7 +236,22 @@ class AsyncCore(LockKeys):
             raise exc
         return ShownReply(reply, method)
 
-    async def _call(self, method: str, /, **params: Any) -> Reply:
+    def _patience(self, timeout: float | None, tasks: int | None) -> float:
+        """Return how long to wait for the reply to a request that is work: about so many tasks or items.
+
+        Parameters
+        ----------
+        timeout : float or None
+            What the caller wants, s.
+        tasks : int or None
+            How many; None: as many as are selected.
+        """
+        usual = self._transport.timeout
+        if timeout is not None or usual <= 0:  # 0: there is no limit
+            return usual if timeout is None else timeout
+        return usual + (SELECTION_S if tasks is None else tasks * TASK_S)
+
+    async def _call(self, method: str, /, *, reply_timeout: float | None = None, **params: Any) -> Reply:
         """Send a request without the parameters that are None.
 
         One that takes a lock key changes something: it is sent with the key that is due, and what is known of
@@ -241,9 +262,8 @@ class AsyncCore(LockKeys):
             params["lock_key"] = self._key_to_send(params["lock_key"])
             self._status.invalidate()
         try:
-            return await self.send_request(
-                method=method, params={k: v for k, v in params.items() if v is not None}
-            )
+            sent = {k: v for k, v in params.items() if v is not None}
+            return await self.send_request(method=method, params=sent, timeout=reply_timeout)
         finally:
             if changes:
                 self._status.invalidate()

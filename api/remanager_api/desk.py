@@ -15,6 +15,7 @@ from remanager_api.patience import Asker
 from remanager_api.progress import Progress
 from remanager_api.states import ACTIVE, NOT_FOUND
 from remanager_api.task_errors import TaskNotFoundError
+from remanager_api.values import with_values
 
 if TYPE_CHECKING:
     from remanager_api.core import Reply
@@ -88,7 +89,7 @@ class Desk:
         TaskNotFoundError
             The manager does not know it.
         """
-        reply = await self.asker.ask("task_info", task_uid=uid, include=parts)
+        reply = with_values(await self.asker.ask("task_info", task_uid=uid, include=parts))
         if reply["task"] is None:
             raise TaskNotFoundError(Outcome(uid, NOT_FOUND, self.submitted.get(uid, "")))
         return {**reply["task"], **{part: reply[part] for part in parts}}

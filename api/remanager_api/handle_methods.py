@@ -66,7 +66,8 @@ class HandleMethods(WaitMethods):
             The key with which the manager is locked.
         request_id : str, optional
             A text of your choice: the manager carries out requests with the same one only once (for five
-            minutes), so that a submission that was not answered can be repeated.
+            minutes), so that a submission that was not answered can be repeated. That of a task has one of
+            its own otherwise, see :meth:`task_submit`.
         **options
             Of a plan: ``pos``, ``before_uid``, ``after_uid``. Of a task (see ``task_submit``): ``priority``,
             ``group``, ``key``, ``depends_on`` (handles or UIDs), ``tags``, ``run_after``, ``timeout_s``,
@@ -77,7 +78,7 @@ class HandleMethods(WaitMethods):
         RequestFailedError
             The manager refused it.
         RequestTimeoutError
-            It did not answer: whether it has accepted is not known. Repeat with a ``request_id``.
+            It did not answer: whether it has accepted is not known. Repeat with the ``request_id``.
 
         Examples
         --------
@@ -88,12 +89,12 @@ class HandleMethods(WaitMethods):
         >>> (await plan).run_uids  # doctest: +SKIP
         """
         sent = _item_of(item, args)
-        who = {"user": user, "user_group": user_group}
-        more = {"lock_key": lock_key, "request_id": request_id}
+        who: dict[str, Any] = {"user": user, "user_group": user_group}
+        more: dict[str, Any] = {"lock_key": lock_key, "request_id": request_id}
         if sent.get("item_type") == "function":
             if (depends_on := options.get("depends_on")) is not None:
                 options["depends_on"] = uids_of(depends_on)
-            reply = await self._call_as_user("task_submit", item=sent, options=options or None, **who, **more)
+            reply = await self.task_submit(sent, options or None, **who, **more)
             uid = reply.get("existing_task_uid") or reply.get("task_uid")
         else:
             reply = await self._call_as_user("queue_item_add", item=sent, **options, **who, **more)

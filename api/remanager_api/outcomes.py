@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from remanager_api.states import ACTIVE, SUCCESS, status_word
 from remanager_api.task_errors import error_class
+from remanager_api.values import untagged
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Outcome:
     traceback : str
         Where it went wrong.
     return_value : object
-        What a function returned.
+        What a function returned, without tagged forms.
     plan : PlanResult or None
         What an executed plan has left behind.
     time_start, time_stop : float or None
@@ -79,7 +80,7 @@ class Outcome:
         task_uid, state, name : str
             As above.
         result : Mapping or None
-            ``result`` of ``task_result``, or of an item of the history.
+            ``result`` of ``task_result`` as it came, or of an item of the history.
         """
         known = result or {}
         times = {"time_start": known.get("time_start"), "time_stop": known.get("time_stop")}
@@ -90,7 +91,7 @@ class Outcome:
             name,
             msg=known.get("msg") or "",
             traceback=known.get("traceback") or "",
-            return_value=known.get("return_value"),
+            return_value=untagged(known.get("return_value")),
             plan=PlanResult(
                 exit_status, list(known.get("run_uids") or ()), list(known.get("scan_ids") or ()), **times
             )

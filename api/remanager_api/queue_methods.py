@@ -46,9 +46,11 @@ class QueueMethods(AsyncCore):
         lock_key: str | None = None,
     ) -> Reply:
         """Add several items, all or none."""
+        sent = plain_items(items)
         return await self._call_as_user(
             "queue_item_add_batch",
-            items=plain_items(items),
+            items=sent,
+            reply_timeout=self._patience(None, len(sent)),
             pos=pos,
             before_uid=before_uid,
             after_uid=after_uid,

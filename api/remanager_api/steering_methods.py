@@ -1,12 +1,25 @@
 """Requests that steer the task queue, and its figures."""
 
+# ruff: noqa: ASYNC109 - the names of the parameters are those of the methods
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from remanager_api.core import Item, Reply, plain_item
-from remanager_api.task_methods import Selector, TaskMethods, plain_mapping, plain_uids
+from remanager_api.core import Item, Reply
+from remanager_api.task_methods import (
+    Selector,
+    TaskMethods,
+    new_request_id,
+    plain_mapping,
+    plain_uids,
+    task_item,
+)
+
+
+def _number(uids: str | list[str] | None) -> int | None:
+    return None if uids is None else 1 if isinstance(uids, str) else len(uids)
 
 
 class SteeringMethods(TaskMethods):
@@ -24,17 +37,23 @@ class SteeringMethods(TaskMethods):
         kill_after_s: float | None = None,
         dry_run: bool | None = None,
         lock_key: str | None = None,
+        timeout: float | None = None,
     ) -> Reply:
-        """Cancel tasks, by UID or selection; running ones are told to stop, and killed after a while."""
+        """Cancel tasks, by UID or selection; running ones are told to stop, and killed after a while.
+
+        ``timeout`` is how long (s) to wait for the reply; default: the longer the more tasks.
+        """
+        uids = None if task_uid is None else plain_uids(task_uid)
         return await self._call(
             "task_cancel",
-            task_uid=None if task_uid is None else plain_uids(task_uid),
+            task_uid=uids,
             selector=plain_mapping(selector),
             reason=reason,
             cascade=cascade,
             kill_after_s=kill_after_s,
             dry_run=dry_run,
             lock_key=lock_key,
+            reply_timeout=self._patience(timeout, _number(uids)),
         )
 
     async def task_retry(
@@ -45,18 +64,24 @@ class SteeringMethods(TaskMethods):
         reset_attempts: bool | None = None,
         again: bool | None = None,
         lock_key: str | None = None,
+        timeout: float | None = None,
+        request_id: str | None = None,
     ) -> Reply:
         """Submit tasks anew that have failed; ``resubmitted`` has the new UID by the old one.
 
-        What was retried before is skipped unless ``again`` is true.
+        What was retried before is skipped unless ``again`` is true. ``timeout`` (default: the longer the more
+        tasks) and ``request_id`` are as for :meth:`task_submit`.
         """
+        uids = None if task_uid is None else plain_uids(task_uid)
         return await self._call(
             "task_retry",
-            task_uid=None if task_uid is None else plain_uids(task_uid),
+            task_uid=uids,
             selector=plain_mapping(selector),
             reset_attempts=reset_attempts,
             again=again,
             lock_key=lock_key,
+            reply_timeout=self._patience(timeout, _number(uids)),
+            request_id=request_id or new_request_id(),
         )
 
     async def task_update(
@@ -98,8 +123,13 @@ class SteeringMethods(TaskMethods):
         selector: Selector | None = None,
         dry_run: bool | None = None,
         lock_key: str | None = None,
+        timeout: float | None = None,
+        request_id: str | None = None,
     ) -> Reply:
-        """Delete tasks that have ended: all but the last ``keep``, or those that ended long ago."""
+        """Delete tasks that have ended: all but the last ``keep``, or those that ended long ago.
+
+        ``timeout`` is how long (s) to wait for the reply; default: a minute more than for others.
+        """
         return await self._call(
             "task_prune",
             keep=keep,
@@ -107,6 +137,8 @@ class SteeringMethods(TaskMethods):
             selector=plain_mapping(selector),
             dry_run=dry_run,
             lock_key=lock_key,
+            reply_timeout=self._patience(timeout, None),
+            request_id=request_id or new_request_id(),
         )
 
     # ------------------------------------------------------------------------------------- limits
@@ -159,7 +191,7 @@ class SteeringMethods(TaskMethods):
         """Submit a task again and again; the reply has a ``schedule_uid``."""
         return await self._call_as_user(
             "schedule_add",
-            item=plain_item(item),
+            item=task_item(item, options),
             recurring=dict(recurring),
             options=plain_mapping(options),
             user=user,
@@ -281,7 +313,13 @@ class SteeringMethods(TaskMethods):
         step_s: int | None = None,
     ) -> Reply:
         """Return a figure over time, from ``begin`` to ``end`` (epoch seconds): points of time and value."""
-        params = {"metric": metric, "task_type": task_type, "from": begin, "to": end, "step_s": step_s}
+        params: dict[str, Any] = {
+            "metric": metric,
+            "task_type": task_type,
+            "from": begin,
+            "to": end,
+            "step_s": step_s,
+        }
         return await self._call("stats_history", **params)
 
     async def metrics_get(self, *, format: str | None = None) -> Reply:

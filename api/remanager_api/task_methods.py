@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from remanager_api.core import Item, Reply, plain_item
 from remanager_api.errors import RequestParameterError
 from remanager_api.queue_methods import QueueMethods
+from remanager_api.values import tagged_item, with_values
 
 Selector = Mapping[str, Any]
 """Which tasks: see the reference of the methods."""
@@ -29,6 +31,21 @@ def plain_uids(task_uid: str | Iterable[str]) -> str | list[str]:
 def plain_mapping(mapping: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return a selector or options in the form in which they are sent."""
     return None if mapping is None else dict(mapping)
+
+
+def task_item(item: Item, *options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the item of a task in the form in which it is sent.
+
+    What a function of the environment is given is not tagged: it would be given the tagged forms.
+    """
+    where = next((given["where"] for given in options if given and "where" in given), "pool")
+    plain = plain_item(item)
+    return plain if where == "environment" else tagged_item(plain)
+
+
+def new_request_id() -> str:
+    """Return the name of a request: repeated with the same one, it is not carried out twice."""
+    return os.urandom(16).hex()
 
 
 def _plain_list(values: Iterable[str] | None) -> list[str] | None:
@@ -52,15 +69,25 @@ class TaskMethods(QueueMethods):
         user: str | None = None,
         user_group: str | None = None,
         lock_key: str | None = None,
+        timeout: float | None = None,
+        request_id: str | None = None,
     ) -> Reply:
-        """Submit a function of the task modules to the task queue; the reply has a ``task_uid``."""
+        """Submit a function of the task modules to the task queue; the reply has a ``task_uid``.
+
+        NumPy arrays, ``bytes``, ``datetime`` and dictionaries with any keys may be among its arguments.
+        ``timeout`` is how long (s) to wait for the reply. Each call has a ``request_id`` of its own unless it
+        is given one; that of a ``RequestTimeoutError`` says which. Repeated with the same one, it is not
+        carried out twice.
+        """
         return await self._call_as_user(
             "task_submit",
-            item=plain_item(item),
+            item=task_item(item, options),
             options=plain_mapping(options),
             user=user,
             user_group=user_group,
             lock_key=lock_key,
+            reply_timeout=self._patience(timeout, 1),
+            request_id=request_id or new_request_id(),
         )
 
     async def task_submit_batch(
@@ -73,12 +100,17 @@ class TaskMethods(QueueMethods):
         user: str | None = None,
         user_group: str | None = None,
         lock_key: str | None = None,
+        timeout: float | None = None,
+        request_id: str | None = None,
     ) -> Reply:
-        """Submit many tasks as one job: items, or pairs of an item and its options."""
+        """Submit many tasks as one job: items, or pairs of an item and its options.
+
+        ``timeout`` (default: the longer the more tasks) and ``request_id`` are as for :meth:`task_submit`.
+        """
         entries = [
-            {"item": plain_item(entry[0]), "options": dict(entry[1])}
+            {"item": task_item(entry[0], entry[1], defaults), "options": dict(entry[1])}
             if isinstance(entry, tuple)
-            else {"item": plain_item(entry)}
+            else {"item": task_item(entry, defaults)}
             for entry in items
         ]
         return await self._call_as_user(
@@ -90,6 +122,8 @@ class TaskMethods(QueueMethods):
             user=user,
             user_group=user_group,
             lock_key=lock_key,
+            reply_timeout=self._patience(timeout, len(entries)),
+            request_id=request_id or new_request_id(),
         )
 
     async def task_function_list(self) -> Reply:
@@ -101,18 +135,23 @@ class TaskMethods(QueueMethods):
         return await self._call("task_status", task_uid=plain_uids(task_uid))
 
     async def task_result(self, task_uid: str, *, timeout: float | None = None) -> Reply:
-        """Return the result of a task; with a ``timeout``, wait so long (s) for its end."""
+        """Return the result of a task; with a ``timeout``, wait so long (s) for its end.
+
+        Its ``return_value`` is without tagged forms.
+        """
         if not isinstance(task_uid, str):
             raise RequestParameterError(
                 f"Invalid type of parameter 'task_uid' ({type(task_uid)}). String is expected."
             )
-        return await self._call_waiting("task_result", timeout, task_uid=task_uid, timeout=timeout)
+        reply = await self._call_waiting("task_result", timeout, task_uid=task_uid, timeout=timeout)
+        return with_values(reply)
 
     async def task_result_batch(
         self, task_uid: Iterable[str], *, fields: Iterable[str] | None = None
     ) -> Reply:
-        """Return the results of several tasks by UID."""
-        return await self._call("task_result_batch", task_uid=list(task_uid), fields=_plain_list(fields))
+        """Return the results of several tasks by UID, each as :meth:`task_result` does."""
+        uids = list(task_uid)
+        return with_values(await self._call("task_result_batch", task_uid=uids, fields=_plain_list(fields)))
 
     async def task_info(
         self,
@@ -123,13 +162,14 @@ class TaskMethods(QueueMethods):
         include: Iterable[str] | None = None,
     ) -> Reply:
         """Return everything that is known of a task, named by its UID or by type and key."""
-        return await self._call(
+        reply = await self._call(
             "task_info",
             task_uid=task_uid,
             task_type=task_type,
             key=key,
             include=_plain_list(include),
         )
+        return with_values(reply)
 
     async def task_list(
         self,

@@ -33,7 +33,8 @@ but `admin`, `observer` only `read`. Without encryption everybody has all.
 Methods that change something also take the parameter `request_id`, a text that the client chooses. A
 repetition of the request with the same `request_id` within five minutes gets the first answer, and nothing is
 done twice; while the first one is still being carried out, the repetition waits for it. The same text with
-another request is refused as a `conflict`. A restarted manager remembers no `request_id`.
+another request is refused as a `conflict`. Of very many requests the last 10 000 are remembered, or 64 MiB of
+them. A restarted manager remembers no `request_id`.
 
 What many methods take is described once: the [options of a task](#options-of-a-task) and the
 [selector](#selector).

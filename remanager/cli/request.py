@@ -48,6 +48,8 @@ class Request:
         Which of ``user`` and ``user_group`` are sent along.
     asks_worker : bool
         The answer can take as long as the environment worker may take for its own.
+    is_long : bool
+        It can be about very many tasks, which takes its time.
     wait : Wait
         What ``--wait`` waits for.
     """
@@ -63,4 +65,5 @@ class Request:
     locked: bool = False
     who: tuple[str, ...] = ()
     asks_worker: bool = False
+    is_long: bool = False
     wait: Wait = Wait.NOTHING

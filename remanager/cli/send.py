@@ -23,6 +23,9 @@ ANSWER_TIMEOUT_S = 5.0
 WORKER_ANSWER_TIMEOUT_S = 12.0
 """How long to wait where the manager asks the worker, for whose answer it waits 10 s."""
 
+LONG_ANSWER_TIMEOUT_S = 60.0
+"""How long to wait where the request is about any number of tasks."""
+
 _MOST_FAULTS = 20
 """Items of a refused batch that are named."""
 
@@ -143,6 +146,7 @@ class RequestCommand(click.Command):
             metavar = request.usage
             params.append(click.Argument(["words"], nargs=-1, type=click.UNPROCESSED, metavar=metavar))
         timeout_s = WORKER_ANSWER_TIMEOUT_S if request.asks_worker else ANSWER_TIMEOUT_S
+        timeout_s = LONG_ANSWER_TIMEOUT_S if request.is_long else timeout_s
         params += [*connection_options(timeout_s), JSON_OPTION, *_own_options(request)]
         super().__init__(
             name,

@@ -49,6 +49,7 @@ TASK_REQUESTS: tuple[Request, ...] = (
         task_words.submit_batch,
         "The file holds a list of functions in JSON or Python, or one call a line. " + _OPTIONS,
         locked=True,
+        is_long=True,
         who=_USER,
     ),
     Request("task functions", "task_function_list", "Show the functions that tasks can run."),
@@ -102,6 +103,7 @@ TASK_REQUESTS: tuple[Request, ...] = (
         chosen("reason", "cascade", "kill_after_s", "dry_run", needed=True),
         _CONDITIONS,
         locked=True,
+        is_long=True,
     ),
     Request(
         "task retry",
@@ -111,6 +113,7 @@ TASK_REQUESTS: tuple[Request, ...] = (
         chosen("reset_attempts", "again", needed=True),
         _CONDITIONS,
         locked=True,
+        is_long=True,
     ),
     Request(
         "task update",
@@ -148,6 +151,7 @@ TASK_REQUESTS: tuple[Request, ...] = (
         chosen("keep", "max_age_s", "dry_run", uids=False),
         _CONDITIONS,
         locked=True,
+        is_long=True,
     ),
     Request(
         "task tags",

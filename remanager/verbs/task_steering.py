@@ -12,7 +12,7 @@ from remanager.manager.manager import Manager
 from remanager.manager.task_queue.cancelling import refuse_single
 from remanager.manager.task_queue.holding import Held
 from remanager.manager.task_queue.submission import MAX_TAGS, Name, Positive, TagKey, TagValue
-from remanager.model.errors import Conflict, InvalidParams
+from remanager.model.errors import Conflict, InvalidParams, NotFound
 from remanager.model.selector import Selector
 from remanager.verbs.registry import LockParams, LockScope, Params, fixed, verb
 from remanager.verbs.selectors import SelectorModel, Uid, selector_of
@@ -170,7 +170,7 @@ async def task_retry(manager: Manager, params: RetryParams) -> Reply:
     told = await retries.retry(uids, reset_attempts=params.reset_attempts, again=params.again)
     if isinstance(params.task_uid, str) and told.skipped:
         text = f"The task '{params.task_uid}' is not retried: {told.skipped[params.task_uid]}"
-        raise Conflict(text)
+        raise NotFound(text) if told.not_found else Conflict(text)
     return {
         "resubmitted": dict(list(told.resubmitted.items())[:MAX_LISTED]),
         "skipped": dict(list(told.skipped.items())[:MAX_LISTED]),

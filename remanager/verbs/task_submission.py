@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -24,6 +26,8 @@ from remanager.wire.codec import Reply
 MAX_BATCH = 20_000
 SLICE = 100
 """Tasks of a batch that are checked in one go; other requests are answered in between."""
+
+_QUOTED = re.compile("'([^']*)'")
 
 Options = dict[str, Any]
 
@@ -108,7 +112,7 @@ async def task_submit_batch(manager: Manager, params: SubmitBatchParams) -> Repl
     submitted: list[Submitted] = []
     if specs and not (refused and params.atomic):
         submitted = await queue.submit(list(specs.values()), atomic=params.atomic)
-    return _batch_reply(params, job_uid, refused, submitted, queue.size)
+    return _batch_reply(params, job_uid, refused, submitted, queue.size, _Names(specs))
 
 
 def _entry(entry: Mapping[str, Any], defaults: Options) -> tuple[object, Options]:
@@ -142,12 +146,32 @@ def _link(specs: dict[int, TaskSpec], links: Mapping[int, list[int]]) -> None:
         specs[place] = replace(specs[place], depends_on=tuple(depends_on))
 
 
+class _Names:
+    """Names tasks of a batch by their places: nobody has seen the UIDs of those that are refused."""
+
+    def __init__(self, specs: Mapping[int, TaskSpec]) -> None:
+        self._specs = specs
+
+    @cached_property
+    def _by_uid(self) -> dict[str, str]:
+        names: dict[str, str] = {}
+        for place, spec in self._specs.items():
+            more = f" (key {spec.key!r})" if spec.key else f" (label {spec.label!r})" if spec.label else ""
+            names[spec.task_uid] = f"items[{place}]{more}"
+        return names
+
+    def put_into(self, text: str) -> str:
+        """Return a text with names in place of UIDs in quotes."""
+        return _QUOTED.sub(lambda found: self._by_uid.get(found[1], found[0]), text)
+
+
 def _batch_reply(
     params: SubmitBatchParams,
     job_uid: str,
     refused: Mapping[int, RemanagerError],
     submitted: list[Submitted],
     size: int,
+    names: _Names,
 ) -> Reply:
     left = iter(submitted)
     results: list[dict[str, object]] = []
@@ -159,7 +183,8 @@ def _batch_reply(
             error = result.error
         if error is not None and error is not OTHERS_REFUSED:
             faults += 1
-            results.append({"success": False, "msg": str(error), "code": error.code, "task_uid": None})
+            msg = names.put_into(str(error))
+            results.append({"success": False, "msg": msg, "code": error.code, "task_uid": None})
         elif result is None or error is OTHERS_REFUSED:
             results.append(
                 {"success": False, "msg": "another task of the batch was refused", "task_uid": None}

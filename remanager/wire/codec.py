@@ -147,7 +147,7 @@ class Fragment:
     json : bytes, optional
         The value as JSON text in UTF-8.
     msgpack : bytes, optional
-        The value in msgpack.
+        The value in msgpack. In JSON, what that has no form for is tagged, see :mod:`remanager.wire.values`.
     """
 
     __slots__ = ("_json", "_msgpack")
@@ -173,7 +173,7 @@ class Fragment:
         """
         if encoding is Encoding.JSON:
             if self._json is None:
-                self._json = _json_of_packed(cast(bytes, self._msgpack))
+                self._json = packed_to_json(cast(bytes, self._msgpack)).encode()
             return self._json
         if self._msgpack is None:
             self._msgpack = _plain_bytes(json.loads(cast(bytes, self._json)), encoding)
@@ -313,14 +313,6 @@ def _plain_bytes(value: object, encoding: Encoding) -> bytes:
     # Lone surrogates have no UTF-8 form; a strict reader must be able to decode what we send.
     packed = msgpack.packb(value, default=_refuse_msgpack, unicode_errors="backslashreplace")
     return cast(bytes, packed)
-
-
-def _json_of_packed(packed: bytes) -> bytes:
-    """Return a value in msgpack as JSON; what JSON has no form for, such as bytes and arrays, is tagged."""
-    try:
-        return _plain_bytes(msgpack.unpackb(packed, strict_map_key=False), Encoding.JSON)
-    except TypeError:
-        return packed_to_json(packed).encode()
 
 
 def _encode(value: object, encoding: Encoding) -> bytes:

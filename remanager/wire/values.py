@@ -108,7 +108,7 @@ def packed_to_json(payload: bytes) -> str:
     ValueFault
         The payload is damaged.
     """
-    return json.dumps(_tagged(_unpack(payload, _Tagged.of_extension)))
+    return json.dumps(_tagged(_unpack(payload, _Tagged.of_extension)), separators=(",", ":"))
 
 
 def value_to_json(value: object) -> str:
@@ -148,6 +148,7 @@ def value_from_json(text: str) -> Any:
 
 _TOO_DEEP = f"it holds itself, or is nested deeper than {MAX_DEPTH} levels"
 _SCALARS = frozenset((bool, int, float, str, type(None)))
+_EXACT = _SCALARS - {float}
 
 
 def _json_says(value: object, depth: int) -> bool:
@@ -259,7 +260,13 @@ def _tagged(value: object) -> object:
                 return {key: _tagged(item) for key, item in mapping.items()}
             return {"__dict__": [[_tagged(part) for part in pair] for pair in mapping.items()]}
         case list() | tuple() as items:
-            return [_tagged(item) for item in items]
+            # Mostly numbers, and many of them.
+            return [
+                item
+                if type(item) in _EXACT or (type(item) is float and math.isfinite(item))
+                else _tagged(item)
+                for item in items
+            ]
         case bytes() | bytearray() | memoryview() as data:
             return {"__bytes__": _base64(bytes(data))}
         case datetime() as moment:
@@ -271,6 +278,32 @@ def _tagged(value: object) -> object:
             if parts is None:
                 raise TypeError(f"a value of the type {_type_name(value)}")
             return _Tagged.of_array(*parts).form
+
+
+def with_tags(value: object) -> object:
+    """Return what came in msgpack with tagged forms for its bytes and extension types.
+
+    Forms that it holds already stay as they are.
+
+    Raises
+    ------
+    ValueFault
+        An extension type is damaged, or not one of :class:`Extension`.
+    """
+    match value:
+        case dict():
+            return {key: with_tags(part) for key, part in value.items()}
+        case msgpack.ExtType(code, data):
+            try:
+                form = _Tagged.of_extension(code, data)
+            except (ValueError, TypeError, msgpack.UnpackException) as exc:
+                raise ValueFault(f"an extension type of msgpack is not a value: {exc or code}") from exc
+            return form.form if isinstance(form, _Tagged) else form
+        case list():
+            return [with_tags(part) for part in value]
+        case bytes():
+            return {"__bytes__": _base64(value)}
+    return value
 
 
 def _untag(found: dict[str, Any]) -> object:

@@ -6,9 +6,11 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from system_harness import Daemon, Gate
 
@@ -16,6 +18,7 @@ from remanager_api import (
     BFunc,
     BPlan,
     RequestFailedError,
+    RequestTimeoutError,
     TaskCancelledError,
     TaskFailedError,
     TaskLostError,
@@ -44,9 +47,10 @@ def live(make_daemon: Callable[..., Daemon], profile: Path) -> Daemon:
     return daemon
 
 
-def client(daemon: Daemon) -> AsyncREManagerAPI:
+def client(daemon: Daemon, **kwargs: Any) -> AsyncREManagerAPI:
     """A client as members of the group root have; the others may not run every function."""
-    RM = AsyncREManagerAPI(zmq_control_addr=daemon.control, zmq_info_addr=daemon.info, timeout_recv=REPLY_S)
+    addresses = {"zmq_control_addr": daemon.control, "zmq_info_addr": daemon.info}
+    RM = AsyncREManagerAPI(**addresses, timeout_recv=REPLY_S, **kwargs)
     RM.user_group = "root"
     return RM
 
@@ -57,6 +61,44 @@ async def write(pipe: Path, text: str) -> None:
 
 
 # ------------------------------------------------------------------------------------- tasks
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+async def test_values_that_json_has_no_form_for(live: Daemon, encoding: str) -> None:
+    """What a task returns is what it was given, and can be given to the next one."""
+    given = (np.arange(3.0), b"\0\1", {1: float("nan")}, datetime(2026, 1, 31, tzinfo=UTC), np.int8(3))
+    types = ["ndarray", "bytes", "dict", "datetime", "int"]
+    async with client(live, zmq_encoding=encoding) as RM:
+        first = await RM.submit("give_back", *given)
+        back = await first
+        again = (await RM.task_submit(BFunc("give_back", *back[:-1])))["task_uid"]
+        raw = await RM.send_request(method="task_result", params={"task_uid": first.task_uid})
+        raw_again = await RM.submit("give_back", *raw["result"]["return_value"][:-1])
+        (batch,) = (await RM.task_submit_batch([BFunc("give_back", *back[:-1])]))["results"]
+        await RM.task_wait([again, batch["task_uid"]], timeout=WAIT_S)
+        results = (await RM.task_result_batch([batch["task_uid"]]))["results"]
+        for value in (
+            back,
+            (await RM.task_result(again))["result"]["return_value"],
+            await raw_again,
+            results[batch["task_uid"]]["result"]["return_value"],
+            (await first.info(["result"]))["result"]["return_value"],
+            (await RM.task_info(again, include=["result"]))["result"]["return_value"],
+        ):
+            assert (value[0].tolist(), value[0].dtype) == ([0.0, 1.0, 2.0], np.dtype("<f8"))
+            assert (value[1], repr(value[2]), *value[3:]) == (given[1], "{1: nan}", *given[3:], types)
+
+
+async def test_a_batch_that_was_not_answered_in_time_is_repeated_and_not_doubled(live: Daemon) -> None:
+    items = [(BFunc("add", n), {"delay_s": 3600.0}) for n in range(2000)]
+    async with client(live) as RM:
+        with pytest.raises(RequestTimeoutError) as info:
+            await RM.task_submit_batch(items, job_uid="twice", timeout=0.001)
+        reply = await RM.task_submit_batch(items, job_uid="twice", request_id=info.value.request_id)
+        assert reply["counts"] == {"inserted": 2000}
+        assert (await RM.task_count({"job_uid": "twice"}))["total"] == 2000
+        assert (await RM.task_cancel(selector={"job_uid": "twice"}))["counts"]["cancelled"] == 2000
+        assert (await RM.task_prune(selector={"job_uid": "twice"}))["deleted"] == 2000
 
 
 async def test_what_tasks_give(live: Daemon) -> None:

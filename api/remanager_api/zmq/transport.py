@@ -16,6 +16,7 @@ import zmq
 
 from remanager_api.errors import RequestFailedError, RequestParameterError, RequestTimeoutError
 from remanager_api.transport import InfoMessage
+from remanager_api.values import unsendable
 
 STOCK_PRIVATE_KEY = "=@e7WwVuz{*eGcnv{AL@x2hmX!z^)wP3vKsQ{S7s"
 """Private key that all clients of bluesky-queueserver have in common: it proves nothing."""
@@ -278,13 +279,18 @@ class ZMQTransport:
 
         Raises
         ------
+        RequestParameterError
+            A parameter cannot be encoded.
         RequestTimeoutError
             No reply came in time.
         RequestFailedError
             The reply cannot be decoded.
         """
         request = {"method": method, "params": dict(params)}
-        frame = self._encoding.encode(request)
+        try:
+            frame = self._encoding.encode(request)
+        except (TypeError, ValueError, OverflowError, RecursionError) as exc:
+            raise unsendable(method, params, self._encoding.encode, exc) from exc
         async with self._turn():
             reply = await self._exchange(frame, request, timeout)
         try:

@@ -41,10 +41,13 @@ class Retried:
         UIDs of the new tasks by those of the old ones.
     skipped : dict of str to str
         Why the others were not.
+    not_found : set of str
+        Those of them that are not known.
     """
 
     resubmitted: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    not_found: set[str] = field(default_factory=set)
 
 
 class Retries:
@@ -127,6 +130,8 @@ class Retries:
                 spec = self._again(uid, found.get(uid), reset_attempts=reset_attempts)
             except RemanagerError as exc:
                 told.skipped[uid] = str(exc)
+                if uid not in found:
+                    told.not_found.add(uid)
                 continue
             newer = self._newer(spec, told)
             if newer is None:

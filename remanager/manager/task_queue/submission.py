@@ -28,6 +28,7 @@ from remanager.model.task_spec import (
     TtlOrigin,
     Where,
 )
+from remanager.wire.values import with_tags
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_TAGS = 32
@@ -250,7 +251,7 @@ class SpecMaker:
             name=name,
             user=user,
             user_group=user_group,
-            body=_body(item),
+            body=_body(item, tagged=chosen.own.where is Where.POOL),
             time_created=now,
             domain=chosen.domain,
             group=chosen.group,
@@ -323,9 +324,19 @@ def _options(options: Mapping[str, Any]) -> OptionsModel:
         raise InvalidParams(f"The options of the task are not valid: {'; '.join(faults)}") from exc
 
 
-def _body(item: Mapping[str, Any]) -> str:
+def _written(item: Mapping[str, Any], *, tagged: bool) -> str:
     try:
-        text = dumps(item)
+        return dumps(item)
+    except TypeError:
+        if not tagged:
+            raise
+        return dumps(with_tags(item))
+
+
+def _body(item: Mapping[str, Any], *, tagged: bool) -> str:
+    """Return an item as JSON; ``tagged``: with forms for what came in msgpack and JSON does not have."""
+    try:
+        text = _written(item, tagged=tagged)
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidItem(f"The item cannot be written as JSON: {exc}") from exc
     if len(text) > MAX_BODY_BYTES:

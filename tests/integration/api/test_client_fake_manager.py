@@ -7,6 +7,7 @@ import itertools
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 import zmq
 
@@ -20,6 +21,7 @@ from remanager_api import (
 )
 from remanager_api.zmq import REManagerAPI
 from remanager_api.zmq.aio import REManagerAPI as AsyncREManagerAPI
+from remanager_api.zmq.transport import ZMQTransport
 
 CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any], str, dict[str, Any]]] = [
     ("ping", (), {}, "ping", {}),
@@ -97,6 +99,79 @@ async def test_asynchronous_requests(manager: Any) -> None:
     async with AsyncREManagerAPI(zmq_control_addr=manager.address) as api:
         replies = await asyncio.gather(*(api.send_request(method="m", params={"n": n}) for n in range(20)))
         assert [r["params"]["n"] for r in replies] == list(range(20))
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        ({1}, "of the type set"),
+        (object(), "of the type object"),
+        (np.array([None]), "of the type numpy.ndarray with Python objects"),
+        (np.ma.array([1]), "of the type numpy.ma.MaskedArray"),
+    ],
+)
+def test_what_cannot_be_sent_is_named(make_manager: Any, encoding: str, value: Any, what: str) -> None:
+    manager = make_manager()
+    with REManagerAPI(zmq_control_addr=manager.address, zmq_encoding=encoding) as api:
+        with pytest.raises(RequestParameterError) as info:
+            api.task_submit(BFunc("f", 1, [0, {"a": value}]))
+        assert "'task_submit' cannot be sent: item['args'][1][1]['a'] is " + what in str(info.value)
+        with pytest.raises(RequestParameterError, match=r"items\[0\]\['kwargs'\]\['x'\] is"):
+            api.item_add_batch([BPlan("count", x=value)])
+    assert manager.requests == []
+
+
+def test_a_number_that_is_too_large_for_msgpack_is_named(manager: Any) -> None:
+    with (
+        REManagerAPI(zmq_control_addr=manager.address, zmq_encoding="msgpack") as api,
+        pytest.raises(RequestParameterError, match=r"args'\]\[0\] is an integer that is too large"),
+    ):
+        api.task_submit(BFunc("f", 2**70))
+
+
+def test_work_is_waited_for_as_long_as_it_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[tuple[str, float]] = []
+
+    async def request(_self: ZMQTransport, method: str, _params: Any, limit: float) -> dict[str, Any]:
+        waited.append((method, round(limit, 3)))
+        return {"success": True, "msg": ""}
+
+    monkeypatch.setattr(ZMQTransport, "request", request)
+    with REManagerAPI(zmq_control_addr="tcp://127.0.0.1:1", timeout_recv=2) as api:
+        api.task_submit_batch([BFunc("f")] * 1000)
+        api.task_submit_batch([BFunc("f")], timeout=7)
+        api.task_submit(BFunc("f"), timeout=0.5)
+        api.item_add_batch([BPlan("count")] * 500)
+        api.task_prune(keep=10)
+        api.task_retry(["u"] * 100)
+        api.task_cancel("u")
+        api.task_cancel(selector={"all": True}, timeout=3)
+    assert waited == [
+        ("task_submit_batch", 4.0),
+        ("task_submit_batch", 7.0),
+        ("task_submit", 0.5),
+        ("queue_item_add_batch", 3.0),
+        ("task_prune", 62.0),
+        ("task_retry", 2.2),
+        ("task_cancel", 2.002),
+        ("task_cancel", 3.0),
+    ]
+
+
+def test_a_submission_that_was_not_answered_can_be_repeated(manager: Any, silence: object) -> None:
+    manager.handlers["task_submit_batch"] = lambda _: silence
+    with REManagerAPI(zmq_control_addr=manager.address) as api:
+        with pytest.raises(RequestTimeoutError) as info:
+            api.task_submit_batch([BFunc("f")], timeout=0.1)
+        assert info.value.request_id
+        assert f"request_id={info.value.request_id!r}" in info.value.__notes__[0]
+        del manager.handlers["task_submit_batch"]
+        api.task_submit_batch([BFunc("f")], request_id=info.value.request_id)
+        api.task_submit_batch([BFunc("f")])
+    first, again, other = (request["params"] for request in manager.requests)
+    assert first == again
+    assert other["request_id"] != first["request_id"]
 
 
 def test_refused_request(manager: Any) -> None:

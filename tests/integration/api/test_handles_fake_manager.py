@@ -98,6 +98,7 @@ async def test_what_is_sent_when_something_is_submitted(manager: Any, tasks: Tas
     who = {"user": "Queue Server API User", "user_group": "primary"}
     function_item = {"item_type": "function", "name": "add", "args": [1, 2]}
     sent = [request["params"] for request in manager.requests]
+    assert len(sent[0].pop("request_id")) == 32
     assert sent[:5] == [
         {"item": function_item, "options": {"priority": 3}, **who},
         {

@@ -104,12 +104,15 @@ def test_no_answer(manager: Any, command: Run, silence: object, capsys: pytest.C
     assert command("ping") == 3
 
 
-def test_commands_that_ask_the_worker_wait_longer() -> None:
+def test_commands_that_are_work_wait_longer() -> None:
     timeouts = {
         path: next(p.default for p in RequestCommand(BY_PATH[path], path).params if p.name == "timeout")
-        for path in ("status", "re pause", "environment update")
+        for path in ("status", "re pause", "environment update", "task prune", "task submit-batch")
     }
-    assert timeouts == {"status": 5.0, "re pause": 12.0, "environment update": 12.0}
+    assert timeouts == {
+        **{"status": 5.0, "re pause": 12.0, "environment update": 12.0},
+        **{"task prune": 60.0, "task submit-batch": 60.0},
+    }
     assert COMMAND_TIMEOUT_S < WORKER_ANSWER_TIMEOUT_S
 
 

@@ -19,6 +19,12 @@ def add(first: float, second: float = 1.0) -> float:
 
 
 @task
+def give_back(*values: Any) -> list[Any]:
+    """Return what it was given, and the types of that."""
+    return [*values, [type(value).__name__ for value in values]]
+
+
+@task
 def fail(text: str) -> None:
     """Raise an exception."""
     raise ValueError(text)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import msgpack
 import pytest
 from manager_rig import TASK_QUEUE, FakePoolWorker, Rig, function, user
 
@@ -249,18 +250,59 @@ async def test_wrong_places_and_cycles_of_a_batch_are_refused(pool_rig: Rig, wor
     assert "'items[-1]' is not known" in (await refused([-1]))[0]
     assert "must be a text" in (await refused([True]))[0]
     assert "depends_on" in (await refused([0] * 1001))[0]
-    assert "can't depend on itself" in (await refused([0]))[0]
+    assert (await refused([], [1]))[1] == "Task items[1] can't depend on itself"
     cycle = await refused([1], [2], [0], [])
+    assert all(f"Task items[{n}] would wait for itself" in cycle[n] for n in range(3))
     assert all("form a cycle" in msg for msg in cycle[:3])
     assert cycle[3] == others
     assert (await rig.ok("task_count"))["total"] == 0
     # What needs something that is refused is refused as well, and nothing else.
     found = await refused(["nobody"], [0], [1], [], atomic=False)
     assert ["not known" in found[0], "was refused" in found[1], "was refused" in found[2]] == [True] * 3
+    assert "Task items[0] of the same batch" in found[1]
     assert found[3] == ""
     assert (await rig.ok("task_count"))["total"] == 1
     reply = await rig.call("task_submit", **user(), item=function("work"), options={"depends_on": [0]})
     assert "depends_on.0" in reply["msg"]
+
+
+async def test_tasks_of_a_refused_batch_are_named_as_they_were_sent(
+    pool_rig: Rig, worker: FakePoolWorker
+) -> None:
+    named = [{"key": "k", "label": "L"}, {"label": "M"}, {"key": "k2", "on_duplicate": "reject"}]
+    items: list[dict[str, Any]] = [
+        {"item": function("nix")},  # has no place among those that are left
+        *({"item": function("work"), "options": {"depends_on": [n]} | named[n - 1]} for n in (1, 2)),
+        {"item": function("work"), "options": named[2]},
+    ]
+    reply = await pool_rig.ok("task_submit_batch", **user(), items=items, atomic=False)
+    texts = [r["msg"] for r in reply["results"]]
+    assert "no function" in texts[0] or "nix" in texts[0]
+    assert texts[1:] == [
+        "Task items[1] (key 'k') can't depend on itself",
+        "Task items[2] (label 'M') can't depend on itself",
+        "",
+    ]
+
+
+async def test_arguments_that_only_msgpack_has(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    """What a result is made of can be an argument of the next task."""
+    array = msgpack.ExtType(1, msgpack.packb(["<f4", [1], b"\0\0\x80?"]))
+    number = msgpack.ExtType(3, hex(2**70).encode())
+    by_hand = {"__ndarray__": [[1, 2]]}
+
+    async def submit(*args: object, **options: object) -> dict[str, Any]:
+        items = [{"item": function("work", args=list(args)), "options": options}]
+        (result,) = (await pool_rig.ok("task_submit_batch", **user(), items=items, atomic=False))["results"]
+        return dict(result)
+
+    uid = (await submit(b"\0\1", [array, {"n": number}], by_hand))["task_uid"]
+    form = {"__ndarray__": "AACAPw==", "dtype": "<f4", "shape": [1]}
+    assert worker.tasks[uid].item["args"] == [{"__bytes__": "AAE="}, [form, {"n": 2**70}], by_hand]
+    for extension in (msgpack.ExtType(9, b""), msgpack.ExtType(1, b"x"), msgpack.ExtType(3, b"x")):
+        text = (await submit(extension))["msg"]
+        assert "cannot be written as JSON: an extension type of msgpack is not a value" in text
+    assert "Object of type bytes" in (await submit(b"", where="environment"))["msg"]
 
 
 async def test_only_tasks_at_fault_are_counted_as_refused(pool_rig: Rig, worker: FakePoolWorker) -> None:

@@ -198,7 +198,10 @@ async def test_retry(pool_rig: Rig, worker: FakePoolWorker) -> None:
     worker.begin(new)
     await worker.end(new)
     assert "succeeded" in await rig.refused("task_retry", task_uid=new)
-    assert "not known" in await rig.refused("task_retry", task_uid="nobody")
+    reply = await rig.call("task_retry", task_uid="nobody")
+    assert (reply["code"], "not known" in reply["msg"]) == ("not_found", True)
+    assert (await rig.call("task_retry", task_uid=new))["code"] == "conflict"
+    assert (await rig.ok("task_retry", task_uid=["nobody"]))["skipped"] == {"nobody": "It is not known"}
 
 
 async def test_retry_what_failed_together(pool_rig: Rig, worker: FakePoolWorker) -> None:
