@@ -18,7 +18,7 @@ from typing import Any
 from remanager.model.worker_config import WorkerConfig
 from remanager.plans.registry import clear_registered_items
 from remanager.worker import compat
-from remanager.worker.compat.ipython import get_ipython
+from remanager.worker.compat.ipython import PlainShell, get_ipython
 from remanager.worker.failures import exception_text
 from remanager.worker.local_imports import local_imports
 
@@ -30,6 +30,10 @@ _RUN_ENGINE_NAMES = ("RE", "db")
 # What the import system keeps in a module.
 _NAMES_OF_IMPORT = frozenset({*vars(ModuleType("")), "__builtins__", "__cached__", "__file__", "__path__"})
 _MISSING = object()
+_NEEDS_IPYTHON = (
+    "Commands of IPython (%, !, get_ipython().run_line_magic) need an IPython kernel: --use-ipython-kernel ON, "
+    "with the directory as that of a profile (--startup-profile, --ipython-dir)"
+)
 
 
 class ScriptLoadingError(Exception):
@@ -127,7 +131,7 @@ def load_directory(directory: Path, ns: Namespace) -> None:
     """Run all ``*.py`` and ``*.ipy`` files of a directory, in the order of their names, in one namespace.
 
     Modules beside the files can be imported while the files run. ``get_ipython`` gives a stand-in for the
-    IPython shell.
+    IPython shell; there are no magic commands.
 
     Raises
     ------
@@ -261,9 +265,18 @@ def _run_file(path: Path, ns: Namespace, *, substitute_ipython: bool = False) ->
         exec(compile(tree, str(path), "exec", dont_inherit=True), ns)
     except BaseException as exc:  # the code may raise anything, SystemExit included
         msg = f"Error while executing script {str(path)!r}: {exception_text(exc)}"
+        if substitute_ipython and _needs_ipython(path, exc):
+            msg = f"{msg}\n{_NEEDS_IPYTHON}"
         raise loading_error(msg, exc) from exc
     finally:
         ns.pop("__file__", None)
+
+
+def _needs_ipython(path: Path, exc: BaseException) -> bool:
+    """Tell whether a file failed because it may have commands of IPython, or asked the stand-in for them."""
+    if isinstance(exc, SyntaxError):
+        return path.suffix == ".ipy" and exc.filename == str(path)
+    return isinstance(exc, AttributeError) and isinstance(exc.obj, PlainShell)
 
 
 class _IPythonSubstitution(ast.NodeTransformer):
