@@ -31,8 +31,8 @@ _RUN_ENGINE_NAMES = ("RE", "db")
 _NAMES_OF_IMPORT = frozenset({*vars(ModuleType("")), "__builtins__", "__cached__", "__file__", "__path__"})
 _MISSING = object()
 _NEEDS_IPYTHON = (
-    "Commands of IPython (%, !, get_ipython().run_line_magic) need an IPython kernel: --use-ipython-kernel ON, "
-    "with the directory as that of a profile (--startup-profile, --ipython-dir)"
+    "Commands of IPython (%, !, get_ipython().run_line_magic) need an IPython kernel: "
+    "--use-ipython-kernel ON, with the directory as that of a profile (--startup-profile, --ipython-dir)"
 )
 
 
