@@ -15,7 +15,8 @@ The configuration file is YAML, named by `--config` or `QSERVER_CONFIG`; its key
 If the path is a directory, all files in it are read; a section may be in one of them only.
 
 Several values of one setting stand one after the other behind the option, are separated by `:` in the
-variable, and are a list in the file.
+variable, and are a list in the file. What is `ON` or `OFF` may also be written as `yes`, `true`, `y`, `t`,
+`1` or `no`, `false`, `n`, `f`, `0`, in upper or lower case, everywhere.
 """
 
 

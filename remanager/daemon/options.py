@@ -228,7 +228,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "startup_dir",
         Kind.PATH,
-        "Directory of start-up scripts (*.py, *.ipy), loaded in the order of their names.",
+        "Directory of start-up scripts (*.py, *.ipy), loaded in the order of their names. Without an IPython "
+        "kernel *.ipy files must be plain Python.",
         ("--startup-dir",),
         key="startup/startup_dir",
         group=_STARTUP,

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from remanager.daemon.options import CONFIG_VARIABLE, OPTIONS, UNNEEDED, Option
-from remanager.daemon.sources import SettingsError, absolute, convert, from_environment, read_configuration
+from remanager.daemon.sources import (
+    SettingsError,
+    absolute,
+    convert,
+    from_environment,
+    read_configuration,
+    switch,
+)
 from remanager.daemon.startup_code import LOCATION_NAMES, StartupCode, locate
 
 __all__ = ["LISTS_FILE", "PERMISSIONS_FILE", "Settings", "SettingsError", "default_state_dir", "resolve"]
@@ -165,12 +172,16 @@ def _location_source(
     return found
 
 
-def _unneeded_notices(given_unneeded: Mapping[str, object], config: Mapping[str, object]) -> list[str]:
+def _unneeded_notices(
+    given_unneeded: Mapping[str, object], config: Mapping[str, object], config_name: str
+) -> list[str]:
     notices = []
     for unneeded in UNNEEDED:
         if any(flag in given_unneeded for flag in unneeded.flags):
             notices.append(f"{unneeded.flags[0]} is {unneeded.answer}")
         elif unneeded.key in config:
+            if not unneeded.takes_value:
+                switch(config[unneeded.key], f"{config_name}, key {unneeded.key}")
             notices.append(f"{unneeded.key} in the configuration file is {unneeded.answer}")
     return notices
 
@@ -265,6 +276,6 @@ def resolve(
         startup_profile=code.profile,
         ipython_dir=code.ipython_dir,
         demo_mode=code.demo_mode,
-        notices=(*notices, *old_names, *_unneeded_notices(unneeded or {}, config)),
+        notices=(*notices, *old_names, *_unneeded_notices(unneeded or {}, config, config_name)),
         **values,
     )

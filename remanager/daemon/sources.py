@@ -26,7 +26,8 @@ def _refused(origin: str, expected: str, value: object) -> SettingsError:
     return SettingsError(f"{origin}: expected {expected}, got {value!r}")
 
 
-def _switch(value: object, origin: str) -> bool:
+def switch(value: object, origin: str) -> bool:
+    """Return the truth value that a switch was given; refuse anything else."""
     if isinstance(value, bool):
         return value
     word = str(value).lower()
@@ -129,7 +130,7 @@ def convert(option: Option, value: object, origin: str) -> object:
     """
     match option.kind:
         case Kind.SWITCH:
-            return _switch(value, origin)
+            return switch(value, origin)
         case Kind.COUNT:
             return _whole(value, origin, "a whole number, 0 or more", 0, 2**31)
         case Kind.PORT:

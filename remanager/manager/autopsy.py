@@ -49,7 +49,9 @@ class Autopsies:
         """Return the autopsies, newest first."""
         return self._all[::-1]
 
-    def record(self, batch: Batch, worker: WorkerRecord, returncode: int | None, msg: str) -> None:
+    def record(
+        self, batch: Batch, worker: WorkerRecord, returncode: int | None, msg: str, crash: str
+    ) -> None:
         """Write an autopsy, before anything that the worker left behind is closed.
 
         Parameters
@@ -62,6 +64,8 @@ class Autopsies:
             Exit code, negative for a signal, None if it is not known.
         msg : str
             The same for people.
+        crash : str
+            The stacks of its threads, if it left any.
         """
         state, now = self._state, self._clock()
         known = state.worker_state
@@ -73,6 +77,7 @@ class Autopsies:
             "returncode": returncode,
             "signal": _signal_name(returncode),
             "msg": msg,
+            "traceback": crash,
             "manager_state": state.manager_state.value,
             "running_item_uid": running.uid if running else None,
             "running_item_name": running.item.get("name") if running else None,

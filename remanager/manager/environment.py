@@ -17,7 +17,7 @@ from remanager.manager.ledger import Batch, Ledger
 from remanager.manager.ports import Clock, ProcessPort
 from remanager.manager.state import State, WorkerRecord, new_uid
 from remanager.manager.worker_exit import DRAIN_S, describe_exit
-from remanager.manager.worker_files import settings_path, write_settings
+from remanager.manager.worker_files import crash_path, read_crash, remove_files, write_settings
 from remanager.manager.worker_link import WorkerLink
 from remanager.model.errors import Busy, Conflict, EnvironmentClosed, RequestTimeout
 from remanager.model.link import CloseEnvironment, EnvironmentFailed
@@ -51,7 +51,8 @@ class WorkerCommand:
 
     def write_config(self, worker_uid: str) -> Path:
         """Write the settings of one worker into the runtime directory."""
-        config = replace(self.config, worker_uid=worker_uid)
+        crash = crash_path(self.runtime_dir, worker_uid)
+        config = replace(self.config, worker_uid=worker_uid, crash_path=str(crash))
         return write_settings(self.runtime_dir, worker_uid, config.to_json())
 
     def argv(self, path: Path) -> list[str]:
@@ -75,7 +76,7 @@ class WorkerExit:
     why: str = ""
 
 
-WorkerLost = Callable[[Batch, str], None]
+WorkerLost = Callable[[Batch, str, str], None]
 ReportExit = Callable[[WorkerRecord, WorkerExit], None]
 
 
@@ -95,7 +96,7 @@ class EnvironmentService:
     report_exit : callable
         Takes the end of a worker and hands it to :meth:`on_exit` after what the worker sent before.
     on_lost : callable
-        Closes what ran in a worker that ended, given the reason.
+        Closes what ran in a worker that ended, given the reason and the stacks it left as it crashed.
     autopsies : Autopsies
         Writes down what is known of a worker that died.
 
@@ -311,14 +312,18 @@ class EnvironmentService:
         elif was is ManagerState.CREATING_ENVIRONMENT and not state.environment_error:
             state.environment_error = msg
             logger.error("The environment could not be opened: %s", msg)
+        crash = read_crash(self._make_command().runtime_dir, worker.uid)
+        if crash:
+            logger.error("The stacks of the worker as it crashed:\n%s", crash)
         if unexpected:
-            self._autopsies.record(batch, worker, exit_.returncode, msg)
-        self._on_lost(batch, f"{msg} while it ran" if was is ManagerState.CLOSING_ENVIRONMENT else msg)
+            self._autopsies.record(batch, worker, exit_.returncode, msg, crash)
+        why = f"{msg} while it ran" if was is ManagerState.CLOSING_ENVIRONMENT else msg
+        self._on_lost(batch, why, crash)
         state.worker = state.worker_state = None
         state.environment_exists = False
         state.running_task_uid = None
         self._link.on_lost()
-        self._remove_config(worker.uid)
+        remove_files(self._make_command().runtime_dir, worker.uid)
         self._set(ManagerState.IDLE)
         self._ended.set()
         self._ledger.commit(batch)
@@ -379,9 +384,6 @@ class EnvironmentService:
         """Wait until a worker has ended."""
         while self._state.worker is worker:
             await self._ended.wait()
-
-    def _remove_config(self, worker_uid: str) -> None:
-        settings_path(self._make_command().runtime_dir, worker_uid).unlink(missing_ok=True)
 
     def _begin_destroying(self) -> None:
         self._destroying_since = asyncio.get_running_loop().time()

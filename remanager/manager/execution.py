@@ -306,6 +306,7 @@ class Execution:
         self,
         batch: Batch,
         msg: str,
+        crash: str,
         *,
         exit_status: ExitStatus,
         requeue: bool,
@@ -320,6 +321,8 @@ class Execution:
             Transaction to write to.
         msg : str
             What is known of the worker's end.
+        crash : str
+            The stacks of its threads, if it left any.
         exit_status : ExitStatus
             What history says.
         requeue : bool
@@ -337,7 +340,7 @@ class Execution:
         runs = worker.run_list if worker is not None and worker.running_item_uid == running.uid else []
         if known_runs and known_runs["item_uid"] == running.uid:
             runs = known_runs["runs"]
-        result = result_without_report(running, exit_status, msg, self._clock())
+        result = result_without_report(running, exit_status, msg, self._clock(), crash)
         if time_stop is not None:
             result["time_stop"] = max(time_stop, running.time_start)
         result["run_uids"] = [r["uid"] for r in runs]

@@ -476,12 +476,12 @@ class Manager:
         # No request waits for the file.
         batch.after(lambda: self.background.spawn(self.catalogue.write_lists(), "file of the lists"))
 
-    def _close_all(self, batch: Batch, msg: str) -> None:
+    def _close_all(self, batch: Batch, msg: str, crash: str) -> None:
         """Close what ran in a worker that ended."""
         self.state.progress = None
-        self.tasks.on_worker_lost(batch, msg)
-        self.environment_tasks.on_worker_lost(batch, msg)
-        self.execution.on_worker_lost(batch, msg, exit_status=ExitStatus.FAILED, requeue=True)
+        self.tasks.on_worker_lost(batch, msg, crash)
+        self.environment_tasks.on_worker_lost(batch, msg, crash)
+        self.execution.on_worker_lost(batch, msg, crash, exit_status=ExitStatus.FAILED, requeue=True)
 
     def _worker_command(self) -> WorkerCommand:
         config = replace(

@@ -60,7 +60,7 @@ def exit_status_of(event: PlanFinished) -> ExitStatus:
 
 
 def result_without_report(
-    running: RunningItem, exit_status: ExitStatus, msg: str, time_stop: float
+    running: RunningItem, exit_status: ExitStatus, msg: str, time_stop: float, crash: str = ""
 ) -> dict[str, Any]:
     """Return the ``result`` of a plan of which the worker said nothing."""
     return {
@@ -70,5 +70,5 @@ def result_without_report(
         "time_start": running.time_start,
         "time_stop": time_stop,
         "msg": msg,
-        "traceback": "",
+        "traceback": crash,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from remanager.manager.state import RunningItem, WorkerRecord
 from remanager.manager.task_queue import restoring as task_queue
 from remanager.manager.task_queue.pool import KIND as POOL
 from remanager.manager.tasks import RunningTask
-from remanager.manager.worker_files import forget_others, manager_directory, settings_path
+from remanager.manager.worker_files import forget_others, manager_directory, read_crash, settings_path
 from remanager.model.states import ExitStatus, ManagerState, TaskState
 from remanager.store.records import TaskRow, WorkerRow
 from remanager.store.writes import worker_delete
@@ -45,12 +46,13 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
     state, rows = manager.state, manager.store.reads.running()
     _take_over(manager, rows)
     last_sign_of_life = _last_event_time(manager)
-    worker, pool, of_others = _find_workers(manager)
+    found = _find_workers(manager)
+    worker = found.environment
     uid = worker.worker_uid if worker else None
     task_queue.restore(
         manager.task_queue,
         manager.store,
-        pool,
+        found.pool,
         manager.clock(),
         settings=manager.stored_settings,
         environment_uid=uid,
@@ -59,7 +61,7 @@ async def restore(manager: Manager, *, first_start: bool) -> None:
     state.autostart = bool(manager.stored_settings.get(AUTOSTART))
     state.queue_stop_pending = bool(manager.stored_settings.get(STOP_PENDING)) and worker is not None
     if worker is None:
-        await _close_remains(manager, last_sign_of_life, COPIED if of_others else LOST)
+        await _close_remains(manager, last_sign_of_life, COPIED if found.of_others else LOST, found.crash)
         # Reading the lists can take a while: meanwhile the manager already says that it starts.
         manager.background.spawn(_finish(manager, first_start, None), "start")
         return
@@ -94,41 +96,51 @@ async def _finish(manager: Manager, first_start: bool, worker_lists: dict[str, A
     manager.execution.autostart()
 
 
-def _find_workers(manager: Manager) -> tuple[WorkerRow | None, list[WorkerRow], bool]:
-    """Find the recorded workers.
+@dataclass(slots=True)
+class _Found:
+    """The recorded workers.
 
-    Returns
-    -------
+    Attributes
+    ----------
     environment : WorkerRow or None
         That of the environment, if its process is there and this daemon's.
     pool : list of WorkerRow
         Those of the pool that are.
     of_others : bool
         Some are there, but not this daemon's: the state directory is a copy.
+    crash : str
+        The stacks that the worker of the environment left as it crashed, if it did.
     """
-    found: WorkerRow | None = None
-    pool: list[WorkerRow] = []
-    of_others = False
+
+    environment: WorkerRow | None = None
+    pool: list[WorkerRow] = field(default_factory=list)
+    of_others: bool = False
+    crash: str = ""
+
+
+def _find_workers(manager: Manager) -> _Found:
+    found = _Found()
     for row in manager.store.reads.workers():
         settings = settings_path(manager.options.runtime_dir, row.worker_uid)
         if row.pid and manager.processes.take_over(row.pid, row.start_ticks, settings):
             _warn_if_moved(manager.options.runtime_dir, row.pid, settings)
             if row.kind == POOL:
-                pool.append(row)
+                found.pool.append(row)
             else:
-                found = row
+                found.environment = row
             continue
         batch = manager.ledger.batch()
         batch.write(worker_delete(row.worker_uid))
         batch.event("worker_gone", worker_uid=row.worker_uid)
         if row.pid and manager.processes.is_alive(row.pid, row.start_ticks):
             logger.warning("The worker with pid %d is left alone: %s", row.pid, OF_ANOTHER)
-            of_others = True
+            found.of_others = True
         elif row.pid and row.kind != POOL:
             gone = WorkerRecord(row.worker_uid, row.pid, row.start_ticks)
-            manager.autopsies.record(batch, gone, None, GONE)
+            found.crash = read_crash(manager.options.runtime_dir, row.worker_uid)
+            manager.autopsies.record(batch, gone, None, GONE, found.crash)
         manager.ledger.commit(batch)
-    return found, pool, of_others
+    return found
 
 
 def _warn_if_moved(runtime_dir: Path, pid: int, settings: Path) -> None:
@@ -178,14 +190,15 @@ def _last_event_time(manager: Manager) -> float | None:
     return events[0].time if events else None
 
 
-async def _close_remains(manager: Manager, last_sign_of_life: float | None, why: str) -> None:
+async def _close_remains(manager: Manager, last_sign_of_life: float | None, why: str, crash: str) -> None:
     """Close what ran in a worker that did not survive; nothing of it runs again by itself."""
     batch = manager.ledger.batch()
     batch.setting(STOP_PENDING, False)
-    manager.tasks.on_worker_lost(batch, why)
+    manager.tasks.on_worker_lost(batch, why, crash)
     manager.execution.on_worker_lost(
         batch,
         why,
+        crash,
         exit_status=ExitStatus.UNKNOWN,
         requeue=False,
         known_runs=manager.stored_settings.get(KNOWN_RUNS),

@@ -243,10 +243,10 @@ class TaskService:
         batch.event("task_unrecorded", uid, success=event.success, msg=event.msg[:200])
         self._make_room(batch, uid)
 
-    def on_worker_lost(self, batch: Batch, msg: str) -> None:
+    def on_worker_lost(self, batch: Batch, msg: str, crash: str) -> None:
         """Close every task of a worker that is gone."""
         for task in list(self.running.values()):
-            self._end(batch, task, TaskState.LOST, msg=msg)
+            self._end(batch, task, TaskState.LOST, msg=msg, traceback=crash)
 
     def _end(
         self,

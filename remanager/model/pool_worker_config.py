@@ -17,6 +17,8 @@ class PoolWorkerConfig:
         Identity of the worker.
     link_address, console_address : str
         Paths of the manager's sockets for messages and for console output.
+    crash_path : str
+        File for the stacks of the threads when the process crashes; empty: they go to standard error.
     task_modules : list of str
         Modules whose functions are tasks.
     module_paths : list of str
@@ -41,6 +43,7 @@ class PoolWorkerConfig:
     worker_uid: str
     link_address: str
     console_address: str
+    crash_path: str = ""
     task_modules: list[str] = field(default_factory=list)
     module_paths: list[str] = field(default_factory=list)
     begun_path: str = ""

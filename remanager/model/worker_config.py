@@ -18,6 +18,8 @@ class WorkerConfig:
         Identity of the worker.
     link_address, console_address : str
         Paths of the manager's sockets for messages and for console output.
+    crash_path : str
+        File for the stacks of the threads when the process crashes; empty: they go to standard error.
     startup_dir, startup_profile, startup_module, startup_script, ipython_dir : str or None
         Where the start-up code is; at most one of directory/profile, module, script.
     encoding : str
@@ -51,6 +53,7 @@ class WorkerConfig:
     worker_uid: str
     link_address: str
     console_address: str
+    crash_path: str = ""
     startup_dir: str | None = None
     startup_profile: str | None = None
     startup_module: str | None = None

@@ -26,6 +26,8 @@ class Lifecycle:
         Captures what the process writes; it is started and closed here.
     log_level : int
         From which level on the log of this package is written.
+    crash_path : str
+        File for the stacks of the threads when the process crashes; empty: they go to standard error.
 
     Attributes
     ----------
@@ -33,10 +35,11 @@ class Lifecycle:
         With which the process ends; 70 until it is set.
     """
 
-    def __init__(self, console: ConsoleCapture, log_level: int) -> None:
+    def __init__(self, console: ConsoleCapture, log_level: int, crash_path: str = "") -> None:
         self.exit_code = EXIT_FAULT
         self._console = console
         self._log_level = log_level
+        self._crash_path = crash_path
 
     def begin(self) -> None:
         """Prepare the process for user code, of which none may have run yet."""
@@ -46,7 +49,7 @@ class Lifecycle:
         if not any(os.environ.get(name) for name in ("MPLBACKEND", "DISPLAY", "WAYLAND_DISPLAY")):
             os.environ["MPLBACKEND"] = "agg"
         self._console.start()
-        faulthandler.enable(self._console.original_stderr)
+        self._keep_stacks_of_crashes()
         _configure_logging(self._log_level)
 
     def fail(self) -> None:
@@ -58,6 +61,14 @@ class Lifecycle:
         """End the process also if the exit of the interpreter takes too long; returns at once."""
         # Threads and exit handlers of user code may hang.
         threading.Thread(target=self._end_later, name="remanager-exit", daemon=True).start()
+
+    def _keep_stacks_of_crashes(self) -> None:
+        descriptor = self._console.original_stderr
+        if self._crash_path:
+            descriptor = os.open(self._crash_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        faulthandler.enable(descriptor)
+        # What a forked child crashes of is not how this process ends: it goes to the console.
+        os.register_at_fork(after_in_child=lambda: faulthandler.enable(2))
 
     def _end(self) -> None:
         """End the process at once, without taking modules apart: libraries may hang in that."""

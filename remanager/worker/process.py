@@ -71,7 +71,7 @@ class WorkerProcess:
         self._user_code = UserCode()
         self._busy_until = time.monotonic()
         self._accepted = AcceptedUids()
-        self._life = Lifecycle(ConsoleCapture(config.console_address), config.log_level)
+        self._life = Lifecycle(ConsoleCapture(config.console_address), config.log_level, config.crash_path)
         self._link = Link(
             config.link_address,
             config.worker_uid,

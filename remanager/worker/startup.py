@@ -10,8 +10,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -19,8 +18,9 @@ from typing import Any
 from remanager.model.worker_config import WorkerConfig
 from remanager.plans.registry import clear_registered_items
 from remanager.worker import compat
-from remanager.worker.compat.ipython import get_ipython
+from remanager.worker.compat.ipython import PlainShell, get_ipython
 from remanager.worker.failures import exception_text
+from remanager.worker.local_imports import local_imports
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,10 @@ _RUN_ENGINE_NAMES = ("RE", "db")
 # What the import system keeps in a module.
 _NAMES_OF_IMPORT = frozenset({*vars(ModuleType("")), "__builtins__", "__cached__", "__file__", "__path__"})
 _MISSING = object()
+_NEEDS_IPYTHON = (
+    "Commands of IPython (%, !, get_ipython().run_line_magic) need an IPython kernel: "
+    "--use-ipython-kernel ON, with the directory as that of a profile (--startup-profile, --ipython-dir)"
+)
 
 
 class ScriptLoadingError(Exception):
@@ -127,7 +131,7 @@ def load_directory(directory: Path, ns: Namespace) -> None:
     """Run all ``*.py`` and ``*.ipy`` files of a directory, in the order of their names, in one namespace.
 
     Modules beside the files can be imported while the files run. ``get_ipython`` gives a stand-in for the
-    IPython shell.
+    IPython shell; there are no magic commands.
 
     Raises
     ------
@@ -173,7 +177,7 @@ def load_script_file(path: Path, ns: Namespace) -> None:
     """
     if not path.is_file():
         raise ImportError(f"Failed to load the script '{path}': script was not found")
-    with _local_imports(path.parent):
+    with local_imports(path.parent):
         _run_file(path, ns)
 
 
@@ -224,7 +228,7 @@ def load_script_into_namespace(
     # An entry without a time is never checked against the file system; tracebacks take source lines from it.
     linecache.cache[filename] = (len(script), None, lines, filename)
     try:
-        with _local_imports(root):
+        with local_imports(root):
             ns.update(__name__="__main__", __file__=filename)
             exec(compile(script, filename, "exec", dont_inherit=True), ns)
     except BaseException as exc:
@@ -261,9 +265,18 @@ def _run_file(path: Path, ns: Namespace, *, substitute_ipython: bool = False) ->
         exec(compile(tree, str(path), "exec", dont_inherit=True), ns)
     except BaseException as exc:  # the code may raise anything, SystemExit included
         msg = f"Error while executing script {str(path)!r}: {exception_text(exc)}"
+        if substitute_ipython and _needs_ipython(path, exc):
+            msg = f"{msg}\n{_NEEDS_IPYTHON}"
         raise loading_error(msg, exc) from exc
     finally:
         ns.pop("__file__", None)
+
+
+def _needs_ipython(path: Path, exc: BaseException) -> bool:
+    """Tell whether a file failed because it may have commands of IPython, or asked the stand-in for them."""
+    if isinstance(exc, SyntaxError):
+        return path.suffix == ".ipy" and exc.filename == str(path)
+    return isinstance(exc, AttributeError) and isinstance(exc.obj, PlainShell)
 
 
 class _IPythonSubstitution(ast.NodeTransformer):
@@ -280,34 +293,6 @@ class _IPythonSubstitution(ast.NodeTransformer):
         if others := [alias for alias in node.names if alias.name != "get_ipython"]:
             result.append(ast.copy_location(ast.ImportFrom(node.module, others, 0), node))
         return result
-
-
-@contextmanager
-def _local_imports(root: Path | None) -> Iterator[None]:
-    """Allow imports from a directory; its modules are forgotten afterwards, so that edits take effect."""
-    if root is None or not root.is_dir():
-        yield
-        return
-    importlib.invalidate_caches()
-    before = set(sys.modules)
-    sys.path.insert(0, str(root))
-    try:
-        yield
-    finally:
-        # The path is still needed here: the places of namespace packages are computed from it.
-        for name in set(sys.modules) - before:
-            if _lies_in(sys.modules[name], root):
-                del sys.modules[name]
-        if str(root) in sys.path:
-            sys.path.remove(str(root))
-
-
-def _lies_in(module: object, root: Path) -> bool:
-    if not isinstance(module, ModuleType):
-        return False
-    file = vars(module).get("__file__")
-    places = [file] if file else vars(module).get("__path__", ())
-    return any(Path(place).is_relative_to(root) for place in places)
 
 
 def loading_error(

@@ -109,6 +109,22 @@ def test_a_worker_that_died_is_explained(daemon: Daemon, gate: Gate) -> None:
     assert "the plan is held: last words" in "\n".join(autopsy["console"])
 
 
+def test_a_crash_is_explained(daemon: Daemon) -> None:
+    daemon.client.ok("queue_clear")
+    if not daemon.client.call("status")["worker_environment_exists"]:
+        daemon.open_environment()
+    uid = daemon.add(plan("segfault"))
+    since = daemon.client.ok("event_list", limit=10_000)["next_seq"]
+    daemon.client.ok("queue_start")
+    events(daemon, since, "worker_autopsy")
+    autopsy = daemon.client.ok("worker_autopsy_list")["autopsies"][0]
+    assert (autopsy["signal"], autopsy["running_item_uid"]) == ("SIGSEGV", uid)
+    assert "in segfault" in autopsy["traceback"]
+    entry = daemon.history()[-1]
+    assert entry["item_uid"] == uid
+    assert entry["result"]["traceback"] == autopsy["traceback"]
+
+
 def test_the_numbers_of_the_console_outlive_the_manager(daemon: Daemon) -> None:
     before = daemon.client.ok("console_get")
     assert before["lines"][0]["seq"] == before["oldest_seq"]

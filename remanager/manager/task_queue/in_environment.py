@@ -175,13 +175,13 @@ class EnvironmentTasks:
             if held.sent and card.cancel_state is not None:
                 self._link.tell(StopTask(held.name, card.cancel_reason))
 
-    def on_worker_lost(self, batch: Batch, msg: str) -> None:
+    def on_worker_lost(self, batch: Batch, msg: str, crash: str) -> None:
         """Close, or repeat, what a worker ran that has ended."""
         now = self._clock()
         for held in list(self.held.values()):
             kind = OutcomeKind.LOST if held.sent else OutcomeKind.RETURNED
             start = held.card.time_start or now
-            outcome = Outcome(kind, start, now, msg, TaskError("WorkerLost", msg))
+            outcome = Outcome(kind, start, now, msg, TaskError("WorkerLost", msg, crash))
             self._queue.scheduler.finish(held.card.uid, held.epoch, outcome, now)
         self.held.clear()
         self._queue.advance(batch)

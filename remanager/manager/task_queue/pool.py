@@ -16,7 +16,7 @@ from remanager.manager.state import new_uid
 from remanager.manager.task_queue.options import TaskQueueOptions
 from remanager.manager.task_queue.worker_process import PoolWorker
 from remanager.manager.worker_exit import DRAIN_S, describe_exit
-from remanager.manager.worker_files import settings_path, write_settings
+from remanager.manager.worker_files import crash_path, read_crash, remove_files, write_settings
 from remanager.manager.worker_link import record_report
 from remanager.model.begun import Begun
 from remanager.model.link import Ack, Heartbeat, Message, Welcome
@@ -79,7 +79,7 @@ class PoolOwner(Protocol):
         """Take back tasks that a worker was handed and never got."""
         ...
 
-    def on_worker_lost(self, worker: PoolWorker, batch: Batch, why: str) -> None:
+    def on_worker_lost(self, worker: PoolWorker, batch: Batch, why: str, crash: str) -> None:
         """Close or repeat what a worker held that is gone."""
         ...
 
@@ -166,7 +166,12 @@ class Pool:
 
     async def _start(self) -> None:
         uid, now = new_uid(), self._clock()
-        config = replace(self._config, worker_uid=uid, begun_path=str(self._begun_path(uid)))
+        config = replace(
+            self._config,
+            worker_uid=uid,
+            begun_path=str(self._begun_path(uid)),
+            crash_path=str(crash_path(self._runtime_dir, uid)),
+        )
         try:
             path = write_settings(self._runtime_dir, uid, config.to_json())
             argv = [self._python, "-P", "-m", "remanager.worker.pool", "--config", str(path)]
@@ -237,15 +242,21 @@ class Pool:
             rss_bytes=worker.rss_bytes,
             expected=expected,
         )
-        self.owner.on_worker_lost(worker, batch, why)
+        crash = self.crash_of(worker.uid)
+        if crash:
+            logger.error("The stacks of the worker (pid %d) as it crashed:\n%s", worker.pid, crash)
+        self.owner.on_worker_lost(worker, batch, why, crash)
         self._ledger.commit(batch)
-        settings_path(self._runtime_dir, worker.uid).unlink(missing_ok=True)
-        self._begun_path(worker.uid).unlink(missing_ok=True)
+        remove_files(self._runtime_dir, worker.uid)
         self._ended.set()
 
     def begun_by(self, worker_uid: str) -> Begun:
         """Return what a worker has begun, also one that is gone."""
         return Begun.read(self._begun_path(worker_uid))
+
+    def crash_of(self, worker_uid: str) -> str:
+        """Return the stacks that a worker left as it crashed; empty if it left none."""
+        return read_crash(self._runtime_dir, worker_uid)
 
     def kill(self, worker: PoolWorker, why: str) -> None:
         """Kill a worker; what it held is closed when it is gone."""

@@ -129,7 +129,7 @@ class PoolReports:
             queue.scheduler.finish(uid, epoch, Outcome(OutcomeKind.RETURNED, now, now, reason), now)
         queue.advance(batch)
 
-    def on_worker_lost(self, worker: PoolWorker, batch: Batch, why: str) -> None:
+    def on_worker_lost(self, worker: PoolWorker, batch: Batch, why: str, crash: str) -> None:
         """Close or repeat what a worker held that is gone."""
         queue, now = self._queue, self._clock()
         begun_ones = queue.pool.begun_by(worker.uid)
@@ -138,7 +138,7 @@ class PoolReports:
             start = worker.began.get(uid) or begun_ones.time_of(uid, epoch) or now
             _forget(worker, uid)
             if begun:
-                outcome = Outcome(OutcomeKind.LOST, start, now, why, TaskError("WorkerLost", why))
+                outcome = Outcome(OutcomeKind.LOST, start, now, why, TaskError("WorkerLost", why, crash))
             else:
                 outcome = Outcome(OutcomeKind.RETURNED, now, now, why)
             queue.scheduler.finish(uid, epoch, outcome, now)

@@ -170,7 +170,7 @@ def _hand_back(queue: TaskQueue, now: float, environment_uid: str | None) -> Non
         if uid not in gone:
             gone[uid] = queue.pool.begun_by(uid)
         if gone[uid].may_have(card.uid, card.lease_epoch):
-            error = TaskError("WorkerLost", GONE)
+            error = TaskError("WorkerLost", GONE, queue.pool.crash_of(uid))
             start = gone[uid].time_of(card.uid, card.lease_epoch) or card.time_start or now
             outcome = Outcome(OutcomeKind.LOST, start, now, GONE, error)
         else:

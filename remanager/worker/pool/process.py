@@ -62,7 +62,9 @@ class PoolWorkerProcess:
         self._manager_uid: str | None = None
         self._busy_until = time.monotonic()
         self._orphaned = False
-        self._life = Lifecycle(ConsoleCapture(config.console_address, config.worker_uid), config.log_level)
+        self._life = Lifecycle(
+            ConsoleCapture(config.console_address, config.worker_uid), config.log_level, config.crash_path
+        )
         self._link = Link(
             config.link_address,
             config.worker_uid,

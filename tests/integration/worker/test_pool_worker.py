@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import textwrap
@@ -31,7 +33,7 @@ from remanager.model.pool_messages import (
 from remanager.wire.values import pack_value, unpack_value, value_from_json, value_to_json
 
 TASKS = '''
-import asyncio, os, signal, sys, time
+import asyncio, os, resource, signal, sys, time
 import numpy as np
 from remanager.tasks import Cancelled, Permanent, Retry, Skip, current, task
 
@@ -78,6 +80,14 @@ async def leave_async(how):
 @task
 def crash():
     os._exit(9)
+
+@task
+def segfault():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if os.fork() == 0:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    os.wait()
+    os.kill(os.getpid(), signal.SIGSEGV)
 
 @task
 def weird():
@@ -546,6 +556,18 @@ def test_crash_and_kill_are_seen(launch: Launch) -> None:
     worker.start("wait")
     worker.manager.expect(TasksStarted)
     assert worker.kill() == -9
+
+
+def test_the_stacks_of_a_crash_are_kept(launch: Launch, tmp_path: Path) -> None:
+    crash = tmp_path / "crash"
+    worker = launch(crash_path=str(crash))
+    worker.ready()
+    assert crash.read_text() == ""
+    assert crash.stat().st_mode & 0o777 == 0o600
+    worker.hand_over(worker.row("segfault"))
+    assert worker.wait_exit() == -signal.SIGSEGV
+    assert crash.read_text().count("Segmentation fault") == 1  # that of the child is none of the worker's
+    assert re.search(r'lab_tasks.py", line \d+ in segfault', crash.read_text())
 
 
 def test_drain(launch: Launch) -> None:

@@ -1,6 +1,8 @@
 """Plans and functions that say where they are and wait for the tests."""
 
+import ctypes
 import os
+import resource
 import time
 
 import bluesky.plan_stubs as bps
@@ -31,6 +33,13 @@ def held(path: str, gate: str, line: str = "held"):
         yield from bps.sleep(0.02)
     yield from bps.close_run()
     _append(path, f"{line} done")
+
+
+def segfault():
+    """Die as of a fault of a C library."""
+    yield from null()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.string_at(0)
 
 
 def held_at_half(gate: str, num: int):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from manager_rig import FakePoolWorker, Rig
 
+from remanager.manager.worker_files import crash_path
 from remanager.model.link import CloseEnvironment
 
 
@@ -102,3 +103,25 @@ async def test_an_environment_that_does_not_close_in_time(pool_rig: Rig) -> None
     await rig.ok("worker_stop", worker_uid=environment.uid, timeout_s=0.0)
     await rig.until(lambda: rig.processes.killed == [environment.pid])
     await rig.until(lambda: not rig.status["worker_environment_exists"])
+
+
+@pytest.mark.parametrize("manager_lives", [True, False])
+async def test_the_stacks_of_a_crash_are_those_of_the_task(
+    pool_rig: Rig, worker: FakePoolWorker, manager_lives: bool
+) -> None:
+    rig = pool_rig
+    uid = await rig.submit()
+    worker.begin(uid)
+    await rig.settle()
+    crash_path(rig.options.runtime_dir, worker.uid).write_text("Fatal Python error: Aborted")
+    if manager_lives:
+        worker.die(-6)
+        await rig.settle()
+    else:
+        await rig.crash()
+        worker.die(-6)
+        await rig.start(first_start=False)
+    assert (await rig.task(uid))["state"] == "lost"
+    result = (await rig.ok("task_result", task_uid=uid))["result"]
+    assert result["traceback"] == "Fatal Python error: Aborted"
+    assert not crash_path(rig.options.runtime_dir, worker.uid).exists()

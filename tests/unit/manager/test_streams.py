@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
-from manager_rig import TIMEOUT_S, Rig, hop
+from manager_rig import TIMEOUT_S, Rig, function, hop, user
 
 from remanager.daemon.console import ConsoleHub
 from remanager.engine.queue_item import Submission
 from remanager.manager import journal
 from remanager.manager.autopsy import CONSOLE_LINES, KEPT, MAX_LINE_CHARS, Autopsies
 from remanager.manager.state import RunningItem, State, WorkerRecord
+from remanager.manager.worker_files import crash_path, settings_path
 from remanager.model.link import Heartbeat, Progress, WorkerState
 
 
@@ -219,6 +221,59 @@ async def test_a_dead_worker_gets_an_autopsy(rig: Rig) -> None:
     assert (await rig.ok("worker_autopsy_list"))["autopsies"] == [autopsy]
 
 
+STACKS = """\
+Fatal Python error: Segmentation fault
+
+Thread 0x02 (most recent call first):
+  File "later.py", line 2 in wait
+
+Current thread 0x01 (most recent call first):
+  File "plans.py", line 7 in scan
+
+Extension modules: """
+AT_FAULT_FIRST = [
+    "Fatal Python error: Segmentation fault",
+    "Current thread 0x01 (most recent call first):",
+    "Thread 0x02 (most recent call first):",
+]
+
+
+@pytest.mark.parametrize("manager_lives", [True, False])
+async def test_the_stacks_of_a_crash_are_kept(rig: Rig, manager_lives: bool) -> None:
+    worker = await rig.open_environment()
+    uid = await rig.run_plan()
+    config = json.loads(settings_path(rig.options.runtime_dir, worker.uid).read_text())
+    path = crash_path(rig.options.runtime_dir, worker.uid)
+    assert config["crash_path"] == str(path)
+    path.write_text(STACKS + "numpy, " * 50_000)
+    if manager_lives:
+        worker.die(-11)
+        await rig.settle()
+    else:
+        await rig.crash()
+        worker.die(-11)
+        await rig.start(first_start=False)
+    (autopsy,) = (await rig.ok("worker_autopsy_list"))["autopsies"]
+    (entry,) = (await rig.ok("history_get"))["items"]
+    assert entry["item_uid"] == uid
+    stacks = autopsy["traceback"]
+    assert entry["result"]["traceback"] == stacks
+    assert [block.splitlines()[0] for block in stacks.split("\n\n")][:3] == AT_FAULT_FIRST
+    assert len(stacks) < 1000
+    assert not list(rig.options.runtime_dir.glob("worker-*"))
+
+
+async def test_the_stacks_of_a_crash_are_kept_of_tasks(rig: Rig) -> None:
+    worker = await rig.open_environment()
+    uid = (await rig.ok("function_execute", item=function("look"), **user()))["task_uid"]
+    await rig.settle()
+    crash_path(rig.options.runtime_dir, worker.uid).write_text(STACKS)
+    worker.die(-11)
+    await rig.settle()
+    result = (await rig.ok("task_result", task_uid=uid))["result"]
+    assert "plans.py" in result["traceback"]
+
+
 async def test_orderly_ends_need_no_autopsy(rig: Rig) -> None:
     worker = await rig.open_environment()
     await rig.ok("environment_close")
@@ -258,7 +313,7 @@ async def test_the_last_lines_and_the_last_workers_are_kept(rig: Rig) -> None:
     state.running = RunningItem("u", {"name": "scan"}, "{}", False, 10.0, Submission())
     autopsies = Autopsies(state, lambda: 12.0, hub.since, [{"n": n} for n in range(30)])
     batch = rig.manager.ledger.batch()
-    autopsies.record(batch, WorkerRecord("w", 1, 1, rss_bytes=5), None, "why")
+    autopsies.record(batch, WorkerRecord("w", 1, 1, rss_bytes=5), None, "why", "stacks")
     await rig.manager.ledger.commit(batch)
     newest, *older = autopsies.all()
     assert [a["n"] for a in older] == list(range(29, 29 - KEPT + 1, -1))

@@ -70,6 +70,8 @@ def test_wrong_setting_ends_with_status_2(capsys: pytest.CaptureFixture[str]) ->
         ("network: {", "cannot be read"),
         ("network: {zmq_publish_console: 5}", "key network/zmq_publish_console: expected ON or OFF"),
         ("startup: {device_max_depth: true}", "whole number"),
+        ("startup: {keep_re: maybe}", "key startup/keep_re: expected ON or OFF, got 'maybe'"),
+        ("startup: {ignore_invalid_plans: maybe}", "ignore_invalid_plans: expected ON or OFF, got 'maybe'"),
         ("worker: {permitted_re_metadata_keys: {a: 1}}", "a list of names"),
     ],
 )

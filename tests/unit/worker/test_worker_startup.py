@@ -190,6 +190,24 @@ def test_failure_without_a_text_is_named(tmp_path: Path, code: str, reason: str)
     assert str(info.value) == f"Failed to execute stript: {reason}"
 
 
+@pytest.mark.parametrize(
+    ("name", "code", "hint"),
+    [
+        ("00.ipy", "%load_ext autoreload", True),
+        ("00.ipy", "x = 1\n!ls", True),
+        ("00.py", "get_ipython().run_line_magic('load_ext', 'autoreload')", True),
+        ("00.py", "x = (", False),
+        ("00.ipy", "eval('x = (')", False),
+        ("00.ipy", "object().missing", False),
+    ],
+)
+def test_commands_of_ipython_need_a_kernel(tmp_path: Path, name: str, code: str, hint: bool) -> None:
+    with pytest.raises(ScriptLoadingError) as info:
+        load_startup(config(startup_dir=str(write(tmp_path, {name: code}))))
+    assert ("--use-ipython-kernel ON" in str(info.value)) is hint
+    assert info.value.tb.endswith(str(info.value))
+
+
 def test_directories_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"Path .+ does not exist"):
         load_startup(config(startup_dir=str(tmp_path / "none")))
