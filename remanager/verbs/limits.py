@@ -71,9 +71,10 @@ async def limit_set(manager: Manager, params: SetParams) -> Reply:
     A scope that is full does not hold up others. Tasks that run go on, also if there are more than allowed.
     There are no limits by worker: each runs one task at a time, and how many there are is an option.
 
-    The best priority starts first. Among equals the user with the least of its share starts, then, of this
-    user's tasks and those of users with as much, the group: the ``weight`` of a group counts among tasks of
-    one user, or of users that have equally much; where each group has a user of its own, weigh the users.
+    The best priority starts first. Among equals the user that has had the least time of the workers by
+    ``weight`` starts, then, of this user's tasks, the group: the ``weight`` of a group counts among tasks of
+    one user, or of users that have had equally much; where each group has a user of its own, weigh the users.
+    Absence earns no credit. A restart of the manager forgets what was used; what still runs counts.
     A group below its ``min_slots`` comes before all. The answer is that of ``limit_list``.
     """
     rate = params.rate

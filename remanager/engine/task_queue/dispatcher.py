@@ -1,10 +1,10 @@
 """Which pending task starts next.
 
-The best effective priority goes first; among equals the user, then the group, with the fewest running tasks
-by weight, then the task submitted first. A group below its minimum of slots comes before all others.
+The best effective priority goes first; among equals the user, then the group, that has had the least slot
+time by weight (:mod:`.slot_time`), then the task submitted first. A group below its minimum of slots comes
+before all others.
 
-The cost of a choice grows with the number of groups that wait and of combinations of limits that cover
-waiting tasks, not with the number of tasks.
+The cost of a choice grows with the groups and combinations of limits that wait, not with the tasks.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from remanager.engine.task_queue.lanes import (
 from remanager.engine.task_queue.limits import Limit, Limits, TokenBucket
 from remanager.engine.task_queue.scopes import Scope, ScopeKey, scope_keys
 from remanager.engine.task_queue.shares import Aging
+from remanager.engine.task_queue.slot_time import SlotTimes, Uses
 from remanager.engine.task_queue.switches import Switches
 from remanager.model.task_spec import Where
 
@@ -45,6 +46,7 @@ class _Charge:
     scopes: tuple[ScopeKey, ...]
     buckets: tuple[TokenBucket, ...]
     lock: str | None
+    uses: Uses
 
 
 class Dispatcher:
@@ -69,6 +71,7 @@ class Dispatcher:
         self.limits = Limits()
         self.switches = Switches()
         self._aging = aging
+        self._slots = SlotTimes(self.limits)
         self._tickets: dict[str, Ticket] = {}
         self._delayed: list[tuple[float, int, Ticket]] = []
         self.delayed: Counter[str] = Counter()
@@ -113,6 +116,7 @@ class Dispatcher:
         if uid in self._tickets:
             raise ValueError(f"Task '{uid}' is pending already")
         self._now = now
+        self._slots.set_time(now)
         ticket = self._tickets[uid] = Ticket(card)
         if card.run_after is not None and card.run_after > now:
             heappush(self._delayed, (card.run_after, next(_order), ticket))
@@ -172,19 +176,27 @@ class Dispatcher:
         lane = self._next(now, where)
         return lane.first().card if lane else None
 
-    def adopt(self, card: Card) -> None:
-        """Count a task that runs already, as after a restart; it takes no token."""
-        self._occupy(card, _Charge(scope_keys(card.spec), (), card.spec.options.resource_lock))
+    def adopt(self, card: Card, now: float) -> None:
+        """Count a task that runs already, as after a restart, from now on; it takes no token."""
+        self._slots.set_time(now)
+        self._occupy(card, scope_keys(card.spec), ())
+        if card.begun:
+            self.begun(card, now)
 
-    def release(self, card: Card, *, refund: bool = False) -> None:
-        """Count a task no longer: its execution has ended, or was given back before it began.
+    def begun(self, card: Card, time: float) -> None:
+        """Take notice that the execution of a task has begun."""
+        charge = self._running.get(card.uid)
+        if charge is not None:
+            self._slots.begin(charge.uses, time)
 
-        Nothing happens if it is not counted. With ``refund`` its tokens are returned.
-        """
+    def release(self, card: Card, now: float, *, used_s: float = 0.0, refund: bool = False) -> None:
+        """Count a task no longer, if it is; ``used_s`` is charged, with ``refund`` tokens are returned."""
         charge = self._running.pop(card.uid, None)
         if charge is None:
             return
+        self._slots.set_time(now)
         self.limits.count_end(charge.scopes)
+        self._slots.end(charge.uses, used_s)
         self._user_changed(card.spec.user)
         if refund:
             for bucket in charge.buckets:
@@ -253,6 +265,7 @@ class Dispatcher:
     def clock_set(self, step_s: float) -> None:
         """Let rates go on as before though the clock was set by ``step_s`` (s)."""
         self.limits.clock_set(step_s)
+        self._slots.clock_set(step_s)
         self._refills = [(due + step_s, order, limit) for due, order, limit in self._refills]
 
     # ----------------------------------------------------------------------------------- places of tasks
@@ -271,6 +284,7 @@ class Dispatcher:
         lane = lanes.get(key)
         if lane is None:
             lane = lanes[key] = Lane(key, ticket.card)
+            self._slots.wait(key.user, key.group)
             lane.push(ticket)
             self._file(lane)
         else:
@@ -281,6 +295,7 @@ class Dispatcher:
         """Put a lane in its right place after its first task may have become another one."""
         if not lane.size:
             del self._lanes[lane.key.where][lane.key]
+            self._slots.wait_no_more(lane.key.user, lane.key.group)
             if lane.holder is None:
                 self._unlist_locked(lane)
             else:
@@ -300,7 +315,7 @@ class Dispatcher:
             lane.level = self._aging.effective(lane.first().card, self._now)
             self._await_step(lane)
         user = lane.key.user
-        share = gate.add(lane, None if user in self._held_users else self._user_share(user))
+        share = gate.add(lane, None if user in self._held_users else self._slots.users.key(user))
         self._shares_of.setdefault(user, set()).add(share)
         if not gate.closed:
             self._open[gate.where].add(gate)
@@ -372,7 +387,7 @@ class Dispatcher:
             best: Choice | None = None
             gate = None
             for candidate in self._open[where]:
-                choice = candidate.best(self._user_share, self._group_share, groups)
+                choice = candidate.best(self._slots.users.key, self._slots.groups.key, groups)
                 if choice is not None and (best is None or choice < best):
                     best, gate = choice, candidate
             if best is None or gate is None:
@@ -403,22 +418,17 @@ class Dispatcher:
         buckets = tuple(limit.bucket for limit in limits if limit.bucket is not None)
         for bucket in buckets:
             bucket.take(now)
+        self._occupy(card, lane.scopes, buckets)
         self._head_changed(lane)
-        self._occupy(card, _Charge(lane.scopes, buckets, lane.key.lock))
         return card
 
-    def _occupy(self, card: Card, charge: _Charge) -> None:
-        self._running[card.uid] = charge
-        self.limits.count_start(charge.scopes)
-        if charge.lock is not None:
-            self.limits.locks[charge.lock] = card.uid
-        self._user_changed(card.spec.user)
-
-    def _user_share(self, user: str) -> float:
-        return self.limits.share((Scope.USER, user))
-
-    def _group_share(self, group: str) -> float:
-        return self.limits.share((Scope.GROUP, group))
+    def _occupy(self, card: Card, scopes: tuple[ScopeKey, ...], buckets: tuple[TokenBucket, ...]) -> None:
+        user, group, lock = card.spec.user, card.spec.group, card.spec.options.resource_lock
+        self._running[card.uid] = _Charge(scopes, buckets, lock, self._slots.start(user, group))
+        self.limits.count_start(scopes)
+        if lock is not None:
+            self.limits.locks[lock] = card.uid
+        self._user_changed(user)
 
     # ---------------------------------------------------------------------------------- gates and the time
 
@@ -447,7 +457,7 @@ class Dispatcher:
         if scope is Scope.USER:
             self._held_users.discard(name)
             for share in self._shares_of.get(name, ()):
-                share.gate.file(share, self._user_share(name))
+                share.gate.file(share, self._slots.users.key(name))
             return
         for gate in self._closed.pop(limit, ()):
             gate.closed = False
@@ -456,6 +466,7 @@ class Dispatcher:
     def _refresh(self, now: float) -> None:
         """Bring everything up to the present time and the present limits and switches."""
         self._now = now
+        self._slots.set_time(now)
         seen = (self.limits.version, self.switches.version)
         if seen != self._seen:
             self._seen = seen
@@ -477,6 +488,7 @@ class Dispatcher:
                     self._look_at_age(lane)
 
     def _file_all_anew(self) -> None:
+        self._slots.weights_changed()
         for kept in (self._gates, self._closed, self._locked, self._shares_of, self._held_users):
             kept.clear()
         self._refills.clear()

@@ -26,7 +26,7 @@ def dispatch(board: Board, now: float, free: Mapping[str, int], where: Where) ->
         handed_over = 0
         for card in picked:
             if card.state is TaskState.PENDING and card.expires_at is not None and card.expires_at <= now:
-                board.dispatcher.release(card, refund=True)
+                board.dispatcher.release(card, now, refund=True)
                 board.end(card, TaskState.EXPIRED, now, "not started within its time to live")
                 continue
             _hand_over(board, card, _take_place(places, card.failed_on), now)
@@ -55,6 +55,7 @@ def begun(board: Board, uid: str, epoch: int, time: float) -> bool:
         return False
     card.time_start = time
     card.begun = True
+    board.dispatcher.begun(card, time)
     if card.stage is Stage.PREPARING:
         card.stage = Stage.EXECUTING
     arm_timeout(board, card)

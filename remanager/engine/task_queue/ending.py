@@ -36,7 +36,9 @@ def finish(board: Board, uid: str, epoch: int, outcome: Outcome, now: float) -> 
     card = board.cards.get(uid)
     if card is None or card.state is not TaskState.RUNNING or card.lease_epoch != epoch:
         return False
-    board.dispatcher.release(card, refund=outcome.kind is OutcomeKind.RETURNED)
+    returned = outcome.kind is OutcomeKind.RETURNED
+    used_s = 0.0 if returned else outcome.time_stop - outcome.time_start
+    board.dispatcher.release(card, now, used_s=used_s, refund=returned)
     if outcome.error is not None:
         card.last_error = outcome.error
     if is_stopping_for_good(card):

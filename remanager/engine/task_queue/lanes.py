@@ -11,7 +11,6 @@ read: an entry that no longer says the truth is dropped when it comes to the top
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import NamedTuple
@@ -202,6 +201,12 @@ class Share(NumberHeap):
         self.user = user
         self.group = group
 
+    def first_lane(self) -> Lane:
+        """Return the lane with the smallest number."""
+        lane = self.first()
+        assert isinstance(lane, Lane)
+        return lane
+
 
 class Choice(NamedTuple):
     """A lane, and what it is compared by with others: smaller is better."""
@@ -246,8 +251,61 @@ class UserChanges:
             yield user
 
 
-# Groups by share of the user; each holds the shares (user, group) of users with that share.
-_Level = dict[float, dict[str, NumberHeap]]
+class _Level:
+    """Shares of one priority, in turn.
+
+    Attributes
+    ----------
+    by_user_share : dict
+        Groups by share of the user, each with the shares (user, group) of users who have that share. It may
+        say less than they have by now.
+    by_group : dict of str to set of Share
+        All shares of each group.
+    """
+
+    __slots__ = ("_heap", "by_group", "by_user_share")
+
+    def __init__(self) -> None:
+        self.by_user_share: dict[float, dict[str, _Filed]] = {}
+        self.by_group: dict[str, set[Share]] = {}
+        self._heap: list[float] = []
+
+    def put(self, share: Share, user_share: float) -> None:
+        """Take a share in."""
+        by_group = self.by_user_share.get(user_share)
+        if by_group is None:
+            by_group = self.by_user_share[user_share] = {}
+            heappush(self._heap, user_share)
+            if len(self._heap) > 2 * len(self.by_user_share) + _SPARE:
+                self._heap = sorted(self.by_user_share)
+        heap = by_group.get(share.group)
+        if heap is None:
+            heap = by_group[share.group] = _Filed(user_share)
+        heap.put(share)
+        shares = self.by_group.get(share.group)
+        if shares is None:
+            self.by_group[share.group] = {share}
+        else:
+            shares.add(share)
+
+    def remove(self, share: Share, heap: _Filed) -> None:
+        """Give a share out."""
+        heap.remove(share)
+        if not heap.size:
+            by_group = self.by_user_share[heap.user_share]
+            del by_group[share.group]
+            if not by_group:
+                del self.by_user_share[heap.user_share]
+        shares = self.by_group[share.group]
+        shares.remove(share)
+        if not shares:
+            del self.by_group[share.group]
+
+    def least(self) -> float:
+        """Return the least share of a user; there must be one."""
+        while self._heap[0] not in self.by_user_share:
+            heappop(self._heap)
+        return self._heap[0]
 
 
 class Gate:
@@ -303,14 +361,16 @@ class Gate:
 
     def file(self, share: Share, user_share: float) -> None:
         """Put a share in turn, or in another place after its user's share has changed."""
-        if isinstance(share.holder, _Filed) and share.holder.user_share == user_share:
-            return
-        self.unfile(share)
-        by_group = self._levels.setdefault(share.level, {}).setdefault(user_share, {})
-        heap = by_group.get(share.group)
-        if heap is None:
-            heap = by_group[share.group] = _Filed(user_share)
-        heap.put(share)
+        level = self._levels.get(share.level)
+        if level is None:
+            level = self._levels[share.level] = _Level()
+        heap = share.holder
+        if heap is not None:
+            assert isinstance(heap, _Filed)
+            if heap.user_share == user_share:
+                return
+            level.remove(share, heap)
+        level.put(share, user_share)
 
     def unfile(self, share: Share) -> None:
         """Take a share out of turn."""
@@ -318,15 +378,10 @@ class Gate:
         if heap is None:
             return
         assert isinstance(heap, _Filed)
-        heap.remove(share)
-        if not heap.size:
-            by_user_share = self._levels[share.level]
-            by_group = by_user_share[heap.user_share]
-            del by_group[share.group]
-            if not by_group:
-                del by_user_share[heap.user_share]
-                if not by_user_share:
-                    del self._levels[share.level]
+        level = self._levels[share.level]
+        level.remove(share, heap)
+        if not level.by_group:
+            del self._levels[share.level]
 
     def best(
         self,
@@ -335,46 +390,57 @@ class Gate:
         groups: frozenset[str] | None,
     ) -> Choice | None:
         """Return the lane that is next in turn, of some groups or of all (None)."""
-        for level, user_share, by_group in self._parts(user_share_of, groups is None):
-            found = by_group if groups is None else groups.intersection(by_group)
-            if found:
-                number, least, group = 0, math.inf, ""
-                for name in found:
-                    share = group_share(name)
-                    if share > least:
-                        continue
-                    first = by_group[name].first_number()
-                    if share < least or first < number:
-                        number, least, group = first, share, name
-                shares = by_group[group].first()
-                assert isinstance(shares, Share)
-                lane = shares.first()
-                assert isinstance(lane, Lane)
-                return Choice(level, user_share, least, number, lane)
-        return None
+        if groups is not None:
+            return self._best_of(groups, user_share_of, group_share)
+        if not self._levels:
+            return None
+        number = min(self._levels)
+        self._bring_up_to_date(number, user_share_of)
+        level = self._levels[number]
+        while True:
+            user_share = level.least()
+            by_group = level.by_user_share[user_share]
+            least, first, share = min(
+                [
+                    (group_share(group), heap.first_number(), heap.first_share())
+                    for group, heap in by_group.items()
+                ]
+            )
+            if user_share_of(share.user) == user_share:
+                return Choice(number, user_share, least, first, share.first_lane())
+            self._file_user(number, share.user, user_share_of)
 
-    def _parts(
-        self, user_share_of: Callable[[str], float], first_only: bool
-    ) -> Iterator[tuple[int, float, dict[str, NumberHeap]]]:
-        """Yield what is at each level and share of the user, best first; nothing of it is empty."""
-        if first_only:
-            if self._levels:
-                level = min(self._levels)
-                self._bring_up_to_date(level, user_share_of)
-                user_share = min(self._levels[level])
-                yield level, user_share, self._levels[level][user_share]
-            return
-        for level in sorted(self._levels):
-            self._bring_up_to_date(level, user_share_of)
-            for user_share, by_group in sorted(self._levels[level].items()):
-                yield level, user_share, by_group
+    def _best_of(
+        self,
+        groups: frozenset[str],
+        user_share_of: Callable[[str], float],
+        group_share: Callable[[str], float],
+    ) -> Choice | None:
+        for number in sorted(self._levels):
+            by_group = self._levels[number].by_group
+            shares = [share for group in groups.intersection(by_group) for share in by_group[group]]
+            if shares:
+                return min(
+                    Choice(
+                        number,
+                        user_share_of(share.user),
+                        group_share(share.group),
+                        share.first_number(),
+                        share.first_lane(),
+                    )
+                    for share in shares
+                )
+        return None
 
     def _bring_up_to_date(self, level: int, user_share_of: Callable[[str], float]) -> None:
         for user in self._changes.since(self._seen.get(level, 0)):
-            for share in self._shares.get((level, user), {}).values():
-                if share.holder is not None:  # otherwise its user is held back
-                    self.file(share, user_share_of(user))
+            self._file_user(level, user, user_share_of)
         self._seen[level] = self._changes.number
+
+    def _file_user(self, level: int, user: str, user_share_of: Callable[[str], float]) -> None:
+        for share in self._shares.get((level, user), {}).values():
+            if share.holder is not None:  # otherwise its user is held back
+                self.file(share, user_share_of(user))
 
 
 class _Filed(NumberHeap):
@@ -385,3 +451,9 @@ class _Filed(NumberHeap):
     def __init__(self, user_share: float) -> None:
         super().__init__()
         self.user_share = user_share
+
+    def first_share(self) -> Share:
+        """Return the share with the smallest number."""
+        share = self.first()
+        assert isinstance(share, Share)
+        return share

@@ -306,11 +306,6 @@ class Limits:
         limit = self._limits.get(key)
         return limit.spec.weight if limit else 1.0
 
-    def share(self, key: ScopeKey) -> float:
-        """Return how much of its share a group or a user has: running tasks by weight."""
-        running = self._running.get(key)
-        return running / self.weight(key) if running else 0.0
-
     def starving(self) -> frozenset[str]:
         """Return the groups that run fewer tasks than their minimum."""
         return frozenset(

@@ -66,8 +66,8 @@ def _take_up(board: Board, card: Card, prerequisites: Mapping[str, TaskState | N
         case TaskState.WAITING_CHILDREN if not card.open_children:
             offer_to_finish(board, card, now)
         case TaskState.RUNNING:
-            board.dispatcher.adopt(card)
             card.begun = card.stage is Stage.EXECUTING
+            board.dispatcher.adopt(card, now)
             arm_timeout(board, card)
             if card.cancel_state not in (None, TaskState.PAUSED):  # the worker is told when it greets
                 board.timers.set((card.uid, Alarm.KILL), now + card.spec.options.kill_after_s)

@@ -62,6 +62,7 @@ def _tell_dispatcher(board: Board, card: Card, now: float, *, group: bool) -> No
     if not group:
         return
     if card.state is TaskState.RUNNING:  # it counts for the limits of its new group
-        board.dispatcher.release(card)
-        board.dispatcher.adopt(card)
+        used_s = now - card.time_start if card.begun and card.time_start is not None else 0.0
+        board.dispatcher.release(card, now, used_s=used_s)
+        board.dispatcher.adopt(card, now)
     settle_one(board, card, now, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,6 +15,7 @@ from remanager.engine.task_queue.dispatcher import Dispatcher
 from remanager.engine.task_queue.limits import LimitSpec, Rate
 from remanager.engine.task_queue.scopes import Scope, ScopeKey, scope_keys
 from remanager.engine.task_queue.shares import Aging
+from remanager.engine.task_queue.slot_time import SlotTime
 from remanager.model.states import TaskState
 from remanager.model.task_spec import TaskOptions, TaskSpec, Where
 
@@ -68,12 +70,16 @@ class Naive:
     tokens: dict[ScopeKey, tuple[float, float]] = field(default_factory=dict)
     paid: dict[str, list[ScopeKey]] = field(default_factory=dict)
     off: set[ScopeKey] = field(default_factory=set)
+    users: SlotTime = field(default_factory=lambda: SlotTime(lambda _name: 1.0))
+    groups: SlotTime = field(default_factory=lambda: SlotTime(lambda _name: 1.0))
 
     def count(self, key: ScopeKey) -> int:
         return sum(key in scope_keys(card.spec) for card in self.running.values())
 
-    def share(self, key: ScopeKey) -> float:
-        return self.count(key) / (self.limits[key].weight if key in self.limits else 1.0)
+    def take_keys(self, dispatcher: Dispatcher, now: float) -> None:
+        """Begin with the keys of the moment: how they come about is tested elsewhere."""
+        dispatcher.is_due(now, Where.POOL)
+        self.users, self.groups = copy.deepcopy((dispatcher._slots.users, dispatcher._slots.groups))
 
     def available(self, key: ScopeKey, now: float) -> float:
         rate, (tokens, time) = self.limits[key].rate, self.tokens[key]
@@ -106,8 +112,8 @@ class Naive:
             group = (Scope.GROUP, card.spec.group)
             limit = self.limits.get(group)
             starving = limit is not None and self.count(group) < limit.min_slots
-            user = self.share((Scope.USER, card.spec.user))
-            return not starving, self.priority(card, now), user, self.share(group), card.number
+            user, share = self.users.key(card.spec.user), self.groups.key(card.spec.group)
+            return not starving, self.priority(card, now), user, share, card.number
 
         return min(ready, key=order, default=None)
 
@@ -116,6 +122,8 @@ class Naive:
         while len(picked) < slots and (card := self.next(now, where)):
             del self.pending[card.uid]
             self.running[card.uid] = card
+            self.users.start(card.spec.user)
+            self.groups.start(card.spec.group)
             self.paid[card.uid] = [k for k in scope_keys(card.spec) if k in self.tokens]
             for key in self.paid[card.uid]:
                 self.tokens[key] = (self.available(key, now) - 1, now)
@@ -201,12 +209,19 @@ class DispatcherMachine(RuleBasedStateMachine):
 
     @rule(slots=st.integers(0, 5), where=pools)
     def pick(self, slots: int, where: Where) -> None:
+        self.naive.take_keys(self.dispatcher, self.now)
         expected = self.naive.pick(self.now, slots, where)
         assert self.dispatcher.pick(self.now, slots, where) == expected
 
     @rule(where=pools)
     def peek(self, where: Where) -> None:
+        self.naive.take_keys(self.dispatcher, self.now)
         assert self.dispatcher.peek(self.now, where) is self.naive.next(self.now, where)
+
+    @rule(index=st.integers(0, 99))
+    def begun(self, index: int) -> None:
+        if card := self.card(index, self.naive.running):
+            self.dispatcher.begun(card, self.now)
 
     @rule(index=st.integers(0, 99), refund=st.booleans(), again=st.booleans())
     def release(self, index: int, refund: bool, again: bool) -> None:
@@ -218,7 +233,7 @@ class DispatcherMachine(RuleBasedStateMachine):
                     rate = self.naive.limits[key].rate
                     assert rate is not None
                     self.naive.tokens[key] = (min(rate.capacity, tokens + 1), time)
-            self.dispatcher.release(card, refund=refund)
+            self.dispatcher.release(card, self.now, used_s=0.0 if refund else 3.0, refund=refund)
             if again:
                 self.naive.pending[card.uid] = card
                 self.dispatcher.add(card, self.now)
@@ -304,7 +319,7 @@ class DispatcherMachine(RuleBasedStateMachine):
             self.naive.tokens[key] = (rate.capacity, self.now)
         self.naive.paid.clear()
         for card in self.naive.running.values():
-            self.dispatcher.adopt(card)
+            self.dispatcher.adopt(card, self.now)
         for card in self.naive.pending.values():
             self.dispatcher.add(card, self.now)
 

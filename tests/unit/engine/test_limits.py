@@ -97,7 +97,7 @@ def test_what_is_asked_is_what_is_listed() -> None:
         LimitFigures(spec, 1, 1.0, 0),
     )
     assert limits.get(Scope.GROUP, "g") == spec
-    assert limits.share((Scope.GROUP, "g")) == pytest.approx(1 / 3)
+    assert limits.weight((Scope.GROUP, "g")) == 3
     assert limits.starving() == set()
     limits.count_end([(Scope.GROUP, "g"), (Scope.ALL, "")])
     assert limits.starving() == {"g"}
