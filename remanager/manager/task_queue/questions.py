@@ -202,6 +202,10 @@ class TaskQuestions:
             if over or left <= 0 or not await waiters.wait(waited.active, left, every=every):
                 return self._look(wanted) if not over else waited
 
+    def unknown(self, uids: Sequence[str]) -> list[str]:
+        """Return those UIDs that no task of any kind has."""
+        return self._look(uids).not_found
+
     def _look(self, uids: Sequence[str]) -> Waited:
         done: dict[str, TaskState] = {}
         active, unknown = [], []

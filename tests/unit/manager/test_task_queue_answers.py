@@ -134,6 +134,22 @@ async def test_any_all_and_idle(pool_rig: Rig, worker: FakePoolWorker) -> None:
         await rig.refused("task_wait", **params)
 
 
+@pytest.mark.parametrize("until", ["any", "all", "idle"])
+async def test_what_nobody_knows_is_not_waited_for(
+    pool_rig: Rig, worker: FakePoolWorker, until: str
+) -> None:
+    """A job with a wrong UID is not one that is done."""
+    rig = pool_rig
+    for name in ("task_uid", "job_uid"):
+        reply = await rig.ok("task_wait", **{name: "typo"}, until=until, timeout=60)
+        assert (reply["done"], reply["active"], reply["not_found"]) == ({}, [], ["typo"])
+        assert reply["timed_out"] is False
+    uid = await started(rig, worker, job_uid="job")
+    assert (await rig.ok("task_wait", job_uid="job", until=until, timeout=0))["not_found"] == []
+    await worker.end(uid)
+    assert (await rig.ok("task_wait", job_uid="job", until=until, timeout=60))["not_found"] == []
+
+
 async def test_what_ends_while_the_active_ones_are_read_is_noticed(
     pool_rig: Rig, worker: FakePoolWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
