@@ -70,7 +70,8 @@ _RULES = """\
   its children with it; children outlive a failed attempt of their parent. With `fail_fast` a parent fails
   with its first child that does not succeed, and the other children are cancelled.
 - **Dependents.** Only success satisfies. By the policy `cancel` a dependent ends as `dependency_failed`,
-  by `ignore` it goes on.
+  by `ignore` it goes on. The `last_error` of what fails through another task names that one: its `type` is
+  `DependencyFailed` or `ChildFailed`.
 - **Keys.** Of one type, one active task stands for a key. One that is being stopped for good does not any
   longer; its successor waits for its end. A running task of which a duplicate asked for another run
   begins anew when it ends, whatever its end; a cancellation forgets that.
