@@ -88,10 +88,11 @@ def _succeeded(board: Board, card: Card, outcome: Outcome, now: float) -> None:
 
 def _put_back(board: Board, card: Card, now: float, reason: str, outcome: str = "returned") -> None:
     """Queue a task whose hand-over does not count as an attempt."""
-    enqueue(board, card, now, reason, outcome=outcome)
-    if _is_run_asked_for(card):
+    run_asked_for = _is_run_asked_for(card)
+    if run_asked_for:
         begin_anew(board, card)
-    else:
+    enqueue(board, card, now, reason, outcome=outcome)
+    if not run_asked_for:
         card.attempt -= 1
 
 

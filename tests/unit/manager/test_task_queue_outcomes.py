@@ -175,8 +175,14 @@ async def test_another_run_begins_without_the_checkpoint_of_the_one_before(
     await rig.settle()
     handed = worker.tasks[uid]
     assert (handed.attempt, handed.epoch, handed.checkpoint) == (1, 2, None)
+    await worker.fail(uid)
+    await rig.settle()
     await worker.end(uid)
     assert await rig.task_states(uid) == ["completed"]
+    info = await rig.ok("task_info", task_uid=uid, include=["attempts", "transitions"])
+    assert [(a["run"], a["attempt"]) for a in info["attempts"]] == [(1, 1), (2, 1), (2, 2)]
+    keys = {"seq", "time", "from", "to", "attempt", "stage", "outcome", "reason", "worker_uid", "error"}
+    assert all(line.keys() == keys for line in info["transitions"])
 
 
 async def test_late_reports_change_nothing(pool_rig: Rig, worker: FakePoolWorker) -> None:
