@@ -168,9 +168,9 @@ async def task_wait(manager: Manager, params: WaitParams) -> Reply:
     """Wait until tasks have ended; the answer comes at once when they have.
 
     ``done`` has the states of those that have ended, ``active`` the UIDs of the others, ``not_found`` those
-    that nobody knows, also that of a job without any task: these are never waited for. With ``timed_out`` true the time was over. ``any`` and
-    ``all`` are refused where more than 20 000 tasks are selected; ``idle`` waits for any number of them,
-    with at most so many in ``active`` and none in ``done``.
+    that nobody knows, also that of a job without any task: these are never waited for. With ``timed_out``
+    true the time was over. ``any`` and ``all`` are refused where more than 20 000 tasks are selected;
+    ``idle`` waits for any number of them, with at most so many in ``active`` and none in ``done``.
     """
     begin, questions = manager.clock(), manager.questions
     given = [params.task_uid, params.job_uid, params.selector]
