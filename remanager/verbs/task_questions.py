@@ -109,7 +109,8 @@ async def task_info(manager: Manager, params: InfoParams) -> Reply:
     ``location`` is ``active``, ``history`` (it has ended) or ``not_found``; ``task`` is its record and
     ``progress`` how far it is. Of the record, ``worker_uid`` is the worker to which it was assigned,
     ``lease_expires_at`` when that one loses it if it stays silent, ``resource_lock`` what it needs for
-    itself, and ``attempt`` how often it was tried.
+    itself, and ``attempt`` how often it was tried. ``retry`` and ``kill_after_s`` are null for plans and
+    what else the task queue does not run.
     """
     uid = params.task_uid
     if (uid is None) == (params.key is None) or (params.key is None) != (params.task_type is None):

@@ -55,7 +55,8 @@ async def test_every_option_is_kept(pool_rig: Rig, worker: FakePoolWorker) -> No
     }
     uid = await rig.submit("work", 1, "x", **given)
     task = await rig.task(uid)
-    same = {k for k in given if k in task and k not in {"retry", "run_after"}}
+    same = {k for k in given if k in task and k != "run_after"}
+    assert same >= {"retry", "kill_after_s"}
     assert {k: task[k] for k in same} == {k: given[k] for k in same}
     assert task["max_retries"] == 2
     assert task["expires_at"] == rig.now + 500
@@ -63,6 +64,10 @@ async def test_every_option_is_kept(pool_rig: Rig, worker: FakePoolWorker) -> No
     assert (task["args"], task["kwargs"]) == ([1, "x"], {})
     assert (task["state"], task["wait_reason"], task["depends_on"]) == ("blocked", "dependencies", [first])
     assert (task["user"], task["user_group"], task["item_type"]) == ("Jo", "primary", "function")
+    assert task["where"] == "pool"
+    assert (await rig.task(await rig.submit("f", where="environment")))["where"] == "environment"
+    of_plan = await rig.task(await rig.add())
+    assert (of_plan["where"], of_plan["retry"], of_plan["kill_after_s"]) == ("environment", None, None)
     card = rig.manager.task_queue.scheduler.cards[uid]
     assert card.spec.options.kill_after_s == 3.0
     assert card.spec.options.retry.strategy == "linear"
@@ -321,13 +326,14 @@ async def test_a_batch_is_atomic_unless_told_otherwise(pool_rig: Rig, worker: Fa
         {"item": function("work"), "options": {"depends_on": ["nobody"]}},
     ]
     reply = await rig.call("task_submit_batch", **user(), items=items)
-    assert (reply["success"], reply["job_uid"], reply["counts"]) == (False, None, {})
+    assert (reply["success"], reply["job_uid"], reply["counts"]) == (False, None, {"rejected": 4})
     assert [r["success"] for r in reply["results"]] == [False] * 4
     assert (await rig.ok("task_count"))["total"] == 0
     reply = await rig.ok("task_submit_batch", **user(), items=items, atomic=False)
     assert [r["success"] for r in reply["results"]] == [True, False, False, False]
     assert [r.get("code") for r in reply["results"]] == [None, "invalid_item", "invalid_params", "not_found"]
-    assert reply["counts"] == {"inserted": 1}
+    assert reply["counts"] == {"inserted": 1, "rejected": 3}
+    assert [r["outcome"] for r in reply["results"]] == ["inserted", "rejected", "rejected", "rejected"]
     assert (await rig.ok("task_submit_batch", **user(), items=[]))["results"] == []
     for entry in ({"item": function("work"), "more": 1}, {}, {"item": function("work"), "options": 3}):
         assert (await rig.call("task_submit_batch", **user(), items=[entry]))["success"] is False
