@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from manager_rig import TASK_QUEUE, FakePoolWorker, Rig, function, user
 
 from remanager.manager.task_queue import service, submission
+from remanager.manager.task_queue.portions import PORTION
 from remanager.model.errors import InvalidItem
 
 
@@ -308,6 +310,37 @@ async def test_arguments_that_only_msgpack_has(pool_rig: Rig, worker: FakePoolWo
         text = (await submit(extension))["msg"]
         assert "cannot be written as JSON: an extension type of msgpack is not a value" in text
     assert "Object of type bytes" in (await submit(b"", where="environment"))["msg"]
+
+
+async def test_a_batch_of_too_many_is_refused_by_their_number(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    said = await pool_rig.refused("task_submit_batch", **user(), items=[{"item": None}] * 20_001)
+    assert "'items' must have at most 20000 entries (got 20001)" in said
+
+
+async def test_others_have_their_turn_while_a_large_batch_is_stored(
+    pool_rig: Rig, worker: FakePoolWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who commits then stores all of it."""
+    rig, queue, order = pool_rig, pool_rig.manager.task_queue, []
+    accept, commit = queue.accept, queue.commit
+
+    def accept_and_tell(*args: Any, **kwargs: Any) -> Any:
+        asyncio.get_running_loop().call_soon(lambda: (order.append("another"), commit()))
+        return accept(*args, **kwargs)
+
+    def commit_and_tell() -> Any:
+        order.append("batch")
+        return commit()
+
+    await rig.ok("task_pause", scope="all")
+    before = rig.gate.reads.events(0, 100_000)[-1].seq
+    monkeypatch.setattr(queue, "accept", accept_and_tell)
+    monkeypatch.setattr(queue, "commit", commit_and_tell)
+    items = [{"item": function("work")}] * (PORTION + 1)
+    reply = await rig.ok("task_submit_batch", **user(), items=items)
+    assert order[:2] == ["another", "batch"]
+    assert len(rig.gate.reads.task_states([r["task_uid"] for r in reply["results"]])) == PORTION + 1
+    assert rig.gate.reads.events(before, 100_000)[-1].type == "task_submitted"
 
 
 async def test_only_tasks_at_fault_are_counted_as_refused(pool_rig: Rig, worker: FakePoolWorker) -> None:
