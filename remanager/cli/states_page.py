@@ -39,7 +39,7 @@ _MEANING = {
     TaskState.CANCELLED: "Cancelled, also if the execution had a result all the same.",
     TaskState.ABORTED: "A plan that was aborted.",
     TaskState.HALTED: "A plan that was halted.",
-    TaskState.EXPIRED: "Not started within its time to live.",
+    TaskState.EXPIRED: "Not started, or not started again, within its time to live.",
     TaskState.SUPERSEDED: "Replaced by a newer task with the same key.",
 }
 
@@ -70,10 +70,12 @@ _RULES = """\
   its children with it; children outlive a failed attempt of their parent. With `fail_fast` a parent fails
   with its first child that does not succeed, and the other children are cancelled.
 - **Dependents.** Only success satisfies. By the policy `cancel` a dependent ends as `dependency_failed`,
-  by `ignore` it goes on.
+  by `ignore` it goes on. The `last_error` of what fails through another task names that one: its `type` is
+  `DependencyFailed` or `ChildFailed`.
 - **Keys.** Of one type, one active task stands for a key. One that is being stopped for good does not any
   longer; its successor waits for its end. A running task of which a duplicate asked for another run
-  begins anew when it ends, whatever its end; a cancellation forgets that.
+  begins anew when it ends, whatever its end; a cancellation forgets that. Each run counts its attempts
+  from 1, as does the new task of `task_retry`: in `attempts`, `run` tells the runs of a task apart.
 - **Time to live.** It bounds the time before a start, also between attempts, and is not stopped by a
   pause.
 """

@@ -119,8 +119,8 @@ TASK_OPTIONS: tuple[Option, ...] = (
     _task_option(
         "task_worker_idle",
         Kind.SECONDS,
-        "A task worker without work for so long leaves, unless it is the last one. One that died is replaced "
-        "when there is work for it.",
+        "A task worker without work for so long, at least 120 s, leaves, unless it is the last one. One that "
+        "died is replaced when there is work for it.",
     ),
     _task_option("task_worker_max_tasks", Kind.COUNT, "A task worker leaves after so many tasks; 0: never."),
     _task_option(

@@ -37,7 +37,10 @@ CHECKPOINT_S = 2.0
 
 
 class Meter:
-    """Reports how many bytes and files are done, and lets the task stop between two pieces."""
+    """Reports how many bytes and files are done, and lets the task stop between two pieces.
+
+    Progress counts what is there already, the bytes read and written only what this attempt has moved.
+    """
 
     def __init__(self, ctx: Context, entries: Sequence[FileEntry]) -> None:
         self._ctx = ctx
@@ -54,6 +57,17 @@ class Meter:
         self._ctx.check_cancelled()
         self.done_size += size
         self._ctx.progress(done_size=self.done_size)
+        self._ctx.record_io(disk_read=size)
+
+    def copied(self, size: int) -> None:
+        """Count a piece that was read and written."""
+        self.piece(size)
+        self._ctx.record_io(disk_write=size)
+
+    def kept(self, size: int) -> None:
+        """Count a piece that was there already, and was compared with the source."""
+        self.piece(size)
+        self._ctx.record_io(disk_read=size)
 
     def file(self, entry: FileEntry) -> None:
         """Count a file as a whole, however much of it was read."""
@@ -130,7 +144,7 @@ class Copy:
     def run(self, *, verify: bool, overwrite: bool, moving: bool = False) -> None:
         """Copy what is not there yet, and write the manifest."""
         whole, chosen = self._whole, self._chosen
-        found = compare(self._source, whole, self._target, verify, self._check)
+        found = compare(self._source, whole, self._target, verify, self._compared)
         found.refuse(self._source, self._target, overwrite)
         self._found, self._entries = found, list(chosen.files.values())
         self._origin = Manifest.read(self._source)
@@ -203,12 +217,17 @@ class Copy:
         manifest.moved_from = ""
         manifest.write(self._target)
 
-    def _check(self, _size: int) -> None:
+    def _compared(self, size: int) -> None:
         self._ctx.check_cancelled()
+        self._ctx.record_io(disk_read=2 * size)
+
+    def _read_again(self, size: int) -> None:
+        self._ctx.check_cancelled()
+        self._ctx.record_io(disk_read=size)
 
     def _copy_files(self, verify: bool) -> None:
         meter, found = Meter(self._ctx, self._entries), self._found
-        check = self._check if verify else None
+        check = self._read_again if verify else None
         with Journal(self._target) as journal:
             for entry in self._entries:
                 name = entry.name
@@ -222,12 +241,17 @@ class Copy:
                     if name != ".":
                         make_directory_like(self._source, self._target, parent_of(name))
                     digest = copy_file(
-                        source, goal, meter.piece, check=check, replace=taken, expected=self._expected(now)
+                        source,
+                        goal,
+                        meter.copied,
+                        kept=meter.kept,
+                        check=check,
+                        replace=taken,
+                        expected=self._expected(now),
                     )
                     found.manifest.files[name] = Known(now.size, now.mtime_ns, digest)
                     found.manifest.links.pop(name, None)
                     journal.add(name, found.manifest.files[name])
-                    self._ctx.record_io(disk_read=now.size, disk_write=now.size)
                     self._copied.append(name)
                 meter.file(entry)
 

@@ -85,6 +85,7 @@ def copy_file(
     target: Path,
     step: Step,
     *,
+    kept: Step | None = None,
     check: Step | None = None,
     replace: bool = False,
     expected: str | None = None,
@@ -97,7 +98,9 @@ def copy_file(
     Parameters
     ----------
     step : callable
-        Called with the bytes of each piece, those that were there already included.
+        Called with the bytes of each piece.
+    kept : callable, optional
+        Called in place of it with pieces that were there already, and were compared with the source.
     check : callable, optional
         If given, the copy is read again before it gets its name; called with the bytes of each piece.
     replace : bool
@@ -116,7 +119,7 @@ def copy_file(
     part = target.with_name(target.name + PART)
     make_directories(target.parent)
     with faults_named(target), _open_part(part) as file:
-        digest = _fill(file, part, source, before.st_size, step)
+        digest = _fill(file, part, source, before.st_size, step, kept or step)
         after = source.lstat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             part.unlink()
@@ -136,10 +139,10 @@ def copy_file(
     return digest
 
 
-def _fill(file: BinaryIO, part: Path, source: Path, size: int, step: Step) -> str:
+def _fill(file: BinaryIO, part: Path, source: Path, size: int, step: Step, kept: Step) -> str:
     """Copy what an unfinished copy does not have yet, and bring it to disk; return the checksum of all."""
     checksum = hashlib.new(ALGORITHM)
-    start = _common_start(source, part, size, checksum, step)
+    start = _common_start(source, part, size, checksum, kept)
     file.truncate(start)
     file.seek(start)
     for piece in pieces(source, start):

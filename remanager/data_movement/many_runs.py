@@ -177,6 +177,8 @@ def delete_runs(
     with faults_of_disks():
         if not read_copies and not dry_run:
             raise Permanent("Nothing is deleted unless its copy was read: read_copies=False is for a dry run")
+        if not older_than_s >= 0:
+            raise Permanent(f"'older_than_s' is an age, so at least 0, not {older_than_s}")
         place, copies = allowed_directory(directory), allowed_directory(archive)
         apart(place, copies)
         (runs, kept), now = entries_of(place), time.time()
@@ -184,14 +186,11 @@ def delete_runs(
         kept |= {run.name: "it is too young" for run in runs if run not in old}
         entries = [FileEntry(run.name, 2 * run.size if read_copies else 0, 0) for run in old]
         meter, deleted, freed = Meter(ctx, entries), [], 0
-
-        def step(size: int) -> None:
-            meter.piece(size)
-            ctx.record_io(disk_read=size)
+        step = meter.piece if read_copies else None
 
         for run, entry in zip(old, entries, strict=True):
             ctx.check_cancelled()
-            reason = _delete(place / run.name, copies / run.name, step if read_copies else None, dry_run)
+            reason = _delete(place / run.name, copies / run.name, step, dry_run)
             if reason:
                 kept[run.name] = reason
             else:

@@ -264,7 +264,7 @@ def examine(run: Path, ctx: Context) -> dict[str, Any]:
     for entry in wanted:
         present = there.files.get(entry.name)
         if entry.name > seen and present is not None:
-            if present.size != entry.size or _differs(run, entry, known[entry.name], meter, ctx):
+            if present.size != entry.size or _differs(run, entry, known[entry.name], meter):
                 damaged.append(entry.name)
             meter.keep({"seen": entry.name, "damaged": damaged})
         meter.file(entry)
@@ -281,8 +281,7 @@ def examine(run: Path, ctx: Context) -> dict[str, Any]:
     }
 
 
-def _differs(run: Path, entry: FileEntry, known: Known, meter: Meter, ctx: Context) -> bool:
-    ctx.record_io(disk_read=entry.size)
+def _differs(run: Path, entry: FileEntry, known: Known, meter: Meter) -> bool:
     return digest_of(path_of(run, entry.name), meter.piece) != known.digest
 
 
@@ -344,16 +343,23 @@ def _refuse_changed(run: Path, manifest: Manifest) -> None:
 
 
 def _repair_file(run: Path, source: Path, there: Contents, name: str, known: Known, ctx: Context) -> None:
-    def check(_size: int) -> None:
+    def read(size: int) -> None:
         ctx.check_cancelled()
+        ctx.record_io(disk_read=size)
+
+    def copied(size: int) -> None:
+        read(size)
+        ctx.record_io(disk_write=size)
+
+    def kept(size: int) -> None:
+        read(2 * size)
 
     good = path_of(source, name)
-    if name not in there.files or digest_of(good, check) != known.digest:
+    if name not in there.files or digest_of(good, read) != known.digest:
         raise Permanent(f"'{name}' is not good in '{source}' either")
     if name != ".":
         _make_directory(run, source, parent_of(name))
-    copy_file(good, path_of(run, name), check, check=check, replace=True)
-    ctx.record_io(disk_read=2 * known.size, disk_write=known.size)
+    copy_file(good, path_of(run, name), copied, kept=kept, check=read, replace=True)
 
 
 def _repair_other(run: Path, source: Path, name: str, link: str | None) -> None:

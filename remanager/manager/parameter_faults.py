@@ -66,11 +66,17 @@ def parameter_faults(
             meant = [e for e in errors if not e["type"].endswith("_type")] or errors
             words = dict.fromkeys(_in_words(error, model, path) for error in meant)
             shown = meant[0]["type"] not in _SPEAK_FOR_THEMSELVES
-            value = f" (got {meant[0]['input']!r:.80})" if shown else ""
+            value = f" (got {_shown(meant[0])})" if shown else ""
             named = f"{noun} {'.'.join(map(str, path))!r}"
             faults.append(f"{named} {' or '.join(words).replace(' or must be', ' or')}{value}")
     more = [f"and {len(faults) - MAX_FAULTS} more"] if len(faults) > MAX_FAULTS else []
     return "; ".join([*faults[:MAX_FAULTS], *more])
+
+
+def _shown(error: ErrorDetails) -> str:
+    """Return what was given, or how much where that is the fault: writing very many entries takes long."""
+    given = error["input"]
+    return str(len(given)) if error["type"] == "too_long" else f"{given!r:.80}"
 
 
 def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:

@@ -205,7 +205,7 @@ class TaskPages:
             total = self.number(made)
             if by in OTHER_GROUPS:
                 found = self._by_other(made, OTHER_GROUPS[by])
-            elif by.startswith(TAG_GROUP):
+            elif by.startswith(TAG_GROUP) and by != TAG_GROUP:
                 found = self._by_tag(made, by.removeprefix(TAG_GROUP))
             else:
                 raise InvalidParams(f"Tasks cannot be grouped by {by!r}")

@@ -108,7 +108,8 @@ def alert_rule_list(manager: Manager, _params: object) -> Reply:
 def alert_list(manager: Manager, params: ListParams) -> Reply:
     """Return what is wrong, what is worst first; ``task_uids`` names tasks where it is about few.
 
-    ``alerts_uid`` changes whenever an alert or a rule does.
+    ``value`` is the last figure that breached the threshold; the event ``alert_cleared`` has the one that
+    does no more. ``alerts_uid`` changes whenever an alert or a rule does.
     """
     alerts = manager.controls.alerts.alerts
     found = sorted(alerts.active.values(), key=lambda a: (a.level, a.time_raised))

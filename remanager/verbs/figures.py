@@ -56,8 +56,9 @@ async def queue_status(manager: Manager, params: QueueStatusParams) -> Reply:
 async def stats(manager: Manager, params: StatsParams) -> Reply:
     """Return health, depths, rates over 1, 5 and 20 minutes, per-minute windows by type, and counters.
 
-    The type of a task is the name of its function or plan. Windows have a number for each of 20 minutes, the
-    oldest first; the last one is not over yet. Of a type ``done_tasks_cnt`` has all that have ended,
+    ``health`` is that of the daemon; what the rules of ``alert_rule_set`` raise does not change it. The type
+    of a task is the name of its function or plan. Windows have a number for each of 20 minutes, the oldest
+    first; the last one is not over yet. Of a type ``done_tasks_cnt`` has all that have ended,
     ``succeeded_tasks_cnt`` those that succeeded. Rates count successes per second; the error rate is the part
     of failures in failures and successes. Counters are since the start of the manager; those in
     ``since_ever`` survive it, but for what was counted in the last minute before a crash. Beside those of

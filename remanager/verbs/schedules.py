@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from remanager.engine.task_queue.recurrence import MAX_CRON_CHARS, CatchUp, Recurrence, RecurrenceMode
 from remanager.manager.items import FUNCTIONS, MISSING, check_form, user_of
@@ -18,6 +18,10 @@ from remanager.verbs.selectors import NamedValues, Texts, Uid
 from remanager.wire.codec import Reply
 
 AnyCatchUp = Annotated[CatchUp, Field(strict=False)]
+
+
+_OF_INTERVAL = frozenset(("initial_delay_s", "mode"))
+_OF_CRON = frozenset(("timezone",))
 
 
 class RecurringModel(Params):
@@ -46,6 +50,13 @@ class RecurringModel(Params):
         description="of what was due while the daemon was down or the schedule was paused, come ``none`` or "
         "``one``",
     )
+
+    @model_validator(mode="after")
+    def _has_one_kind(self) -> Self:
+        kind, of_other = ("cron", _OF_INTERVAL) if self.cron is not None else ("interval_s", _OF_CRON)
+        if stray := sorted(self.model_fields_set & of_other):
+            raise ValueError(f"has {', '.join(map(repr, stray))}, which says nothing of '{kind}'")
+        return self
 
 
 class AddParams(UserParams):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from remanager.manager.manager import Manager
+from remanager.manager.task_queue.questions import TaskQuestions
 from remanager.manager.task_queue.record import FIELDS
 from remanager.model.errors import InvalidParams, NotFound
 from remanager.model.states import NOT_FOUND
@@ -108,7 +109,8 @@ async def task_info(manager: Manager, params: InfoParams) -> Reply:
     ``location`` is ``active``, ``history`` (it has ended) or ``not_found``; ``task`` is its record and
     ``progress`` how far it is. Of the record, ``worker_uid`` is the worker to which it was assigned,
     ``lease_expires_at`` when that one loses it if it stays silent, ``resource_lock`` what it needs for
-    itself, and ``attempt`` how often it was tried.
+    itself, and ``attempt`` how often it was tried. ``retry`` and ``kill_after_s`` are null for plans and
+    what else the task queue does not run.
     """
     uid = params.task_uid
     if (uid is None) == (params.key is None) or (params.key is None) != (params.task_type is None):
@@ -167,25 +169,25 @@ async def task_wait(manager: Manager, params: WaitParams) -> Reply:
     """Wait until tasks have ended; the answer comes at once when they have.
 
     ``done`` has the states of those that have ended, ``active`` the UIDs of the others, ``not_found`` those
-    that nobody knows: these are never waited for. With ``timed_out`` true the time was over. ``any`` and
-    ``all`` are refused where more than 20 000 tasks are selected; ``idle`` waits for any number of them,
-    with at most so many in ``active`` and none in ``done``.
+    that nobody knows, also that of a job without any task: these are never waited for. With ``timed_out``
+    true the time was over. ``any`` and ``all`` are refused where more than 20 000 tasks are selected;
+    ``idle`` waits for any number of them, with at most so many in ``active`` and none in ``done``.
     """
     begin, questions = manager.clock(), manager.questions
     given = [params.task_uid, params.job_uid, params.selector]
     if sum(g is not None for g in given) != 1:
         raise InvalidParams("Give one of 'task_uid', 'job_uid' and 'selector'")
     done: dict[str, Any] = {}
+    named = [params.task_uid] if isinstance(params.task_uid, str) else params.task_uid or []
     if params.until == "idle":
         active = await questions.wait_idle(_waited_for(params), params.timeout)
-        unknown: list[str] = []
+        unknown = questions.unknown(named)
     else:
-        if params.task_uid is not None:
-            uids = [params.task_uid] if isinstance(params.task_uid, str) else params.task_uid
-        else:
-            uids = await questions.to_wait_for(_waited_for(params))
+        uids = await questions.to_wait_for(_waited_for(params)) if params.task_uid is None else named
         waited = await questions.wait(uids, params.until, params.timeout)
         done, active, unknown = dict(waited.done), waited.active, waited.not_found
+    if params.job_uid is not None and not (done or active or await _has_tasks(questions, params)):
+        unknown = [params.job_uid]
     over = not active or (params.until == "any" and bool(done))
     return {
         "done": done,
@@ -194,6 +196,10 @@ async def task_wait(manager: Manager, params: WaitParams) -> Reply:
         "timed_out": not over,
         "waited_s": manager.clock() - begin,
     }
+
+
+async def _has_tasks(questions: TaskQuestions, params: WaitParams) -> bool:
+    return bool(await questions.uids(_waited_for(params), 1))
 
 
 def _waited_for(params: WaitParams) -> Any:

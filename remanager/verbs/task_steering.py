@@ -126,7 +126,8 @@ async def task_cancel(manager: Manager, params: CancelParams) -> Reply:
 
     ``cancelled`` has the UIDs of those that have ended, ``cancelling`` of those that are being stopped,
     ``already_terminal`` and ``not_found`` of those that had ended before or are not known, ``cascaded`` of
-    descendants that were stopped along with them. Items of the plan queue are removed from it. What can't be
+    descendants that were stopped along with them. Each list has 10 000 UIDs at most, ``counts`` the numbers
+    of all. Items of the plan queue are removed from it. What can't be
     cancelled (the running plan, what the environment executes) is in ``refused`` with the reason; a single
     one is refused altogether. With ``kill_after_s`` 0 a running task is killed with its worker.
     """
@@ -163,7 +164,8 @@ async def task_retry(manager: Manager, params: RetryParams) -> Reply:
     ``resubmitted`` has the new UID by the old one, ``skipped`` why others were not: a single one is refused
     altogether. What was retried before is skipped unless ``again`` is true; its record names the newest one
     (``retried_as``). So is what has the key of an active task, whatever its ``on_duplicate`` says. Tasks that
-    are retried together need each other as before.
+    are retried together need each other as before. ``resubmitted`` and ``skipped`` have 10 000 tasks at most,
+    ``counts`` the numbers of all.
     """
     retries = manager.controls.retries
     uids = await _chosen(params, retries.select)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from remanager.engine.task_queue.submission import OTHERS_REFUSED, Submitted
+from remanager.engine.task_queue.submission import OTHERS_REFUSED, SubmitOutcome, Submitted
 from remanager.manager.items import FUNCTIONS, MISSING, check_form, prepare, user_of
 from remanager.manager.manager import Manager
 from remanager.manager.state import new_uid
@@ -165,6 +165,9 @@ class _Names:
         return _QUOTED.sub(lambda found: self._by_uid.get(found[1], found[0]), text)
 
 
+_REFUSED = {"success": False, "task_uid": None, "outcome": SubmitOutcome.REJECTED}
+
+
 def _batch_reply(
     params: SubmitBatchParams,
     job_uid: str,
@@ -183,15 +186,11 @@ def _batch_reply(
             error = result.error
         if error is not None and error is not OTHERS_REFUSED:
             faults += 1
-            msg = names.put_into(str(error))
-            results.append({"success": False, "msg": msg, "code": error.code, "task_uid": None})
+            results.append({**_REFUSED, "msg": names.put_into(str(error)), "code": error.code})
         elif result is None or error is OTHERS_REFUSED:
-            results.append(
-                {"success": False, "msg": "another task of the batch was refused", "task_uid": None}
-            )
+            results.append({**_REFUSED, "msg": "another task of the batch was refused"})
         else:
             results.append(_told(result, {"success": True, "msg": ""}))
-    counts = Counter(str(r.outcome) for r in submitted if r.error is None)
     whole = not (faults and params.atomic)
     return {
         "success": whole,
@@ -199,7 +198,7 @@ def _batch_reply(
         **({} if whole else {"code": "invalid_params"}),
         "job_uid": job_uid if whole else None,
         "results": results,
-        "counts": dict(counts) if whole else {},
+        "counts": dict(Counter(str(r["outcome"]) for r in results)),
         "qsize": size,
     }
 

@@ -217,9 +217,10 @@ def test_a_failure_says_why(api: REManagerAPI, who: str) -> None:
         needs: f"prerequisite {uid} ended as failed",
         parent: f"child {child['task_uid']} ended as failed",
     }
-    for other, reason in reasons.items():
+    for (other, reason), kind in zip(reasons.items(), ("DependencyFailed", "ChildFailed"), strict=True):
         task = api.task_info(other)["task"]
-        assert (task["last_error"], task["state_reason"]) == (None, reason)
+        assert task["last_error"] == {"type": kind, "msg": reason, "traceback": ""}
+        assert task["state_reason"] == reason
     failed = {t.id: t.last_error for t in TaskStore(api).failed_tasks(100)}
     assert reasons.items() <= failed.items()
     batch = sitq.batch_status(api.task_result_batch(list(reasons)))

@@ -29,7 +29,7 @@ def _ring(board: Board, card: Card, alarm: Alarm, now: float) -> None:
     match alarm:
         case Alarm.EXPIRY:
             if card.state in QUEUED:
-                stop(board, card, TaskState.EXPIRED, "not started within its time to live", now)
+                stop(board, card, TaskState.EXPIRED, board.late_reason(card), now)
         case Alarm.TIMEOUT if not card.begun:
             look(board, card, now)
         case Alarm.TIMEOUT:

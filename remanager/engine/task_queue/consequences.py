@@ -37,8 +37,7 @@ def prerequisite_ended(board: Board, uid: str, state: TaskState, now: float) -> 
             if card.state is TaskState.BLOCKED and not card.unmet:
                 enqueue(board, card, now, "what it waited for has ended")
         else:
-            reason = f"prerequisite {uid} ended as {state}"
-            board.end(card, TaskState.DEPENDENCY_FAILED, now, reason)
+            board.fail_for_prerequisite(card, uid, state, now)
 
 
 def is_met(card: Card, state: TaskState) -> bool:
@@ -105,6 +104,7 @@ def _child_failed(board: Board, parent: Card, ended: Ended, now: float) -> None:
     stop_children(board, parent.uid, TaskState.CANCELLED, f"sibling failed: {reason}", now)
     # One that still runs fails when its execution ends.
     if parent.state is TaskState.WAITING_CHILDREN:
+        parent.last_error = TaskError("ChildFailed", reason)
         conclude(board, parent, TaskState.FAILED, now, reason)
 
 

@@ -27,7 +27,7 @@ def dispatch(board: Board, now: float, free: Mapping[str, int], where: Where) ->
         for card in picked:
             if card.state is TaskState.PENDING and card.expires_at is not None and card.expires_at <= now:
                 board.dispatcher.release(card, now, refund=True)
-                board.end(card, TaskState.EXPIRED, now, "not started within its time to live")
+                board.end(card, TaskState.EXPIRED, now, board.late_reason(card))
                 continue
             _hand_over(board, card, _take_place(places, card.failed_on), now)
             handed_over += 1

@@ -71,6 +71,7 @@ def _by_kind(board: Board, card: Card, outcome: Outcome, now: float) -> None:
 def _succeeded(board: Board, card: Card, outcome: Outcome, now: float) -> None:
     if card.failed_child is not None and card.spec.options.fail_fast:
         reason = f"child {card.failed_child} did not succeed"
+        card.last_error = TaskError("ChildFailed", reason)
         conclude(board, card, TaskState.FAILED, now, reason, outcome=outcome)
     elif outcome.kind is OutcomeKind.PARENT or card.open_children:
         card.finishing = False
@@ -87,10 +88,11 @@ def _succeeded(board: Board, card: Card, outcome: Outcome, now: float) -> None:
 
 def _put_back(board: Board, card: Card, now: float, reason: str, outcome: str = "returned") -> None:
     """Queue a task whose hand-over does not count as an attempt."""
-    enqueue(board, card, now, reason, outcome=outcome)
-    if _is_run_asked_for(card):
+    run_asked_for = _is_run_asked_for(card)
+    if run_asked_for:
         begin_anew(board, card)
-    else:
+    enqueue(board, card, now, reason, outcome=outcome)
+    if not run_asked_for:
         card.attempt -= 1
 
 

@@ -77,8 +77,7 @@ def _unblock(board: Board, card: Card, prerequisites: Mapping[str, TaskState | N
     for uid in card.spec.depends_on:
         state = prerequisites.get(uid)
         if uid not in board.cards and state is not None and is_terminal(state) and not is_met(card, state):
-            reason = f"prerequisite {uid} ended as {state}"
-            board.end(card, TaskState.DEPENDENCY_FAILED, now, reason)
+            board.fail_for_prerequisite(card, uid, state, now)
             return
     if not card.unmet:
         enqueue(board, card, now, "what it waited for has ended")

@@ -134,8 +134,7 @@ def _insert(board: Board, spec: TaskSpec, number: int, now: float, known: Mappin
     begin_as = TaskState.BLOCKED if failed else destination(board, card)
     board.begin(card, begin_as, now, reason)
     if failed:
-        text = f"prerequisite {failed[0]} ended as {failed[1]}"
-        board.end(card, TaskState.DEPENDENCY_FAILED, now, text)
+        board.fail_for_prerequisite(card, *failed, now)
     elif spec.parent_uid is not None:
         # Its parent was superseded by another task of the batch, or is being stopped because of that.
         parent = board.cards.get(spec.parent_uid)

@@ -112,7 +112,9 @@ class AlertService:
         batch = self._ledger.batch()
         cleared = self.alerts.set_rule(rule, self._clock())
         batch.event("alert_rule_set", None, name=rule.name, metric=rule.metric, enabled=rule.enabled)
-        await self._commit(batch, cleared)
+        if cleared is not None:
+            _tell(batch, AlertChange.CLEARED, cleared, value)
+        await self._commit(batch)
 
     async def remove_rule(self, name: str) -> None:
         """Remove a rule; its alert clears.
@@ -123,10 +125,12 @@ class AlertService:
             There is none.
         """
         cleared = self.alerts.remove_rule(name, self._clock())
-        self.values.pop(name, None)
         batch = self._ledger.batch()
         batch.event("alert_rule_removed", None, name=name)
-        await self._commit(batch, cleared)
+        value = self.values.pop(name, None)
+        if cleared is not None:
+            _tell(batch, AlertChange.CLEARED, cleared, value)
+        await self._commit(batch)
 
     async def acknowledge(self, name: str, user: str) -> Alert:
         """Note that somebody has seen an active alert.
@@ -139,7 +143,7 @@ class AlertService:
         alert = self.alerts.acknowledge(name, user, self._clock())
         batch = self._ledger.batch()
         batch.event("alert_acknowledged", None, name=name, user=user)
-        await self._commit(batch, None)
+        await self._commit(batch)
         return alert
 
     async def _check_metric(self, metric: str, selector: Selector) -> None:
@@ -188,9 +192,9 @@ class AlertService:
             self.values[rule.name] = value
             change = self.alerts.evaluate(rule.name, value, now, uids)
             if change is not None:
-                _tell(batch, *change)
+                _tell(batch, *change, value)
         if batch.events:
-            await self._commit(batch, None)
+            await self._commit(batch)
 
     async def _figures(self, rules: Collection[AlertRule]) -> Figures:
         """Return the figures that the rules look at."""
@@ -224,9 +228,7 @@ class AlertService:
         worst = max if rule.op.startswith(">") else min
         return worst(values, default=None), []
 
-    async def _commit(self, batch: Batch, cleared: Alert | None) -> None:
-        if cleared is not None:
-            _tell(batch, AlertChange.CLEARED, cleared)
+    async def _commit(self, batch: Batch) -> None:
         batch.setting(SETTING, self.alerts.to_json())
         self._state.alerts_active = len(self.alerts.active)
         self._state.alerts_uid = change_uid()
@@ -234,13 +236,14 @@ class AlertService:
         await self._ledger.commit(batch)
 
 
-def _tell(batch: Batch, change: AlertChange, alert: Alert) -> None:
+def _tell(batch: Batch, change: AlertChange, alert: Alert, value: float | None) -> None:
+    """Add the event of a change; ``value`` is the figure at present, which may not be that of the breach."""
     batch.event(
         f"alert_{change.value}",
         None,
         name=alert.name,
         level=alert.level,
-        value=alert.value,
+        value=value,
         threshold=alert.threshold,
         task_uids=alert.task_uids,
     )

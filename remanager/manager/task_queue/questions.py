@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from remanager.engine.task_queue.board import QUEUED
 from remanager.engine.task_queue.jobs import job_figures
 from remanager.manager.ledger import Ledger
 from remanager.manager.ports import Clock
@@ -202,6 +203,10 @@ class TaskQuestions:
             if over or left <= 0 or not await waiters.wait(waited.active, left, every=every):
                 return self._look(wanted) if not over else waited
 
+    def unknown(self, uids: Sequence[str]) -> list[str]:
+        """Return those UIDs that no task of any kind has."""
+        return self._look(uids).not_found
+
     def _look(self, uids: Sequence[str]) -> Waited:
         done: dict[str, TaskState] = {}
         active, unknown = [], []
@@ -256,7 +261,7 @@ def _read_info(reads: Reads, uid: str, include: Collection[str]) -> tuple[Any, d
     log = reads.tasks.log(uid) if {"transitions", "attempts"} & set(include) else []
     if "transitions" in include:
         lines = transitions_of(record, log)
-        parts["transitions"] = [{"seq": n, "stage": None, "outcome": "", **t} for n, t in enumerate(lines, 1)]
+        parts["transitions"] = [{"seq": n, **_UNSAID, **line} for n, line in enumerate(lines, 1)]
     if "attempts" in include:
         # The pauses of a plan, all that its log has, are within its execution.
         parts["attempts"] = attempts_of(transitions_of(record, log if record.task_number is not None else ()))
@@ -289,17 +294,25 @@ def _job(counts: Mapping[TaskState, int], sizes: Mapping[str, int]) -> dict[str,
     }
 
 
+_UNSAID = {"stage": None, "outcome": "", "reason": "", "worker_uid": None, "error": None}
+"""What the line of a transition leaves out."""
+
+_BEGUN = frozenset((TaskState.RUNNING, TaskState.WAITING_CHILDREN))
+
+
 def attempts_of(log: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the executions of a task, made of its transitions.
 
-    Each has ``attempt``, ``worker_uid``, ``time_start``, ``time_stop`` (None while it runs), ``outcome`` (how
-    it ended; empty while it runs), ``state`` (what came next), ``reason`` and ``error``.
+    Each has ``run``, ``attempt``, ``worker_uid``, ``time_start``, ``time_stop`` (None while it runs),
+    ``outcome`` (how it ended; empty while it runs), ``state`` (what came next), ``reason`` and ``error``.
     """
     found: list[dict[str, Any]] = []
+    run = 1
     for line in log:
         if line["to"] == "running" and line["from"] != "running":
             found.append(
                 {
+                    "run": run,
                     "attempt": line["attempt"],
                     "worker_uid": line.get("worker_uid"),
                     "time_start": line["time"],
@@ -318,6 +331,8 @@ def attempts_of(log: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
                 "reason": line.get("reason", ""),
                 "error": line.get("error"),
             }
+        if line["from"] in _BEGUN and line["to"] in QUEUED and not line["attempt"]:
+            run += 1  # a duplicate asked for it
     return found
 
 

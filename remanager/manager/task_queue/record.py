@@ -9,7 +9,7 @@ from typing import Any
 from remanager.engine.task_queue.card import Card, Stage
 from remanager.manager.task_queue.service import TaskQueue
 from remanager.model.states import STATE_CLASS, StateClass, TaskState
-from remanager.model.task_spec import TaskOptions
+from remanager.model.task_spec import RetryPolicy, TaskOptions, Where
 from remanager.store.reads import Reads
 from remanager.store.task_reads import Tags
 from remanager.store.task_rows import TaskRecord
@@ -23,7 +23,18 @@ FIELDS = (
     *("task_uid", "job_uid", "parent_uid", "schedule_uid", "origin_uid", "retried_as", "principal"),
     *("item_type", "name", "task_type", "domain", "group", "label", "key", "user", "user_group", "args"),
     *("kwargs", "meta", "tags", "priority", "max_retries", "timeout_s", "depends_on", "fail_fast"),
-    *("on_dependency_failure", "resource_lock", "expected_io", "state", "stage", "class", "ok"),
+    *(
+        "retry",
+        "kill_after_s",
+        "where",
+        "on_dependency_failure",
+        "resource_lock",
+        "expected_io",
+        "state",
+        "stage",
+        "class",
+        "ok",
+    ),
     *("state_reason", "pause_reasons", "attempt", "lease_epoch", "worker_uid", "last_error", "time_created"),
     *("time_ready", "time_start", "time_stop", "time_updated", "run_after", "expires_at", "duration"),
     *("queue_wait", "pause_duration", "actual_io", "result_expires", "effective_priority"),
@@ -56,7 +67,7 @@ def describe(record: TaskRecord, tags: Tags, queue: TaskQueue, now: float) -> di
 
 def _asked(record: TaskRecord, tags: Tags) -> dict[str, Any]:
     """Return what was asked for, and by whom."""
-    options = TaskOptions.from_json(record.options)
+    options, is_queued = TaskOptions.from_json(record.options), record.task_number is not None
     item = _parse(record.body)[0] if record.body else {}
     properties = _parse(record.properties)[0] if record.properties else {}
     return {
@@ -82,12 +93,25 @@ def _asked(record: TaskRecord, tags: Tags) -> dict[str, Any]:
         "tags": tags or item.get("tags", {}),
         "priority": record.priority,
         "max_retries": options.retry.max_retries,
+        "retry": _retry(options.retry) if is_queued else None,
         "timeout_s": options.timeout_s,
+        "kill_after_s": options.kill_after_s if is_queued else None,
+        "where": options.where if is_queued else Where.ENVIRONMENT,
         "depends_on": json.loads(record.depends) if record.depends else [],
         "fail_fast": options.fail_fast,
         "on_dependency_failure": options.on_dependency_failure,
         "resource_lock": options.resource_lock,
         "expected_io": options.expected_io,
+    }
+
+
+def _retry(policy: RetryPolicy) -> dict[str, Any]:
+    """Return how the delay between attempts grows, as the option says it."""
+    return {
+        "strategy": policy.strategy,
+        "initial_s": policy.initial_s,
+        "max_s": policy.max_s,
+        "factor": policy.factor,
     }
 
 

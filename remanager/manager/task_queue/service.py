@@ -178,6 +178,8 @@ class TaskQueue:
             What became of each, in order.
         """
         results = self.accept(specs, atomic=atomic)
+        if len(specs) > PORTION:
+            await asyncio.sleep(0)  # a large batch takes its time: who commits meanwhile stores all of it
         await self.commit()
         return results
 

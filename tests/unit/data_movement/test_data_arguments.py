@@ -68,6 +68,13 @@ def test_a_file_where_a_directory_is_wanted(room: Path) -> None:
     assert sorted(tree(run)) == ["a.h5", "b.h5"]
 
 
+@pytest.mark.parametrize("age", [-5.0, float("nan")])
+def test_an_age_that_is_none(room: Path, age: float) -> None:
+    run, archive = make_run(room / "run"), make_run(room / "archive")
+    with pytest.raises(Permanent, match="older_than_s"):
+        dm.delete_runs(str(run), str(archive), age, ctx=Context())
+
+
 def test_a_name_that_is_too_long(room: Path) -> None:
     with pytest.raises(Permanent, match="File name too long"):
         dm.copy_run(str(make_run(room / "run")), str(room / ("x" * 300)), ctx=Context())

@@ -380,6 +380,7 @@ def test_the_time_to_live_counts_between_attempts(bench: Bench) -> None:
     assert bench.state("a") is S.PENDING
     bench.tick()
     assert bench.state("a") is S.EXPIRED
+    assert bench.reason("a") == "not started again within its time to live (after 1 attempt)"
 
 
 def test_a_time_to_live_from_the_first_attempt_bounds_the_retries(bench: Bench) -> None:
@@ -394,6 +395,7 @@ def test_a_time_to_live_from_the_first_attempt_bounds_the_retries(bench: Bench) 
     bench.finish("a", OutcomeKind.ERROR)
     bench.tick(1.0)
     assert bench.state("a") is S.EXPIRED
+    assert bench.reason("a") == "not started again within its time to live (after 2 attempts)"
 
 
 def test_many_expiries_come_in_portions() -> None:

@@ -53,6 +53,8 @@ async def test_raise_escalate_acknowledge_clear(pool_rig: Rig) -> None:
     kinds = [e.type for e in rig.events() if e.type.startswith("alert_")]
     told = ["alert_rule_set", "alert_raised", "alert_acknowledged", "alert_escalated", "alert_cleared"]
     assert kinds == told
+    assert cleared["value"] == 6.0
+    assert [json.loads(e.data)["value"] for e in rig.events("alert_cleared")] == [0.0]
     assert [n["alert_event"]["type"] for n in rig.news if "alert_event" in n] == told
     assert "No alert" in await rig.refused("alert_ack", name="deep")
 

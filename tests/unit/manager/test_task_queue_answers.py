@@ -134,6 +134,20 @@ async def test_any_all_and_idle(pool_rig: Rig, worker: FakePoolWorker) -> None:
         await rig.refused("task_wait", **params)
 
 
+@pytest.mark.parametrize("until", ["any", "all", "idle"])
+async def test_what_nobody_knows_is_not_waited_for(pool_rig: Rig, worker: FakePoolWorker, until: str) -> None:
+    """A job with a wrong UID is not one that is done."""
+    rig = pool_rig
+    for name in ("task_uid", "job_uid"):
+        reply = await rig.ok("task_wait", **{name: "typo"}, until=until, timeout=60)
+        assert (reply["done"], reply["active"], reply["not_found"]) == ({}, [], ["typo"])
+        assert reply["timed_out"] is False
+    uid = await started(rig, worker, job_uid="job")
+    assert (await rig.ok("task_wait", job_uid="job", until=until, timeout=0))["not_found"] == []
+    await worker.end(uid)
+    assert (await rig.ok("task_wait", job_uid="job", until=until, timeout=60))["not_found"] == []
+
+
 async def test_what_ends_while_the_active_ones_are_read_is_noticed(
     pool_rig: Rig, worker: FakePoolWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +350,7 @@ async def test_counts_jobs_and_tags(pool_rig: Rig, worker: FakePoolWorker) -> No
     assert (await rig.ok("task_count", group_by="tag:s"))["counts"][0] == {"value": "2", "count": 3}
     assert (await rig.ok("task_count", group_by="class", selector={"job_uid": job}))["total"] == 3
     assert "beauty" in await rig.refused("task_count", group_by="beauty")
+    assert "tag:" in await rig.refused("task_count", group_by="tag:")
     status = await rig.ok("job_status", job_uid=job)
     assert (status["state"], status["failed"], status["remaining"]) == ("running", 1, 2)
     assert status["errors"] == [{"type": "ValueError", "msg": "it broke", "count": 1}]

@@ -71,6 +71,30 @@ async def test_each_outcome(
     assert info["location"] == "history"
 
 
+@pytest.mark.parametrize("parent_runs", [True, False])
+async def test_failures_through_others_have_a_message(
+    pool_rig: Rig, worker: FakePoolWorker, *, parent_runs: bool
+) -> None:
+    rig = pool_rig
+    parent = await started(rig, worker)
+    child = await rig.submit(parent_uid=parent)
+    after = await rig.submit(depends_on=[child])
+    if parent_runs:
+        await rig.ok("task_cancel", task_uid=child)
+        await worker.end(parent)
+    else:
+        await worker.end(parent, "parent")
+        await rig.settle()
+        await worker.fail(child)
+    for uid, kind in ((parent, "ChildFailed"), (after, "DependencyFailed")):
+        task = await rig.task(uid)
+        assert (task["class"], task["last_error"]["type"]) == ("failure", kind)
+        assert child in task["last_error"]["msg"]
+        assert (await rig.ok("task_result", task_uid=uid))["result"]["msg"] == task["last_error"]["msg"]
+    late = await rig.ok("task_submit", **user(), item=function("work"), options={"depends_on": [child]})
+    assert (await rig.task(late["task_uid"]))["last_error"]["type"] == "DependencyFailed"
+
+
 async def test_errors_are_tried_again_with_growing_delays(pool_rig: Rig, worker: FakePoolWorker) -> None:
     rig = pool_rig
     uid = await started(rig, worker, max_retries=2, retry={"strategy": "linear", "initial_s": 10.0})
@@ -151,8 +175,14 @@ async def test_another_run_begins_without_the_checkpoint_of_the_one_before(
     await rig.settle()
     handed = worker.tasks[uid]
     assert (handed.attempt, handed.epoch, handed.checkpoint) == (1, 2, None)
+    await worker.fail(uid)
+    await rig.settle()
     await worker.end(uid)
     assert await rig.task_states(uid) == ["completed"]
+    info = await rig.ok("task_info", task_uid=uid, include=["attempts", "transitions"])
+    assert [(a["run"], a["attempt"]) for a in info["attempts"]] == [(1, 1), (2, 1), (2, 2)]
+    keys = {"seq", "time", "from", "to", "attempt", "stage", "outcome", "reason", "worker_uid", "error"}
+    assert all(line.keys() == keys for line in info["transitions"])
 
 
 async def test_late_reports_change_nothing(pool_rig: Rig, worker: FakePoolWorker) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from manager_rig import TASK_QUEUE, FakePoolWorker, Rig, function, user
 
 from remanager.manager.task_queue import service, submission
+from remanager.manager.task_queue.portions import PORTION
 from remanager.model.errors import InvalidItem
 
 
@@ -55,7 +57,8 @@ async def test_every_option_is_kept(pool_rig: Rig, worker: FakePoolWorker) -> No
     }
     uid = await rig.submit("work", 1, "x", **given)
     task = await rig.task(uid)
-    same = {k for k in given if k in task and k not in {"retry", "run_after"}}
+    same = {k for k in given if k in task and k != "run_after"}
+    assert same >= {"retry", "kill_after_s"}
     assert {k: task[k] for k in same} == {k: given[k] for k in same}
     assert task["max_retries"] == 2
     assert task["expires_at"] == rig.now + 500
@@ -63,6 +66,10 @@ async def test_every_option_is_kept(pool_rig: Rig, worker: FakePoolWorker) -> No
     assert (task["args"], task["kwargs"]) == ([1, "x"], {})
     assert (task["state"], task["wait_reason"], task["depends_on"]) == ("blocked", "dependencies", [first])
     assert (task["user"], task["user_group"], task["item_type"]) == ("Jo", "primary", "function")
+    assert task["where"] == "pool"
+    assert (await rig.task(await rig.submit("f", where="environment")))["where"] == "environment"
+    of_plan = await rig.task(await rig.add())
+    assert (of_plan["where"], of_plan["retry"], of_plan["kill_after_s"]) == ("environment", None, None)
     card = rig.manager.task_queue.scheduler.cards[uid]
     assert card.spec.options.kill_after_s == 3.0
     assert card.spec.options.retry.strategy == "linear"
@@ -305,6 +312,37 @@ async def test_arguments_that_only_msgpack_has(pool_rig: Rig, worker: FakePoolWo
     assert "Object of type bytes" in (await submit(b"", where="environment"))["msg"]
 
 
+async def test_a_batch_of_too_many_is_refused_by_their_number(pool_rig: Rig, worker: FakePoolWorker) -> None:
+    said = await pool_rig.refused("task_submit_batch", **user(), items=[{"item": None}] * 20_001)
+    assert "'items' must have at most 20000 entries (got 20001)" in said
+
+
+async def test_others_have_their_turn_while_a_large_batch_is_stored(
+    pool_rig: Rig, worker: FakePoolWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who commits then stores all of it."""
+    rig, queue, order = pool_rig, pool_rig.manager.task_queue, []
+    accept, commit = queue.accept, queue.commit
+
+    def accept_and_tell(*args: Any, **kwargs: Any) -> Any:
+        asyncio.get_running_loop().call_soon(lambda: (order.append("another"), commit()))
+        return accept(*args, **kwargs)
+
+    def commit_and_tell() -> Any:
+        order.append("batch")
+        return commit()
+
+    await rig.ok("task_pause", scope="all")
+    before = rig.gate.reads.events(0, 100_000)[-1].seq
+    monkeypatch.setattr(queue, "accept", accept_and_tell)
+    monkeypatch.setattr(queue, "commit", commit_and_tell)
+    items = [{"item": function("work")}] * (PORTION + 1)
+    reply = await rig.ok("task_submit_batch", **user(), items=items)
+    assert order[:2] == ["another", "batch"]
+    assert len(rig.gate.reads.task_states([r["task_uid"] for r in reply["results"]])) == PORTION + 1
+    assert rig.gate.reads.events(before, 100_000)[-1].type == "task_submitted"
+
+
 async def test_only_tasks_at_fault_are_counted_as_refused(pool_rig: Rig, worker: FakePoolWorker) -> None:
     good, bad = {"item": function("work")}, {"item": function("work"), "options": {"depends_on": ["nobody"]}}
     reply = await pool_rig.call("task_submit_batch", **user(), items=[good, bad, good])
@@ -321,13 +359,14 @@ async def test_a_batch_is_atomic_unless_told_otherwise(pool_rig: Rig, worker: Fa
         {"item": function("work"), "options": {"depends_on": ["nobody"]}},
     ]
     reply = await rig.call("task_submit_batch", **user(), items=items)
-    assert (reply["success"], reply["job_uid"], reply["counts"]) == (False, None, {})
+    assert (reply["success"], reply["job_uid"], reply["counts"]) == (False, None, {"rejected": 4})
     assert [r["success"] for r in reply["results"]] == [False] * 4
     assert (await rig.ok("task_count"))["total"] == 0
     reply = await rig.ok("task_submit_batch", **user(), items=items, atomic=False)
     assert [r["success"] for r in reply["results"]] == [True, False, False, False]
     assert [r.get("code") for r in reply["results"]] == [None, "invalid_item", "invalid_params", "not_found"]
-    assert reply["counts"] == {"inserted": 1}
+    assert reply["counts"] == {"inserted": 1, "rejected": 3}
+    assert [r["outcome"] for r in reply["results"]] == ["inserted", "rejected", "rejected", "rejected"]
     assert (await rig.ok("task_submit_batch", **user(), items=[]))["results"] == []
     for entry in ({"item": function("work"), "more": 1}, {}, {"item": function("work"), "options": 3}):
         assert (await rig.call("task_submit_batch", **user(), items=[entry]))["success"] is False

@@ -247,6 +247,8 @@ async def test_what_is_refused(pool_rig: Rig) -> None:
     await refused(cron="nonsense")
     await refused(cron="* * * * *", timezone="Mars/Base")
     await refused(cron="0 0 30 2 *")
+    assert "'mode'" in await refused(cron="* * * * *", mode="fixed_rate")
+    assert "'timezone'" in await refused(interval_s=1.0, timezone="UTC")
     await refused(interval_s=0.001)
     assert "no function" in await refused(function("unheard_of"), interval_s=1.0)
     assert "run_after" in await refused(options={"run_after": 5.0}, interval_s=1.0)

@@ -159,3 +159,8 @@ def test_paths_are_expanded(env: Env, monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_any_value_is_taken_or_refused(option: Option, value: object) -> None:
     with contextlib.suppress(SettingsError):
         convert(option, value, "here")
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.kind is Kind.SECONDS], ids=lambda o: o.name)
+def test_a_least_time_is_told_by_the_help(option: Option) -> None:
+    assert "at least 120 s" in option.help
