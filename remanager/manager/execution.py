@@ -259,7 +259,7 @@ class Execution:
             "msg": event.msg,
             "traceback": event.traceback,
         }
-        self._close(batch, running, status.task_state, result)
+        self._close(batch, running, status.task_state, result, event.error_type)
         decision = after_plan(
             status,
             immediate=running.immediate,
@@ -287,7 +287,7 @@ class Execution:
         logger.error("%s", msg)
         batch = self._ledger.batch()
         result = result_without_report(running, ExitStatus.FAILED, msg, self._clock())
-        self._close(batch, running, TaskState.FAILED, result)
+        self._close(batch, running, TaskState.FAILED, result, "Refused")
         if not running.immediate:
             self._queue.put_back(batch, running, where="front")
         self._become_idle(batch, "plan refused", autostart_disable=True)
@@ -345,7 +345,7 @@ class Execution:
             result["time_stop"] = max(time_stop, running.time_start)
         result["run_uids"] = [r["uid"] for r in runs]
         result["scan_ids"] = [r["scan_id"] for r in runs if r["scan_id"] is not None]
-        self._close(batch, running, TaskState.LOST, result)
+        self._close(batch, running, TaskState.LOST, result, "WorkerLost")
         if requeue and not running.immediate:
             self._queue.put_back(batch, running, where="front")
         self._become_idle(batch, "worker lost", autostart_disable=True)
@@ -447,7 +447,12 @@ class Execution:
         batch.event("instruction_done", uid)
 
     def _close(
-        self, batch: Batch, running: RunningItem, task_state: TaskState, result: dict[str, Any]
+        self,
+        batch: Batch,
+        running: RunningItem,
+        task_state: TaskState,
+        result: dict[str, Any],
+        error_type: str,
     ) -> None:
         """Write the one terminal record of the running plan."""
         origin = running.submission
@@ -459,6 +464,7 @@ class Execution:
                 time_start=result["time_start"],
                 time_stop=result["time_stop"],
                 success=ExitStatus(result["exit_status"]).is_success,
+                error_type=error_type,
                 msg=result["msg"],
                 traceback=result["traceback"],
                 result=json.dumps(result),

@@ -210,7 +210,7 @@ class TaskService:
         """Close a task that the worker would not run, unless it has ended already."""
         if task.uid in self.running:
             batch = self._ledger.batch()
-            self._end(batch, task, TaskState.FAILED, msg=msg)
+            self._end(batch, task, TaskState.FAILED, error_type="Refused", msg=msg)
             self._ledger.commit(batch)
 
     # -------------------------------------------------------------------------------- ending
@@ -227,6 +227,7 @@ class TaskService:
             TaskState.COMPLETED if event.success else TaskState.FAILED,
             time_start=event.time_start,
             time_stop=event.time_stop,
+            error_type=event.error_type,
             msg=event.msg,
             traceback=event.traceback,
             codec=event.codec,
@@ -246,7 +247,7 @@ class TaskService:
     def on_worker_lost(self, batch: Batch, msg: str, crash: str) -> None:
         """Close every task of a worker that is gone."""
         for task in list(self.running.values()):
-            self._end(batch, task, TaskState.LOST, msg=msg, traceback=crash)
+            self._end(batch, task, TaskState.LOST, error_type="WorkerLost", msg=msg, traceback=crash)
 
     def _end(
         self,
@@ -256,6 +257,7 @@ class TaskService:
         *,
         time_start: float | None = None,
         time_stop: float | None = None,
+        error_type: str = "",
         msg: str = "",
         traceback: str = "",
         codec: str | None = None,
@@ -270,6 +272,7 @@ class TaskService:
                 time_start=start,
                 time_stop=stop,
                 success=task_state is TaskState.COMPLETED,
+                error_type=error_type,
                 msg=msg,
                 traceback=traceback,
                 return_codec=codec,

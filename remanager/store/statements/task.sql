@@ -30,7 +30,7 @@ UPDATE counter SET value = value + :in_history WHERE name = 'history_seq';
 UPDATE task
 SET state = :state, queue_rank = NULL, time_start = COALESCE(:time_start, time_start), time_stop = :time_stop,
     success = :success, return_codec = :return_codec, result_expires = :result_expires, msg = :msg,
-    traceback = :traceback, result = :result, return_value = :return_value, pause_reasons = NULL,
+    error_type = :error_type, traceback = :traceback, result = :result, return_value = :return_value, pause_reasons = NULL,
     paused_s = paused_s + COALESCE(MAX(:time_stop - paused_since, 0.0), 0.0), paused_since = NULL,
     history_seq = CASE WHEN :in_history THEN (SELECT value FROM counter WHERE name = 'history_seq') END
 WHERE task_uid = :task_uid AND time_stop IS NULL AND attempt = COALESCE(:attempt, attempt);

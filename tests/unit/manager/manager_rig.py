@@ -339,7 +339,9 @@ class FakeWorker:
         await self.report(PlanPaused, item_uid=self.plans[-1])
         await self.change()
 
-    async def end_task(self, uid: str, *, success: bool = True, value: object = None, msg: str = "") -> Any:
+    async def end_task(
+        self, uid: str, *, success: bool = True, value: object = None, msg: str = "", **fields: Any
+    ) -> Any:
         """End a function or script."""
         return await self.report(
             TaskFinished,
@@ -351,6 +353,7 @@ class FakeWorker:
             payload=json.dumps(value).encode(),
             time_start=10.0,
             time_stop=11.0,
+            **fields,
         )
 
     def die(self, returncode: int = -9) -> None:
