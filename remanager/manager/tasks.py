@@ -176,7 +176,7 @@ class TaskService:
         row = new_task(item, body, now, submission=submission(), background=background, worker_uid=worker_uid)
         batch.write(task_insert(row))
         batch.event("task_started", uid, item_type=item_type, name=name)
-        self._statistics.started(name, now)
+        self._statistics.started(name, now, now)
         committed = self._ledger.commit(batch)
         try:
             # Not after the commit: what a crash keeps from being recorded has not been acknowledged either.
@@ -281,7 +281,9 @@ class TaskService:
             )
         )
         batch.event("task_finished", task.uid, state=task_state.value, msg=msg[:200])
-        self._statistics.finished(task.name, task_state, stop - start, now, msg=msg)
+        self._statistics.finished(
+            task.name, task_state, now, created=task.time_start, started=start, stopped=stop, msg=msg
+        )
         del self.running[task.uid]
         # The status shows at once that a worker is gone; its tasks must not seem to run then.
         self._ending[task.uid] = task_state if task_state is TaskState.LOST else TaskState.RUNNING

@@ -1,11 +1,13 @@
 -- name: task_insert
 INSERT INTO task (task_uid, item_type, name, state, user, user_group, background, worker_uid, origin_uid,
-                  time_created, time_start, properties, body)
+                  time_created, time_start, time_ready, time_first_start, properties, body)
 VALUES (:task_uid, :item_type, :name, :state, :user, :user_group, :background, :worker_uid, :origin_uid,
-        :time_created, :time_start, :properties, :body);
+        :time_created, :time_start, IIF(:time_start IS NULL, NULL, :time_created), :time_start, :properties, :body);
 
 -- name: task_start
-UPDATE task SET state = 'running', queue_rank = NULL, time_start = :time, worker_uid = :worker_uid
+UPDATE task
+SET state = 'running', queue_rank = NULL, time_ready = time_created, time_first_start = :time, time_start = :time,
+    worker_uid = :worker_uid
 WHERE task_uid = :task_uid AND state = 'pending';
 
 -- A plan that is paused keeps its worker. The log has its pauses, and is bounded as those of the task queue are.

@@ -310,7 +310,7 @@ async def test_the_last_lines_and_the_last_workers_are_kept(rig: Rig) -> None:
         hub.feed("\ud800" + "x" * 1000 + "\n", 1.0)
         hub.feed("of a task\n", 1.0, "pool-1")
     state = State(worker_state=WorkerState())
-    state.running = RunningItem("u", {"name": "scan"}, "{}", False, 10.0, Submission())
+    state.running = RunningItem("u", {"name": "scan"}, "{}", False, 10.0, Submission(), 10.0)
     autopsies = Autopsies(state, lambda: 12.0, hub.since, [{"n": n} for n in range(30)])
     batch = rig.manager.ledger.batch()
     autopsies.record(batch, WorkerRecord("w", 1, 1, rss_bytes=5), None, "why", "stacks")
