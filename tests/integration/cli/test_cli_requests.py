@@ -177,6 +177,26 @@ def test_how_a_task_has_ended(
     assert {state, kind, *reason.split()} <= set(words)
 
 
+def test_queue_that_a_plan_has_stopped(
+    manager: Any, command: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = ENDED | {"result": {"exit_status": "failed", "msg": "Plan failed: no beam"}}
+    after = iter([STATUS])
+    stopped = STATUS | {"items_in_queue": 1, "plan_history_uid": "h2"}
+    manager.handlers["status"] = lambda _: next(after, stopped)
+    manager.handlers["history_get"] = lambda _: {"success": True, "items": [failed]}
+    assert command("queue", "start", "--wait") == 5
+    assert capsys.readouterr().err == (
+        "The plan 'count' has failed: Plan failed: no beam. The queue has stopped; 1 item is left.\n"
+    )
+    # That it failed earlier is not told again.
+    assert command("queue", "start", "--wait") == 5
+    assert capsys.readouterr().err == "The queue has stopped; 1 item is left.\n"
+    manager.handlers["status"] = lambda _: STATUS
+    assert command("queue", "start", "--wait") == 0
+    assert capsys.readouterr().out == "The queue has stopped; 0 items are left.\n"
+
+
 def test_queue_and_item_that_have_ended(manager: Any, command: Run) -> None:
     manager.handlers["status"] = lambda _: STATUS
     assert command("queue", "start", "--wait") == 0
