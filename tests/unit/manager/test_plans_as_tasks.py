@@ -40,6 +40,7 @@ async def test_a_paused_plan_is_paused_in_every_answer(rig: Rig) -> None:
     assert await states(rig, uid) == {"running"}
     await worker.pause()
     assert await states(rig, uid) == {"paused"}
+    assert (rig.status["ready"], rig.status["not_ready_reason"][:16]) == (False, "a plan is paused")
     task = await rig.task(uid)
     assert (task["pause_reasons"], task["wait_reason"]) == (["re_pause"], "paused")
     assert await found(rig, state="paused") == [uid] == await found(rig, pause_reason="re_pause")
