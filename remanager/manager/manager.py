@@ -160,6 +160,7 @@ class Manager:
         self.link = WorkerLink(self.state, workers, self.silence)
         self.execution = Execution(self.state, self.queue, self.link, self.ledger, self.statistics, clock)
         self.tasks = self._make_tasks()
+        self.autopsies.tasks = self.tasks.running
         self.environment = self._make_environment()
         self.catalogue = Catalogue(self.ledger, options, settings.get(PERMISSIONS))
         self.task_queue = self._make_task_queue(read_memory)
