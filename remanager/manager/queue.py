@@ -18,6 +18,7 @@ from remanager.manager.ports import Clock
 from remanager.manager.rows import column, queue_entry, queue_row
 from remanager.manager.state import RunningItem, State, change_uid, new_uid
 from remanager.manager.statistics import Statistics
+from remanager.model.selector import Selector
 from remanager.model.states import TaskState
 from remanager.store.records import Lazy
 from remanager.store.store import Store
@@ -145,15 +146,23 @@ class QueueService:
             self._history_reply = reply
         return reply
 
-    async def history_page(self, limit: int, cursor: int | None) -> dict[str, object]:
+    async def history_page(
+        self, limit: int, cursor: int | None, selector: Selector | None = None
+    ) -> dict[str, object]:
         """Return a page of the history, oldest entry first, and the cursor of the next older page."""
         await self._ledger.flush()
-        rows = self._store.reads.history_page(limit, cursor)
+        if selector is None:
+            rows, total = self._store.reads.history_page(limit, cursor), self.history_size
+        else:
+            now = self._clock()
+            rows, total = await self._store.read_heavy(
+                lambda reads: reads.pages.history(selector, now=now, limit=limit, before_seq=cursor)
+            )
         return {
             "items": self._history_fragment(rows),
             "plan_history_uid": self._state.plan_history_uid,
             "next_cursor": rows[0][0] if len(rows) == limit else None,
-            "total": self.history_size,
+            "total": total,
         }
 
     def _running_item(self) -> dict[str, Any]:
