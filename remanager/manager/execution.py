@@ -408,8 +408,7 @@ class Execution:
     def _begin(
         self, batch: Batch, plan: PreparedItem | QueueEntry, created: float, *, immediate: bool
     ) -> None:
-        state, uid = self._state, plan.uid
-        now = self._clock()
+        state, uid, now = self._state, plan.uid, self._clock()
         if state.manager_state is not ManagerState.STARTING_QUEUE:  # it may be paused
             state.manager_state = ManagerState.EXECUTING_QUEUE
         state.pause_pending = False
