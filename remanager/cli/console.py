@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -18,13 +18,16 @@ from remanager_api.zmq.aio import REManagerAPI
 SILENCE_S = 5.0
 """The manager publishes its status every second: so long a silence means that nobody publishes."""
 
+PERIOD_S = 0.25
+"""Time (s) between two questions for new output."""
+
 _PAGE = 1000
 
 Write = Callable[[str], object]
 
 
 async def follow(api: REManagerAPI, write: Write, warn: Write, *, silence_s: float = SILENCE_S) -> None:
-    """Write console output as it comes, without an end.
+    """Write console output as it is published, without an end.
 
     Parameters
     ----------
@@ -57,8 +60,54 @@ async def follow(api: REManagerAPI, write: Write, warn: Write, *, silence_s: flo
         await messages.aclose()  # type: ignore[attr-defined]
 
 
-async def recent(api: REManagerAPI, count: int) -> list[str]:
-    """Return the last pieces of console output that the manager still has.
+async def show_output(
+    api: REManagerAPI, tail: int, write: Write, warn: Write, *, period_s: float = PERIOD_S
+) -> None:
+    """Write the last console output and what comes, without an end, whether it is published or not.
+
+    Parameters
+    ----------
+    api : REManagerAPI
+        Client.
+    tail : int
+        Number of pieces of output from before.
+    write, warn : callable
+        As for :func:`follow`.
+    period_s : float
+        Time (s) between two questions for new output.
+
+    Raises
+    ------
+    RequestTimeoutError
+        The manager does not answer the first question.
+    """
+    try:
+        pieces, since = await recent(api, tail)
+    except RequestFailedError as exc:
+        if exc.code is not None:
+            raise
+        await follow(api, write, warn)  # of bluesky-queueserver, which keeps no output
+        return
+    write("".join(pieces))
+    answers = True
+    while True:
+        await asyncio.sleep(period_s)
+        try:
+            page = await _page(api, since)
+        except RequestTimeoutError as exc:  # it may be restarted
+            if answers:
+                warn(str(exc))
+            answers = False
+            continue
+        answers = True
+        if page["gap"]:
+            warn("Some output is missing: it is no longer kept.")
+        since = page["next_seq"]
+        write("".join(line["msg"] for line in page["lines"]))
+
+
+async def recent(api: REManagerAPI, count: int) -> tuple[list[str], int]:
+    """Return the last pieces of console output that the manager still has, and where the next ones start.
 
     Parameters
     ----------
@@ -70,11 +119,15 @@ async def recent(api: REManagerAPI, count: int) -> list[str]:
     kept: deque[str] = deque(maxlen=count)
     since = 0
     while True:
-        page = await api.send_request(method="console_get", params={"since": since, "limit": _PAGE})
+        page = await _page(api, since)
         kept.extend(line["msg"] for line in page["lines"])
-        if len(page["lines"]) < _PAGE:
-            return list(kept)
         since = page["next_seq"]
+        if len(page["lines"]) < _PAGE:
+            return list(kept), since
+
+
+async def _page(api: REManagerAPI, since: int) -> Mapping[str, Any]:
+    return await api.send_request(method="console_get", params={"since": since, "limit": _PAGE})
 
 
 def _write(text: str) -> None:
@@ -96,16 +149,11 @@ def _write(text: str) -> None:
     ]
 )
 def console(tail: int, **options: Any) -> None:
-    """Follow the console output of manager and worker, until Ctrl-C.
-
-    The daemon must publish it: remanager start --zmq-publish-console ON.
-    """
+    """Follow the console output of manager and worker, until Ctrl-C."""
 
     async def run() -> None:
         async with REManagerAPI(**connection(options)) as api:
-            if tail:
-                _write("".join(await recent(api, tail)))
-            await follow(api, _write, lambda text: click.echo(text, err=True))
+            await show_output(api, tail, _write, lambda text: click.echo(text, err=True))
 
     try:
         asyncio.run(run())

@@ -19,7 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from remanager.cli.console import follow, recent
+from remanager.cli.console import show_output
 from remanager.cli.send import INFO_OPTION, ExitStatus, Failure, connection, connection_options
 from remanager.cli.show import history_rows
 from remanager.cli.shown import describe
@@ -30,6 +30,8 @@ _HISTORY_SHOWN = 8
 _CONSOLE_LINES = 500
 _RECENT = 100
 """Pieces of console output from before that are shown."""
+
+_AGAIN_S = 1.0  # until a manager that did not answer is asked for its output again
 
 
 @dataclass(slots=True)
@@ -188,10 +190,10 @@ async def observe(
 
 async def listen(api: REManagerAPI, watch: Watch) -> None:
     """Collect console output, from a little before now on, without an end."""
-    with suppress(RequestTimeoutError, RequestFailedError):  # the head of the picture says so
-        for text in await recent(api, _RECENT):
-            watch.hear(text)
-    await follow(api, watch.hear, lambda text: watch.console.append(f"({text})"))
+    while True:
+        with suppress(RequestTimeoutError, RequestFailedError):  # the head of the picture says so
+            await show_output(api, _RECENT, watch.hear, lambda text: watch.console.append(f"({text})"))
+        await asyncio.sleep(_AGAIN_S)
 
 
 async def _together(*parts: Coroutine[Any, Any, None]) -> None:
@@ -215,10 +217,7 @@ async def _together(*parts: Coroutine[Any, Any, None]) -> None:
     ]
 )
 def monitor(period: float, **options: Any) -> None:
-    """Watch the manager live, until Ctrl-C: running item, queue, history and console output.
-
-    Console output is shown if the daemon publishes it: remanager start --zmq-publish-console ON.
-    """
+    """Watch the manager live, until Ctrl-C: running item, queue, history and console output."""
     terminal, watch = Console(), Watch()
     if not terminal.is_interactive:
         raise Failure(

@@ -171,8 +171,10 @@ class RequestCommand(click.Command):
         method, params, detail = prepare(self._request, options)
         settings = connection(options)
         with client(settings) as api:
+            waits = bool(options.get("wait"))
+            before = ask(api, "status", {}) if waits and self._request.wait is Wait.QUEUE else {}
             reply = ask(api, method, params)
-            success, waits = reply.get("success", True), bool(options.get("wait"))
+            success = reply.get("success", True)
             # What a task began with is of no interest to those who wait for its result.
             as_json = options["as_json"] and not (success and waits and self._request.wait is Wait.TASK)
             if as_json:
@@ -189,7 +191,7 @@ class RequestCommand(click.Command):
             if waits:
                 from remanager.cli.wait import wait_for
 
-                return wait_for(api, self._request.wait, method, reply, options)
+                return wait_for(api, self._request.wait, method, reply, options, before)
         return ExitStatus.SUCCESS
 
 

@@ -292,7 +292,7 @@ def _autopsies(reply: Reply) -> RenderableType:
     autopsies = reply.get("autopsies", [])
     if not autopsies:
         return Text("No worker has died unexpectedly.")
-    return Group(*(_pairs(_flat(a)) for a in autopsies))
+    return Group(*(_pairs(_flat({**a, "console": Text("\n".join(a.get("console", ())))})) for a in autopsies))
 
 
 def _task_result(reply: Reply) -> RenderableType:

@@ -31,7 +31,7 @@ def value(content: Any) -> str:
     if content is None or content == "":
         return "-"
     if isinstance(content, float):
-        return f"{content:.4g}"
+        return f"{content:.0f}" if 1e4 <= abs(content) < 1e15 else f"{content:.4g}"
     return content if isinstance(content, str) else json.dumps(content, default=str)
 
 

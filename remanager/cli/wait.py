@@ -18,7 +18,7 @@ _GOOD_ENDS = {"completed", "stopped"}
 
 
 def wait_for(
-    api: REManagerAPI, what: Wait, method: str, reply: Reply, options: Mapping[str, Any]
+    api: REManagerAPI, what: Wait, method: str, reply: Reply, options: Mapping[str, Any], before: Reply
 ) -> ExitStatus:
     """Wait for what a request began and tell how it ended.
 
@@ -34,28 +34,30 @@ def wait_for(
         Reply to the request.
     options : Mapping
         Options of the command.
+    before : dict
+        Status before the request, where the queue is waited for.
 
     Returns
     -------
     ExitStatus
         ``SUCCESS`` or ``FAILED``.
     """
-    limit = options["wait_timeout"]
+    as_json, limit = options["as_json"], options["wait_timeout"]
     limit = _FOREVER_S if limit is None else limit
     try:
         if what is Wait.TASK:
-            return _task(api, reply["task_uid"], limit, as_json=options["as_json"])
+            return _task(api, reply["task_uid"], limit, as_json=as_json)
         api.wait_for_condition(_has_ended(method), timeout=limit)
     except WaitTimeoutError as exc:
         raise Failure(f"still not done: {exc}", ExitStatus.FAILED) from exc
     status = ask(api, "status", {})
     if what is Wait.ENVIRONMENT:
         is_open, opens = bool(status["worker_environment_exists"]), method == "environment_open"
-        return _outcome(is_open is opens, _environment(status))
+        return _outcome(is_open is opens, _environment(status), as_json)
     if what is Wait.QUEUE:
         good = status["manager_state"] == "idle" and not status["items_in_queue"]
-        return _outcome(good, f"The queue has stopped; {status['items_in_queue']} items are left.")
-    return _item(api, reply["item"]["item_uid"])
+        return _outcome(good, f"{_failure(api, before, status)}{_queue(status)}", as_json)
+    return _item(api, reply["item"]["item_uid"], as_json)
 
 
 def _has_ended(method: str) -> Callable[[Mapping[str, Any]], bool]:
@@ -74,26 +76,49 @@ def _environment(status: Reply) -> str:
     return f"{reason[0].upper()}{reason[1:]}."
 
 
-def _outcome(good: bool, text: str) -> ExitStatus:
-    click.echo(text, err=True)
+def _queue(status: Reply) -> str:
+    left = status["items_in_queue"]
+    items = "1 item is" if left == 1 else f"{left} items are"
+    is_paused = status["manager_state"] == "paused"
+    return f"{'A plan is paused' if is_paused else 'The queue has stopped'}; {items} left."
+
+
+def _failure(api: REManagerAPI, before: Reply, status: Reply) -> str:
+    """Return a sentence about the plan that ended last, and a blank, if it ended lately and not well."""
+    if status["plan_history_uid"] == before.get("plan_history_uid"):
+        return ""
+    history = ask(api, "history_get", {}).get("items") or [None]
+    last = history[-1]
+    if last is None or last["result"]["exit_status"] in _GOOD_ENDS:
+        return ""
+    return f"The plan '{last['name']}' has {_end(last['result'])} "
+
+
+def _end(result: Mapping[str, Any]) -> str:
+    words = f"{result['exit_status']}: {result['msg']}" if result["msg"] else str(result["exit_status"])
+    return f"{words.rstrip('.')}."
+
+
+def _outcome(good: bool, text: str, as_json: bool) -> ExitStatus:
+    """Tell how it ended: as output, unless that is the reply in JSON, or it did not end well."""
+    click.echo(text, err=as_json or not good)
     return ExitStatus.SUCCESS if good else ExitStatus.FAILED
 
 
-def _item(api: REManagerAPI, item_uid: str) -> ExitStatus:
+def _item(api: REManagerAPI, item_uid: str, as_json: bool) -> ExitStatus:
     history = ask(api, "history_get", {}).get("items", [])
     item = next((i for i in reversed(history) if i.get("item_uid") == item_uid), None)
     if item is None:
-        return _outcome(False, "The item has not ended: it is paused, or the history was cleared.")
+        return _outcome(False, "The item has not ended: it is paused, or the history was cleared.", as_json)
     result = item["result"]
-    reason = f": {result['msg']}" if result["msg"] else ""
-    return _outcome(result["exit_status"] in _GOOD_ENDS, f"The item has {result['exit_status']}{reason}.")
+    return _outcome(result["exit_status"] in _GOOD_ENDS, f"The item has {_end(result)}", as_json)
 
 
 def _task(api: REManagerAPI, task_uid: str, limit: float, *, as_json: bool) -> ExitStatus:
     api.wait_for_completed_task(task_uid, timeout=limit)
     reply = ask(api, "task_result", {"task_uid": task_uid})
     if not reply.get("success"):
-        return _outcome(False, refusal(reply))
+        return _outcome(False, refusal(reply), as_json)
     if as_json:
         click.echo(json.dumps(reply, indent=2))
     else:

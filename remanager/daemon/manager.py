@@ -141,7 +141,7 @@ class ManagerProcess:
             self._supervisor.leave_workers(settings.on_stop != "close")
             self._supervisor.start_heartbeats(lambda: headline(manager))
             manager.background.spawn(self._repeat_status(manager), "status repeat")
-            logger.info("The manager is ready: %s, state in %s", control.address, settings.state_dir)
+            manager.background.spawn(self._tell_ready(manager, control.address), "ready")
             await self._stop.wait()
             return await self._end(manager)
         finally:
@@ -257,6 +257,11 @@ class ManagerProcess:
         if topic == TOPIC_INFO and self._manager is not None:
             self._publish_status(self._manager.status.reply())
 
+    async def _tell_ready(self, manager: Manager, address: str) -> None:
+        """Log that requests are carried out: until then their answer is that the manager starts."""
+        await manager.started.wait()
+        logger.info("The manager is ready: %s, state in %s", address, self._settings.state_dir)
+
     async def _repeat_status(self, manager: Manager) -> None:
         """Repeat the status for listeners that missed a change."""
         while True:
@@ -266,7 +271,9 @@ class ManagerProcess:
 
     def _start_logging(self) -> logging.Handler:
         handler = HubLogHandler(self._hub, self._loop)
-        handler.setFormatter(logging.Formatter("[%(levelname).1s %(asctime)s %(name)s] %(message)s"))
+        formatter = logging.Formatter("[%(levelname).1s %(asctime)s %(name)s] %(message)s")
+        formatter.default_msec_format = "%s.%03d"  # as the workers write it
+        handler.setFormatter(formatter)
         root = logging.getLogger()
         root.setLevel(self._settings.log_level)
         root.addHandler(handler)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from remanager.manager.ledger import Batch
 from remanager.manager.ports import Clock, ReadConsole
 from remanager.manager.state import State, WorkerRecord
+
+if TYPE_CHECKING:
+    from remanager.manager.tasks import RunningTask
 
 SETTING = "worker_autopsies"
 KEPT = 20
@@ -35,6 +38,11 @@ class Autopsies:
         Reads the console output of manager and worker.
     stored : sequence of dict
         Autopsies of former lives, oldest first.
+
+    Attributes
+    ----------
+    tasks : mapping
+        Functions and scripts that run in the environment, by UID.
     """
 
     def __init__(
@@ -44,10 +52,16 @@ class Autopsies:
         self._clock = clock
         self._read_console = read_console
         self._all = list(stored)[-KEPT:]
+        self._first = 1  # the first piece of output since the worker was started, or the manager
+        self.tasks: Mapping[str, RunningTask] = {}
 
     def all(self) -> list[dict[str, Any]]:
         """Return the autopsies, newest first."""
         return self._all[::-1]
+
+    def worker_starts(self) -> None:
+        """Take what is written from now on for the output of a new worker."""
+        self._first = self._read_console(_END, 0).next_seq
 
     def record(
         self, batch: Batch, worker: WorkerRecord, returncode: int | None, msg: str, crash: str
@@ -83,6 +97,9 @@ class Autopsies:
             "running_item_name": running.item.get("name") if running else None,
             "running_item_time_s": now - running.time_start if running else None,
             "running_task_uid": state.running_task_uid,
+            "running_tasks": [
+                {"task_uid": t.uid, "name": t.name, "background": t.background} for t in self.tasks.values()
+            ],
             "background_tasks": known.background_tasks if known else 0,
             "open_run_uids": [r["uid"] for r in known.run_list if r["is_open"]] if known else [],
             "progress": state.progress_dict(),
@@ -96,7 +113,7 @@ class Autopsies:
 
     def _last_lines(self) -> list[str]:
         end = self._read_console(_END, 0).next_seq
-        page = self._read_console(max(end - _PIECES, 1), _PIECES)
+        page = self._read_console(max(end - _PIECES, self._first), _PIECES)
         # What workers of the pool write does not tell of this one.
         # Backslashes instead of lone surrogates: the store takes proper text only.
         text = (

@@ -286,8 +286,12 @@ class Catalogue:
         if path.exists():
             await self._keep(await asyncio.to_thread(load_permissions, path))
             return
-        logger.warning("There is no file with the user group permissions, %s", path)
-        if not self.permissions or self.problem:
+        built_in = not self.permissions or bool(self.problem)
+        held = (
+            "those that are built in hold, which allow few functions" if built_in else "the stored ones hold"
+        )
+        logger.warning("There is no file with the user group permissions, %s: %s", path, held)
+        if built_in:
             await self._keep(default_permissions())
 
     async def _keep(self, permissions: dict[str, Any]) -> None:

@@ -339,6 +339,7 @@ class EnvironmentService:
         state, command = self._state, self._make_command()
         worker = WorkerRecord(uid=new_uid(), pid=0, start_ticks=0, last_heartbeat=self._clock())
         state.worker, state.worker_state = worker, None
+        self._autopsies.worker_starts()
         state.environment_error = ""
         self._ended.clear()
         await self._record(worker)

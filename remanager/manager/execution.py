@@ -125,7 +125,7 @@ class Execution:
         row = new_task(item, prepared.text, self._clock(), submission=prepared.submission, immediate=True)
         batch.write(task_insert(row))
         if item["item_type"] == "plan":
-            self._begin(batch, prepared, immediate=True)
+            self._begin(batch, prepared, self._clock(), immediate=True)
         else:
             self._end_instruction(batch, uid)
             self._become_idle(batch, "instruction", autostart_disable=True)
@@ -259,7 +259,7 @@ class Execution:
             "msg": event.msg,
             "traceback": event.traceback,
         }
-        self._close(batch, running, status.task_state, result)
+        self._close(batch, running, status.task_state, result, event.error_type)
         decision = after_plan(
             status,
             immediate=running.immediate,
@@ -287,7 +287,7 @@ class Execution:
         logger.error("%s", msg)
         batch = self._ledger.batch()
         result = result_without_report(running, ExitStatus.FAILED, msg, self._clock())
-        self._close(batch, running, TaskState.FAILED, result)
+        self._close(batch, running, TaskState.FAILED, result, "Refused")
         if not running.immediate:
             self._queue.put_back(batch, running, where="front")
         self._become_idle(batch, "plan refused", autostart_disable=True)
@@ -345,7 +345,7 @@ class Execution:
             result["time_stop"] = max(time_stop, running.time_start)
         result["run_uids"] = [r["uid"] for r in runs]
         result["scan_ids"] = [r["scan_id"] for r in runs if r["scan_id"] is not None]
-        self._close(batch, running, TaskState.LOST, result)
+        self._close(batch, running, TaskState.LOST, result, "WorkerLost")
         if requeue and not running.immediate:
             self._queue.put_back(batch, running, where="front")
         self._become_idle(batch, "worker lost", autostart_disable=True)
@@ -396,29 +396,31 @@ class Execution:
                     batch, step.reason, autostart_disable=autostart_disable or step.autostart_disable
                 )
                 return
-            entry = self._queue.take_front()
+            entry, created = self._queue.take_front()
             if entry.item["item_type"] == "plan":
-                self._begin(batch, entry, immediate=False)
+                self._begin(batch, entry, created, immediate=False)
                 return
             self._end_instruction(batch, entry.uid)
             if self._queue.mode.loop:
                 self._queue.put_copy_back(batch, entry)
             stop_queue = autostart_disable = True
 
-    def _begin(self, batch: Batch, plan: PreparedItem | QueueEntry, *, immediate: bool) -> None:
-        state, uid = self._state, plan.uid
-        now = self._clock()
+    def _begin(
+        self, batch: Batch, plan: PreparedItem | QueueEntry, created: float, *, immediate: bool
+    ) -> None:
+        state, uid, now = self._state, plan.uid, self._clock()
         if state.manager_state is not ManagerState.STARTING_QUEUE:  # it may be paused
             state.manager_state = ManagerState.EXECUTING_QUEUE
         state.pause_pending = False
-        state.running = running = RunningItem(uid, plan.item, plan.text, immediate, now, plan.submission)
+        running = RunningItem(uid, plan.item, plan.text, immediate, now, plan.submission, created)
+        state.running = running
         self._starting = uid
         self._queue.set_running(uid)
         worker = state.worker
         batch.write(task_start(uid, time=now, worker_uid=worker.uid if worker else None))
         batch.event("plan_started", uid, name=plan.item.get("name"), submitted_by=plan.submission.principal)
         batch.after(lambda: self._started(running))
-        self._statistics.started(running.name, now)
+        self._statistics.started(running.name, created, now)
 
     def _started(self, plan: RunningItem) -> None:
         """Hand the plan to the worker: its start is on disk."""
@@ -447,7 +449,12 @@ class Execution:
         batch.event("instruction_done", uid)
 
     def _close(
-        self, batch: Batch, running: RunningItem, task_state: TaskState, result: dict[str, Any]
+        self,
+        batch: Batch,
+        running: RunningItem,
+        task_state: TaskState,
+        result: dict[str, Any],
+        error_type: str,
     ) -> None:
         """Write the one terminal record of the running plan."""
         origin = running.submission
@@ -459,6 +466,7 @@ class Execution:
                 time_start=result["time_start"],
                 time_stop=result["time_stop"],
                 success=ExitStatus(result["exit_status"]).is_success,
+                error_type=error_type,
                 msg=result["msg"],
                 traceback=result["traceback"],
                 result=json.dumps(result),
@@ -466,10 +474,7 @@ class Execution:
             )
         )
         batch.event("plan_finished", running.uid, state=task_state.value, exit_status=result["exit_status"])
-        duration = result["time_stop"] - result["time_start"]
-        self._statistics.finished(running.name, task_state, duration, self._clock(), msg=result["msg"])
-        if task_state is TaskState.COMPLETED:
-            self._statistics.estimator.add(running.item, duration)
+        self._statistics.plan_finished(running, task_state, result, self._clock())
         self._state.running = None
         self._state.plan_paused = False
         self._queue.set_running(None)

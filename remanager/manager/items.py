@@ -90,7 +90,7 @@ def prepare(
     kind = item["item_type"]
     _check_labels(item)
     if kind == "plan":
-        catalogue.validator(user_group).validate(item)
+        _check_plan(catalogue, item, user_group)
     elif kind == "instruction":
         if item.get("name") != "queue_stop":
             raise InvalidItem(f"Unrecognized instruction: {item}")
@@ -101,6 +101,17 @@ def prepare(
     if "item_uid" not in item:
         raise InvalidItem("Item description contains no UID and UID generation is skipped")
     return {**item, "user": user, "user_group": user_group}
+
+
+def _check_plan(catalogue: Catalogue, item: dict[str, Any], user_group: str) -> None:
+    try:
+        catalogue.validator(user_group).validate(item)
+    except InvalidItem as exc:
+        if catalogue.lists.plans:
+            raise
+        raise InvalidItem(
+            f"{exc} No plans are known yet: open the environment, their list is made then."
+        ) from exc
 
 
 def _check_labels(item: dict[str, Any]) -> None:

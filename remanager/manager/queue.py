@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from remanager.engine.item_forms import returned_item, running_item
 from remanager.engine.plan_queue import PlanQueue
@@ -17,6 +17,8 @@ from remanager.manager.plan_record import wait_reason
 from remanager.manager.ports import Clock
 from remanager.manager.rows import column, queue_entry, queue_row
 from remanager.manager.state import RunningItem, State, change_uid, new_uid
+from remanager.manager.statistics import Statistics
+from remanager.model.selector import Selector
 from remanager.model.states import TaskState
 from remanager.store.records import Lazy
 from remanager.store.store import Store
@@ -35,6 +37,13 @@ from remanager.wire.codec import CachedReply, Fragment
 MODE = "plan_queue_mode"
 
 
+class _Waiting(NamedTuple):
+    """What the figures need of an item that waits: the name of its plan, when it was submitted."""
+
+    name: str
+    time_created: float
+
+
 class QueueService:
     """Owns the plan queue.
 
@@ -42,7 +51,7 @@ class QueueService:
 
     Parameters
     ----------
-    state, ledger, clock
+    state, ledger, statistics, clock
         As elsewhere in this room.
     store : Store
         Where the history is read.
@@ -50,12 +59,23 @@ class QueueService:
         The stored mode.
     """
 
-    def __init__(self, state: State, ledger: Ledger, store: Store, clock: Clock, mode: QueueMode) -> None:
+    def __init__(
+        self,
+        state: State,
+        ledger: Ledger,
+        store: Store,
+        statistics: Statistics,
+        clock: Clock,
+        mode: QueueMode,
+    ) -> None:
         self._state = state
         self._ledger = ledger
         self._store = store
+        self._statistics = statistics
         self._clock = clock
-        self._queue = PlanQueue(map(queue_entry, store.reads.queue()))
+        rows = store.reads.queue()
+        self._queue = PlanQueue(map(queue_entry, rows))
+        self._waiting = {row.task_uid: _Waiting(row.name, row.time_created) for row in rows}
         self._reply: CachedReply | None = None
         self._history_reply: CachedReply | None = None
         self._trimming = asyncio.Lock()
@@ -126,15 +146,23 @@ class QueueService:
             self._history_reply = reply
         return reply
 
-    async def history_page(self, limit: int, cursor: int | None) -> dict[str, object]:
+    async def history_page(
+        self, limit: int, cursor: int | None, selector: Selector | None = None
+    ) -> dict[str, object]:
         """Return a page of the history, oldest entry first, and the cursor of the next older page."""
         await self._ledger.flush()
-        rows = self._store.reads.history_page(limit, cursor)
+        if selector is None:
+            rows, total = self._store.reads.history_page(limit, cursor), self.history_size
+        else:
+            now = self._clock()
+            rows, total = await self._store.read_heavy(
+                lambda reads: reads.pages.history(selector, now=now, limit=limit, before_seq=cursor)
+            )
         return {
             "items": self._history_fragment(rows),
             "plan_history_uid": self._state.plan_history_uid,
             "next_cursor": rows[0][0] if len(rows) == limit else None,
-            "total": self.history_size,
+            "total": total,
         }
 
     def _running_item(self) -> dict[str, Any]:
@@ -235,11 +263,19 @@ class QueueService:
 
     # -------------------------------------------------------------------------------- for the execution
 
-    def take_front(self) -> QueueEntry:
-        """Take the item at the front out of the queue; the caller writes what becomes of it."""
+    def take_front(self) -> tuple[QueueEntry, float]:
+        """Take the item at the front out of the queue; the caller writes what becomes of it.
+
+        Returns
+        -------
+        entry : QueueEntry
+            The item.
+        time_created : float
+            When it was submitted, epoch seconds.
+        """
         entry = self._queue.pop_front().entry
         self.changed()
-        return entry
+        return entry, self._waiting.pop(entry.uid).time_created
 
     def put_back(self, batch: Batch, running: RunningItem, *, where: str) -> None:
         """Put an item that ended into the queue again, under a new uid, at the ``front`` or ``back``."""
@@ -257,9 +293,11 @@ class QueueService:
     ) -> None:
         prepared = prepare_item(returned_item(item, new_uid()), origin, filter_parameters=False)
         delta = self._queue.add(prepared, pos=where)
+        now = self._clock()
         rows = [queue_row(e, origin_uid) for e in delta.inserted]
         _write_moves(batch, delta)
-        batch.write(queue_insert(rows, self._clock()))
+        batch.write(queue_insert(rows, now))
+        self._count(delta, now)
         batch.event("queue_item_added", prepared.uid, origin_uid=origin_uid)
         self.changed()
 
@@ -304,8 +342,28 @@ class QueueService:
             batch.event(event, delta.entry.uid)
         else:
             batch.event(event, count=len(delta.entries))
+        self._count(delta, now)
         self.changed()
         await self._ledger.commit(batch)
+
+    def _count(self, delta: QueueDelta, now: float) -> None:
+        """Note what waits from now on, and count what waited and will not run."""
+        for uid in list(self._waiting) if delta.cleared else delta.removed:
+            self._end(uid, TaskState.CANCELLED, now)
+        for old_uid, entry in delta.replaced:
+            created = now
+            if old_uid == entry.uid:
+                created = self._waiting[old_uid].time_created
+            else:
+                self._end(old_uid, TaskState.SUPERSEDED, now)
+                self._statistics.figures.count("submitted", "", now)
+            self._waiting[entry.uid] = _Waiting(column(entry.item.get("name")), created)
+        for entry in delta.inserted:
+            self._waiting[entry.uid] = _Waiting(column(entry.item.get("name")), now)
+
+    def _end(self, uid: str, state: TaskState, now: float) -> None:
+        name, created = self._waiting.pop(uid)
+        self._statistics.left_queue(name, state, created, now)
 
 
 def _write_moves(batch: Batch, delta: QueueDelta) -> None:

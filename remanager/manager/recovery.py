@@ -167,6 +167,7 @@ def _take_over(manager: Manager, rows: list[TaskRow]) -> None:
                 immediate=is_immediate(row.properties),
                 time_start=row.time_start or row.time_created,
                 submission=submission_of(row.properties, row.attempt),
+                time_created=row.time_created,
             )
             manager.state.plan_paused = row.state is TaskState.PAUSED
             manager.queue.set_running(row.task_uid)

@@ -72,6 +72,8 @@ class RunningItem:
         When it was handed to the worker, epoch seconds.
     submission : Submission
         Where it comes from.
+    time_created : float
+        When it was submitted, epoch seconds.
     """
 
     uid: str
@@ -80,6 +82,7 @@ class RunningItem:
     immediate: bool
     time_start: float
     submission: Submission
+    time_created: float
 
     @property
     def name(self) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from remanager.engine.estimates import DurationEstimator
 from remanager.engine.task_queue.type_figures import TypeFigures
+from remanager.manager.state import RunningItem
 from remanager.model.states import STATE_CLASS, ExitStatus, StateClass, TaskState
 from remanager.store.records import JournalEvent
 
@@ -36,15 +38,47 @@ class Statistics:
         self.figures = TypeFigures.from_json(stored) if isinstance(stored, str) else TypeFigures()
         self.estimator = DurationEstimator()
 
-    def started(self, task_type: str, now: float) -> None:
+    def started(self, task_type: str, created: float, now: float) -> None:
         """Count the start of what is not of the task queue."""
-        self.figures.started(task_type, now, None)
+        self.figures.started(task_type, now, max(now - created, 0.0))
 
-    def finished(self, task_type: str, state: TaskState, duration: float, now: float, *, msg: str) -> None:
-        """Count the end of what is not of the task queue, with its duration (s)."""
-        self.figures.ended(task_type, state, now, latency_s=None, duration_s=duration)
+    def finished(
+        self,
+        task_type: str,
+        state: TaskState,
+        now: float,
+        *,
+        created: float,
+        started: float,
+        stopped: float,
+        msg: str,
+    ) -> None:
+        """Count the end of what is not of the task queue."""
+        latency = max(stopped - created, 0.0)
+        self.figures.ended(task_type, state, now, latency_s=latency, duration_s=stopped - started)
         if STATE_CLASS[state] is StateClass.FAILURE:
             self.figures.error(task_type, error_kind(msg) or state.value, now)
+
+    def plan_finished(
+        self, plan: RunningItem, state: TaskState, result: Mapping[str, Any], now: float
+    ) -> None:
+        """Count the end of a plan with its ``result`` of the history, and learn from it."""
+        started, stopped = result["time_start"], result["time_stop"]
+        self.finished(
+            plan.name,
+            state,
+            now,
+            created=plan.time_created,
+            started=started,
+            stopped=stopped,
+            msg=result["msg"],
+        )
+        if state is TaskState.COMPLETED:
+            self.estimator.add(plan.item, stopped - started)
+
+    def left_queue(self, task_type: str, state: TaskState, created: float, now: float) -> None:
+        """Count an item of the plan queue that ended without a start."""
+        self.figures.ended(task_type, state, now, latency_s=max(now - created, 0.0), duration_s=None)
 
     def listen(self, events: Sequence[JournalEvent]) -> None:
         """Count what is submitted to the plan queue, and functions and scripts of the environment."""

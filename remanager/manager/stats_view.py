@@ -197,8 +197,9 @@ class StatsView:
             counts.setdefault(row.name, Counter())[row.state] += row.number
             if row.item_type in (ItemType.PLAN, ItemType.INSTRUCTION):
                 plans.add(row.name)
-        active = [name for name, states in counts.items() if any(not is_terminal(s) for s in states)]
-        names = sorted({*figures.task_types(), *active[:MAX_TYPES]})
+        active = {name for name, states in counts.items() if any(not is_terminal(s) for s in states)}
+        known = sorted(counts, key=lambda name: (name not in active, -counts[name].total()))
+        names = sorted({*figures.task_types(), *known[:MAX_TYPES]})
         finishing, resources = Counter[str](), dict[str, list[str]]()
         for card in queue.scheduler.running.values():
             finishing[card.spec.name] += card.stage is Stage.FINISHING

@@ -97,4 +97,6 @@ class StatusView:
             return False, "there is no RunEngine 'RE' in the environment"
         if state.kernel_is_taken:
             return False, "the IPython kernel runs a cell of a client"
+        if state.manager_state is ManagerState.PAUSED:
+            return False, "a plan is paused: resume, stop, abort or halt it"
         return True, ""

@@ -176,7 +176,7 @@ class TaskService:
         row = new_task(item, body, now, submission=submission(), background=background, worker_uid=worker_uid)
         batch.write(task_insert(row))
         batch.event("task_started", uid, item_type=item_type, name=name)
-        self._statistics.started(name, now)
+        self._statistics.started(name, now, now)
         committed = self._ledger.commit(batch)
         try:
             # Not after the commit: what a crash keeps from being recorded has not been acknowledged either.
@@ -210,7 +210,7 @@ class TaskService:
         """Close a task that the worker would not run, unless it has ended already."""
         if task.uid in self.running:
             batch = self._ledger.batch()
-            self._end(batch, task, TaskState.FAILED, msg=msg)
+            self._end(batch, task, TaskState.FAILED, error_type="Refused", msg=msg)
             self._ledger.commit(batch)
 
     # -------------------------------------------------------------------------------- ending
@@ -227,6 +227,7 @@ class TaskService:
             TaskState.COMPLETED if event.success else TaskState.FAILED,
             time_start=event.time_start,
             time_stop=event.time_stop,
+            error_type=event.error_type,
             msg=event.msg,
             traceback=event.traceback,
             codec=event.codec,
@@ -246,7 +247,7 @@ class TaskService:
     def on_worker_lost(self, batch: Batch, msg: str, crash: str) -> None:
         """Close every task of a worker that is gone."""
         for task in list(self.running.values()):
-            self._end(batch, task, TaskState.LOST, msg=msg, traceback=crash)
+            self._end(batch, task, TaskState.LOST, error_type="WorkerLost", msg=msg, traceback=crash)
 
     def _end(
         self,
@@ -256,6 +257,7 @@ class TaskService:
         *,
         time_start: float | None = None,
         time_stop: float | None = None,
+        error_type: str = "",
         msg: str = "",
         traceback: str = "",
         codec: str | None = None,
@@ -270,6 +272,7 @@ class TaskService:
                 time_start=start,
                 time_stop=stop,
                 success=task_state is TaskState.COMPLETED,
+                error_type=error_type,
                 msg=msg,
                 traceback=traceback,
                 return_codec=codec,
@@ -278,7 +281,9 @@ class TaskService:
             )
         )
         batch.event("task_finished", task.uid, state=task_state.value, msg=msg[:200])
-        self._statistics.finished(task.name, task_state, stop - start, now, msg=msg)
+        self._statistics.finished(
+            task.name, task_state, now, created=task.time_start, started=start, stopped=stop, msg=msg
+        )
         del self.running[task.uid]
         # The status shows at once that a worker is gone; its tasks must not seem to run then.
         self._ending[task.uid] = task_state if task_state is TaskState.LOST else TaskState.RUNNING

@@ -262,7 +262,7 @@ class PlanFinished(NamedTuple):
     """The running plan ended.
 
     ``exit_status`` is a value of :class:`remanager.model.states.ExitStatus`; ``pause_pending`` tells that a
-    pause was asked for and the plan ended before it came.
+    pause was asked for and the plan ended before it came. ``error_type`` is the class of the exception.
     """
 
     seq: int
@@ -277,12 +277,13 @@ class PlanFinished(NamedTuple):
     time_stop: float
     stop_queue: bool = False
     pause_pending: bool = False
+    error_type: str = ""
 
 
 class TaskFinished(NamedTuple):
     """A function or script ended. ``payload`` is its return value in ``codec`` (``json`` or ``msgpack``).
 
-    ``cancelled`` tells that it stopped because it was told to.
+    ``cancelled`` tells that it stopped because it was told to, ``error_type`` is the class of the exception.
     """
 
     seq: int
@@ -296,6 +297,7 @@ class TaskFinished(NamedTuple):
     time_start: float
     time_stop: float
     cancelled: bool = False
+    error_type: str = ""
 
 
 Command = (

@@ -97,7 +97,10 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class QueueEntryRow:
-    """An entry of the plan queue; ``body`` is the item as JSON text."""
+    """An entry of the plan queue; ``body`` is the item as JSON text.
+
+    ``time_created`` is only read, and not compared: what is written has the time of its transaction.
+    """
 
     task_uid: str
     queue_rank: int
@@ -109,6 +112,7 @@ class QueueEntryRow:
     origin_uid: str | None = None
     properties: str | None = None
     attempt: int = 1
+    time_created: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -317,6 +317,27 @@ class TaskPages:
             rows += self.connection.execute(sql, {**made.params, "limit": limit})
         return [(uid, STATES[state]) for _, uid, state in sorted(rows)[:limit]]
 
+    def history(
+        self, selector: Selector, *, now: float, limit: int, before_seq: int | None
+    ) -> tuple[list[tuple[int, str, str | None]], int]:
+        """Return a page of the selected entries of the plan history, and the number of all of them.
+
+        Parameters
+        ----------
+        limit, before_seq : int, int or None
+            As for :meth:`remanager.store.reads.Reads.history_page`, whose rows these are.
+        """
+        made = selection.conditions(selector, now)
+        if not made.states:
+            return [], 0
+        where = " AND ".join(["history_seq IS NOT NULL", made.any_state(), *made.all_terms()])
+        count = f"SELECT COUNT(*) FROM task WHERE {where}"
+        (total,) = self.connection.execute(count, made.params).fetchone()
+        older = "true" if before_seq is None else f"history_seq < {made.param(before_seq)}"
+        sql = f"SELECT history_seq, body, result FROM task WHERE {where} AND {older}"
+        order = f"ORDER BY history_seq DESC LIMIT {made.param(limit)}"
+        return self.connection.execute(f"{sql} {order}", made.params).fetchall()[::-1], total
+
 
 def _restricted(selector: Selector, order: Order, now: float) -> Conditions:
     made = selection.conditions(selector, now)

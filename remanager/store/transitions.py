@@ -28,6 +28,8 @@ def transitions_of(record: TaskRecord, log: Sequence[dict[str, Any]]) -> list[di
         ended = _line(record.time_stop, lines[-1]["to"], record.state, record.attempt)
         if record.msg and STATE_CLASS[record.state] is not StateClass.SUCCESS:
             ended["reason"] = record.msg[:_REASON_CHARS]
+        if record.error_type is not None:
+            ended["error"] = {"type": record.error_type, "msg": (record.msg or "")[:_REASON_CHARS]}
         lines.append(ended)
     return lines
 

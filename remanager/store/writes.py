@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from remanager.model.states import TaskState, is_terminal
+from remanager.model.states import STATE_CLASS, StateClass, TaskState, is_terminal
 from remanager.model.task_spec import DEFAULT_PRIORITY
 from remanager.store.records import Kind, Lazy, NewTask, QueueEntryRow, Retention, WorkerRow, Write
 
@@ -129,6 +129,7 @@ def task_finish(
     time_stop: float,
     time_start: float | None = None,
     success: bool | None = None,
+    error_type: str = "",
     msg: str = "",
     traceback: str = "",
     result: str | None = None,
@@ -147,6 +148,8 @@ def task_finish(
     ----------
     time_start : float or None
         None leaves what :func:`task_start` recorded.
+    error_type : str
+        Class of the error, where the task failed and it is known.
     result : str or None
         Plans: ``result`` of the history entry as JSON text.
     return_codec, return_value : str, bytes or None
@@ -165,6 +168,7 @@ def task_finish(
         "time_start": time_start,
         "time_stop": time_stop,
         "success": None if success is None else int(success),
+        "error_type": (error_type or "Exception") if STATE_CLASS[state] is StateClass.FAILURE else None,
         "msg": msg,
         "traceback": traceback,
         "result": result,

@@ -158,8 +158,9 @@ class Dispatcher:
         unknown = [n for n in params if n not in names]
         if unknown:
             listed = repr(unknown[0]) if len(unknown) == 1 else str(unknown)
+            known = [*names, *((REQUEST_ID,) if verb.mutating else ())]
             raise InvalidParams(
-                f"API request contains unsupported parameters: {listed}. Supported parameters: {list(names)}"
+                f"API request contains unsupported parameters: {listed}. Supported parameters: {known}"
             )
         if verb.mutating and self._manager.ledger.no_room and verb.name not in ON_FULL_DISK:
             raise StorageError(self._manager.ledger.no_room)

@@ -9,6 +9,7 @@ from pydantic import Field
 from remanager.manager.manager import Manager
 from remanager.model.errors import InvalidParams
 from remanager.verbs.registry import LockParams, LockScope, Params, fixed, verb
+from remanager.verbs.selectors import SelectorModel, selector_of
 from remanager.wire.codec import Reply
 
 _MOST = 2**31
@@ -23,6 +24,7 @@ class GetParams(Params):
     cursor: Annotated[int, Field(ge=0, le=2**62)] | None = Field(
         None, description="``next_cursor`` of the page before: go on with older entries"
     )
+    selector: SelectorModel | None = Field(None, description="only entries of these tasks")
 
 
 class ClearParams(LockParams):
@@ -34,10 +36,14 @@ class ClearParams(LockParams):
 
 @verb("history_get", GetParams, fillers=fixed(items=[], plan_history_uid=""))
 async def history_get(manager: Manager, params: GetParams) -> Reply:
-    """Return the history, oldest entry first: all of it, or a page."""
-    if params.limit is None and params.cursor is None:
+    """Return the history, oldest entry first: all of it, or a page.
+
+    With any parameter it is a page, of 100 entries by default, with ``next_cursor`` and ``total``.
+    """
+    if params.limit is None and params.cursor is None and params.selector is None:
         return await manager.queue.history_reply()
-    return await manager.queue.history_page(params.limit or 100, params.cursor)
+    selector = None if params.selector is None else selector_of(params.selector)
+    return await manager.queue.history_page(params.limit or 100, params.cursor, selector)
 
 
 @verb("history_clear", ClearParams, lock=LockScope.QUEUE)

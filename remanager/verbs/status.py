@@ -30,7 +30,8 @@ def status(manager: Manager, _params: object) -> Reply:
     """Return the status of the manager.
 
     ``time`` is that of the last change of the status, not that of the reply. ``ready`` tells whether plans
-    can run; if not, ``not_ready_reason`` says why, also if the environment worker has gone silent.
+    can run, at once or after the one that runs; if not, ``not_ready_reason`` says why, also if the worker has
+    gone silent or a plan is paused. Whether anything runs now is in ``manager_state``.
     """
     return manager.status.reply()
 

@@ -124,8 +124,8 @@ def worker_autopsy_list(manager: Manager, _params: NoParams) -> Reply:
     """Return what is known of the last workers that died, newest first.
 
     Each has the exit code or signal, the stacks of its threads if it crashed (``traceback``), the last lines
-    of the console, what ran and how far it was, the runs that were open, and the memory at the last sign of
-    life.
+    of the console since it was started, what ran and how far it was, the runs that were open, and the memory
+    at the last sign of life.
     """
     return {"autopsies": manager.autopsies.all()}
 

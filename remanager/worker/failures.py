@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import TracebackType
 
+NAME_LIMIT = 200
 MESSAGE_LIMIT = 10_000
 TRACEBACK_LIMIT = 200_000
 
 _OWN_CODE = str(Path(__file__).resolve().parents[1])
+
+
+def exception_name(exc: BaseException) -> str:
+    """Return the name of the class of an exception, with the module of one that is not built in."""
+    kind = type(exc)
+    builtin = kind.__module__ in ("builtins", "__main__")
+    name = kind.__qualname__ if builtin else f"{kind.__module__}.{kind.__qualname__}"
+    return shorten(name, NAME_LIMIT)
 
 
 def exception_text(exc: BaseException) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from remanager.model.link import PlanFinished, PlanPaused
 from remanager.model.states import EnvironmentState, ExitStatus
-from remanager.worker.failures import exception_text, traceback_text
+from remanager.worker.failures import exception_name, exception_text, traceback_text
 from remanager.worker.plan_wrappers import preprocessing
 from remanager.worker.runs import DOCUMENTS, RunMonitor
 
@@ -321,7 +321,7 @@ class RunEngineControl:
                 self._finish(status, "" if completed else msg)
             else:
                 msg = ". ".join((f"Plan failed: {exception_text(exc)}", *self._hints(exc)))
-                self._finish(ExitStatus.FAILED, msg, traceback_text(exc))
+                self._finish(ExitStatus.FAILED, msg, traceback_text(exc), error_type=exception_name(exc))
         else:
             self._finish(expected)
 
@@ -353,7 +353,13 @@ class RunEngineControl:
         logger.info("The plan is paused")
 
     def _finish(
-        self, status: ExitStatus, msg: str = "", traceback: str = "", *, stop_queue: bool = False
+        self,
+        status: ExitStatus,
+        msg: str = "",
+        traceback: str = "",
+        *,
+        error_type: str = "",
+        stop_queue: bool = False,
     ) -> None:
         with self._lock:
             plan, self._plan = self._plan, None
@@ -381,6 +387,7 @@ class RunEngineControl:
             time_stop=time_stop,
             stop_queue=stop_queue,
             pause_pending=pause_pending,
+            error_type=error_type,
         )
         self._board.change(
             events=[event],

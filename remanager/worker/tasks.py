@@ -16,7 +16,7 @@ from remanager.model.link import ListsChanged, TaskFinished
 from remanager.model.states import EnvironmentState
 from remanager.tasks import Cancelled, Context, current
 from remanager.tasks.context import use_in_thread
-from remanager.worker.failures import exception_text, traceback_text
+from remanager.worker.failures import exception_name, exception_text, traceback_text
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -142,13 +142,13 @@ class TaskRunner:
                 else:
                     self._load(body, events)
             payload = self._encode_result(value)
-            msg = trace = ""
+            msg = trace = error_type = ""
             success = True
         except BaseException as exc:  # noqa: BLE001 - user code may raise anything; the task then failed
             success, payload = False, encode_value(None, self._encoding)
             cancelled = isinstance(exc, Cancelled) and current().cancelled
             msg = f"Error occurred while executing '{name}': {exception_text(exc)}"
-            trace = traceback_text(exc)
+            trace, error_type = traceback_text(exc), exception_name(exc)
             if cancelled:
                 logger.info("Task '%s' has stopped: %s", name, exception_text(exc))
             else:
@@ -166,6 +166,7 @@ class TaskRunner:
                 time_start=time_start,
                 time_stop=time_start + max(time.monotonic() - clock_start, 1e-6),
                 cancelled=cancelled,
+                error_type=error_type,
             )
         )
         return events

@@ -150,7 +150,7 @@ class EnvironmentTasks:
         elif event.cancelled:
             outcome = Outcome(OutcomeKind.CANCELLED, event.time_start, event.time_stop)
         else:
-            error = TaskError("Exception", event.msg, event.traceback)
+            error = TaskError(event.error_type or "Exception", event.msg, event.traceback)
             outcome = Outcome(OutcomeKind.ERROR, event.time_start, event.time_stop, error=error)
         self._queue.scheduler.finish(held.card.uid, held.epoch, outcome, now)
         self._queue.advance(batch)

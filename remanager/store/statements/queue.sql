@@ -34,5 +34,6 @@ WHERE task_uid = :task_uid AND queue_rank IS NOT NULL;
 UPDATE task SET state = 'cancelled', queue_rank = NULL, time_stop = :time WHERE queue_rank IS NOT NULL;
 
 -- name: queue_all
-SELECT task_uid, queue_rank, item_type, name, user, user_group, body, origin_uid, properties, attempt
+SELECT task_uid, queue_rank, item_type, name, user, user_group, body, origin_uid, properties, attempt,
+       time_created
 FROM task WHERE queue_rank IS NOT NULL ORDER BY queue_rank;

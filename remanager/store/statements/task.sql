@@ -1,11 +1,13 @@
 -- name: task_insert
 INSERT INTO task (task_uid, item_type, name, state, user, user_group, background, worker_uid, origin_uid,
-                  time_created, time_start, properties, body)
+                  time_created, time_start, time_ready, time_first_start, properties, body)
 VALUES (:task_uid, :item_type, :name, :state, :user, :user_group, :background, :worker_uid, :origin_uid,
-        :time_created, :time_start, :properties, :body);
+        :time_created, :time_start, IIF(:time_start IS NULL, NULL, :time_created), :time_start, :properties, :body);
 
 -- name: task_start
-UPDATE task SET state = 'running', queue_rank = NULL, time_start = :time, worker_uid = :worker_uid
+UPDATE task
+SET state = 'running', queue_rank = NULL, time_ready = time_created, time_first_start = :time, time_start = :time,
+    worker_uid = :worker_uid
 WHERE task_uid = :task_uid AND state = 'pending';
 
 -- A plan that is paused keeps its worker. The log has its pauses, and is bounded as those of the task queue are.
@@ -30,7 +32,7 @@ UPDATE counter SET value = value + :in_history WHERE name = 'history_seq';
 UPDATE task
 SET state = :state, queue_rank = NULL, time_start = COALESCE(:time_start, time_start), time_stop = :time_stop,
     success = :success, return_codec = :return_codec, result_expires = :result_expires, msg = :msg,
-    traceback = :traceback, result = :result, return_value = :return_value, pause_reasons = NULL,
+    error_type = :error_type, traceback = :traceback, result = :result, return_value = :return_value, pause_reasons = NULL,
     paused_s = paused_s + COALESCE(MAX(:time_stop - paused_since, 0.0), 0.0), paused_since = NULL,
     history_seq = CASE WHEN :in_history THEN (SELECT value FROM counter WHERE name = 'history_seq') END
 WHERE task_uid = :task_uid AND time_stop IS NULL AND attempt = COALESCE(:attempt, attempt);

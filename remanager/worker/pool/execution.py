@@ -12,7 +12,7 @@ from remanager.engine.task_queue.changes import OutcomeKind
 from remanager.tasks import Cancelled, Permanent, Retry, Skip, TaskSignal, use
 from remanager.tasks.declaration import CONTEXT
 from remanager.wire.values import ValueFault, encode_value, value_from_json
-from remanager.worker.failures import exception_text, shorten, traceback_text
+from remanager.worker.failures import exception_name, exception_text, shorten, traceback_text
 from remanager.worker.pool.assignments import Assignment, Outcome
 from remanager.worker.pool.context import WorkerContext
 from remanager.worker.pool.discovery import TaskFunction
@@ -172,7 +172,4 @@ def _refused(msg: str) -> Outcome:
 
 
 def _error(exc: BaseException) -> tuple[str, str, str]:
-    kind = type(exc)
-    builtin = kind.__module__ in ("builtins", "__main__")
-    name = kind.__qualname__ if builtin else f"{kind.__module__}.{kind.__qualname__}"
-    return name, exception_text(exc), traceback_text(exc)
+    return exception_name(exc), exception_text(exc), traceback_text(exc)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import zmq
 
-from remanager.cli.console import follow, recent
+from remanager.cli.console import follow, recent, show_output
 from remanager.cli.main import run
 from remanager.cli.monitor import Watch, draw, listen
 from remanager.cli.requests import BY_PATH
@@ -177,6 +177,26 @@ def test_how_a_task_has_ended(
     assert {state, kind, *reason.split()} <= set(words)
 
 
+def test_queue_that_a_plan_has_stopped(
+    manager: Any, command: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = ENDED | {"result": {"exit_status": "failed", "msg": "Plan failed: no beam"}}
+    after = iter([STATUS])
+    stopped = STATUS | {"items_in_queue": 1, "plan_history_uid": "h2"}
+    manager.handlers["status"] = lambda _: next(after, stopped)
+    manager.handlers["history_get"] = lambda _: {"success": True, "items": [failed]}
+    assert command("queue", "start", "--wait") == 5
+    assert capsys.readouterr().err == (
+        "The plan 'count' has failed: Plan failed: no beam. The queue has stopped; 1 item is left.\n"
+    )
+    # That it failed earlier is not told again.
+    assert command("queue", "start", "--wait") == 5
+    assert capsys.readouterr().err == "The queue has stopped; 1 item is left.\n"
+    manager.handlers["status"] = lambda _: STATUS
+    assert command("queue", "start", "--wait") == 0
+    assert capsys.readouterr().out == "The queue has stopped; 0 items are left.\n"
+
+
 def test_queue_and_item_that_have_ended(manager: Any, command: Run) -> None:
     manager.handlers["status"] = lambda _: STATUS
     assert command("queue", "start", "--wait") == 0
@@ -281,7 +301,34 @@ async def test_recent_console_output(manager: Any) -> None:
 
     manager.handlers["console_get"] = page
     async with REManagerAPI(zmq_control_addr=manager.address) as api:
-        assert await recent(api, 2) == ["2498\n", "2499\n"]
+        assert await recent(api, 2) == (["2498\n", "2499\n"], 2500)
+
+
+async def test_console_output_that_is_not_published(manager: Any) -> None:
+    lines = ["one\n", "two\n"]
+
+    def page(request: dict[str, Any]) -> dict[str, Any]:
+        since = request["params"]["since"]
+        found = [{"seq": n, "time": 1.0, "msg": lines[n]} for n in range(since, len(lines))]
+        return {"success": True, "lines": found, "next_seq": len(lines), "gap": False}
+
+    manager.handlers["console_get"] = page
+    seen: list[str] = []
+    arrived = asyncio.Event()
+
+    def write(text: str) -> None:
+        seen.append(text)
+        if "three" in text:
+            arrived.set()
+        elif len(lines) == 2:
+            lines.append("three\n")
+
+    async with REManagerAPI(zmq_control_addr=manager.address) as api:
+        task = asyncio.ensure_future(show_output(api, 1, write, pytest.fail, period_s=0.01))
+        await asyncio.wait_for(arrived.wait(), 20)
+        task.cancel()
+        await asyncio.wait([task])
+    assert "".join(seen) == "two\nthree\n"
 
 
 async def test_picture_of_the_monitor(manager: Any) -> None:

@@ -136,6 +136,7 @@ def test_a_function_fails(worker: Worker, background: bool) -> None:
     assert finished.msg == (
         "Error occurred while executing 'echo': echo() missing 1 required positional argument: 'value'"
     )
+    assert finished.error_type == "TypeError"
     assert finished.traceback.startswith("Traceback")
     assert finished.msg.split(": ", 1)[1] in finished.traceback
     assert finished.payload == b"null"

@@ -339,19 +339,13 @@ class FakeWorker:
         await self.report(PlanPaused, item_uid=self.plans[-1])
         await self.change()
 
-    async def end_task(self, uid: str, *, success: bool = True, value: object = None, msg: str = "") -> Any:
+    async def end_task(
+        self, uid: str, *, success: bool = True, value: object = None, msg: str = "", **fields: Any
+    ) -> Any:
         """End a function or script."""
-        return await self.report(
-            TaskFinished,
-            task_uid=uid,
-            success=success,
-            msg=msg,
-            traceback="",
-            codec="json",
-            payload=json.dumps(value).encode(),
-            time_start=10.0,
-            time_stop=11.0,
-        )
+        values = {"traceback": "", "codec": "json", "payload": json.dumps(value).encode()}
+        values |= {"time_start": 10.0, "time_stop": 11.0, **fields}
+        return await self.report(TaskFinished, task_uid=uid, success=success, msg=msg, **values)
 
     def die(self, returncode: int = -9) -> None:
         """End without a word."""

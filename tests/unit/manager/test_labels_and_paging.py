@@ -64,3 +64,29 @@ async def test_bad_pages_are_refused(rig: Rig, params: dict[str, object]) -> Non
     reply = await rig.call("queue_get", **params)
     assert reply["code"] == "invalid_params"
     assert reply["items"] == []
+
+
+async def test_entries_of_the_history_are_selected(rig: Rig) -> None:
+    worker = await rig.open_environment()
+    await rig.ok("queue_mode_set", mode={"ignore_failures": True})
+    uids = [await rig.add(name) for name in ("count", "scan", "count", "count")]
+    await rig.ok("queue_start")
+    for status in ("completed", "failed", "failed", "completed"):
+        await rig.settle()
+        await worker.finish(exit_status=status)
+    await rig.settle()
+
+    async def selected(limit: int = 100, cursor: int | None = None, /, **selector: object) -> list[str]:
+        reply = await rig.ok("history_get", selector=selector, limit=limit, cursor=cursor)
+        return [item["item_uid"] for item in reply["items"]]
+
+    assert await selected(name="count") == [uids[0], *uids[2:]]
+    assert await selected(name="count", state="failed") == [uids[2]]
+    assert await selected(state="pending") == await selected(user="Ann") == []
+    assert await selected(user="Jo", location="history") == await selected() == uids
+    page = await rig.ok("history_get", selector={"name": "count"}, limit=2)
+    assert ([i["item_uid"] for i in page["items"]], page["total"]) == (uids[2:], 3)
+    assert await selected(2, page["next_cursor"], name="count") == [uids[0]]
+    await rig.ok("history_clear")
+    assert await selected() == []
+    assert "selector" in await rig.refused("history_get", selector={"plan": "count"})

@@ -83,7 +83,9 @@ class Lives(RuleBasedStateMachine):
 
     def ready(self) -> bool:
         """Tell whether the environment is open and connected."""
-        return self.worker is not None and self.worker.connected and self.rig.status["ready"]
+        status = self.rig.status
+        is_open = status["ready"] or status["manager_state"] == "paused"
+        return self.worker is not None and self.worker.connected and is_open
 
     def open_plans(self) -> list[str]:
         """Plans that the living worker accepted and did not finish."""

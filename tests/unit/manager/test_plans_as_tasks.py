@@ -40,6 +40,7 @@ async def test_a_paused_plan_is_paused_in_every_answer(rig: Rig) -> None:
     assert await states(rig, uid) == {"running"}
     await worker.pause()
     assert await states(rig, uid) == {"paused"}
+    assert (rig.status["ready"], rig.status["not_ready_reason"][:16]) == (False, "a plan is paused")
     task = await rig.task(uid)
     assert (task["pause_reasons"], task["wait_reason"]) == (["re_pause"], "paused")
     assert await found(rig, state="paused") == [uid] == await found(rig, pause_reason="re_pause")
@@ -146,3 +147,33 @@ async def test_functions_and_cancelled_plans_have_transitions(rig: Rig) -> None:
     plan_uid = await rig.add()
     await rig.ok("queue_item_remove", uid=plan_uid)
     assert await transitions(rig, plan_uid) == [(None, "pending", ""), ("pending", "cancelled", "")]
+
+
+async def test_the_record_says_why_a_plan_or_function_failed(rig: Rig) -> None:
+    worker = await rig.open_environment()
+    uid = await rig.run_plan()
+    told = {"msg": "Plan failed: no beam", "traceback": "Traceback: no beam"}
+    await worker.finish(exit_status="failed", **told, error_type="RuntimeError")
+    assert (await rig.task(uid))["last_error"] == {"type": "RuntimeError", **told}
+    attempts = (await rig.ok("task_info", task_uid=uid, include=["attempts"]))["attempts"]
+    assert [a["error"] for a in attempts] == [{"type": "RuntimeError", "msg": told["msg"]}]
+    uid = (await rig.ok("function_execute", item=function(), **user()))["task_uid"]
+    await worker.end_task(uid, success=False, msg="it broke", error_type="ValueError")
+    assert (await rig.task(uid))["last_error"] == {"type": "ValueError", "msg": "it broke", "traceback": ""}
+    uid = (await rig.ok("function_execute", item=function(), **user()))["task_uid"]
+    await worker.end_task(uid)
+    assert (await rig.task(uid))["last_error"] is None
+
+
+async def test_the_record_says_that_the_worker_of_a_plan_and_of_a_function_was_lost(rig: Rig) -> None:
+    worker = await rig.open_environment()
+    item = function()
+    uids = [await rig.run_plan()]
+    reply = await rig.ok("function_execute", item=item, run_in_background=True, **user())
+    uids.append(reply["task_uid"])
+    worker.die()
+    await rig.until(lambda: rig.manager.state.running is None)
+    await rig.settle()
+    errors = [(await rig.task(uid))["last_error"] for uid in uids]
+    assert [error["type"] for error in errors] == ["WorkerLost"] * 2
+    assert all("signal" in error["msg"] for error in errors), errors

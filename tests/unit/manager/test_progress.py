@@ -23,7 +23,7 @@ class Run:
         self.item = item
 
     def start(self) -> None:
-        self.state.running = RunningItem("u", self.item, "{}", False, START, Submission())
+        self.state.running = RunningItem("u", self.item, "{}", False, START, Submission(), START)
 
     def after(self, seconds: float, points: tuple[int, int | None] | None = None) -> dict[str, Any]:
         self.now, self.state.progress = START + seconds, points

@@ -221,6 +221,28 @@ async def test_a_dead_worker_gets_an_autopsy(rig: Rig) -> None:
     assert (await rig.ok("worker_autopsy_list"))["autopsies"] == [autopsy]
 
 
+async def test_an_autopsy_names_functions_that_ran(rig: Rig) -> None:
+    worker = await rig.open_environment()
+    reply = await rig.ok("function_execute", item=function("crash"), run_in_background=True, **user())
+    worker.die(-11)
+    await rig.settle()
+    (autopsy,) = (await rig.ok("worker_autopsy_list"))["autopsies"]
+    expected = {"task_uid": reply["task_uid"], "name": "crash", "background": True}
+    assert autopsy["running_tasks"] == [expected]
+
+
+async def test_an_autopsy_has_the_output_of_this_worker_only(rig: Rig) -> None:
+    hub = ConsoleHub()
+    rig.manager.autopsies._read_console = hub.since
+    hub.feed("of the worker before\n", rig.now)
+    worker = await rig.open_environment()
+    hub.feed("of this one\n", rig.now)
+    worker.die(-11)
+    await rig.settle()
+    (autopsy,) = (await rig.ok("worker_autopsy_list"))["autopsies"]
+    assert autopsy["console"] == ["of this one"]
+
+
 STACKS = """\
 Fatal Python error: Segmentation fault
 
@@ -310,7 +332,7 @@ async def test_the_last_lines_and_the_last_workers_are_kept(rig: Rig) -> None:
         hub.feed("\ud800" + "x" * 1000 + "\n", 1.0)
         hub.feed("of a task\n", 1.0, "pool-1")
     state = State(worker_state=WorkerState())
-    state.running = RunningItem("u", {"name": "scan"}, "{}", False, 10.0, Submission())
+    state.running = RunningItem("u", {"name": "scan"}, "{}", False, 10.0, Submission(), 10.0)
     autopsies = Autopsies(state, lambda: 12.0, hub.since, [{"n": n} for n in range(30)])
     batch = rig.manager.ledger.batch()
     autopsies.record(batch, WorkerRecord("w", 1, 1, rss_bytes=5), None, "why", "stacks")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from manager_rig import FakePoolWorker, Rig, function, user
+from manager_rig import FakePoolWorker, Rig, function, plan, user
 
 from remanager.daemon.control import ControlCounters
 from remanager.engine.task_queue.type_figures import COUNTERS, PER_MINUTE
@@ -183,6 +183,68 @@ async def test_plans_and_functions_have_the_same_figures(pool_rig: Rig, worker: 
     await rig.ok("alert_rule_set", name="failures", metric="counters.failed", warn=0.0)
     await rig.manager.controls.alerts.evaluate()
     assert [a["name"] for a in (await rig.ok("alert_list"))["alerts"]] == ["failures"]
+
+
+async def test_how_long_plans_and_functions_waited_and_took(rig: Rig) -> None:
+    environment = await rig.open_environment()
+    uid = await rig.add()
+    rig.now += 5.0
+    await rig.ok("queue_start")
+    await rig.settle()
+    assert (await rig.task(uid))["queue_wait"] == 5.0
+    await environment.finish(time_start=rig.now, time_stop=rig.now + 2.0)
+    function_uid = (await rig.ok("function_execute", **user(), item=function("f")))["task_uid"]
+    await environment.end_task(function_uid, time_start=rig.now, time_stop=rig.now + 1.0)
+    found = (await rig.ok("stats"))["types"]
+    times = ("queue_wait_ms", "latency_ms", "duration_ms")
+    assert [found["count"][t]["max"] for t in times] == pytest.approx([5000, 7000, 2000])
+    assert [found["f"][t]["max"] for t in times] == pytest.approx([0, 1000, 1000])
+    assert [found["count"][t]["count"] for t in times] == [1, 1, 1]
+    assert (await rig.task(function_uid))["queue_wait"] == 0.0
+    lately = (await rig.ok("type_stats", task_type="count"))["types"]
+    assert lately["count"]["queue_wait_ms"]["max"] == 5000.0
+
+
+async def test_plans_that_wait_are_as_old_after_a_restart(rig: Rig) -> None:
+    await rig.add()
+    rig.now += 5.0
+    await rig.restart()
+    await rig.open_environment()
+    await rig.ok("queue_start")
+    await rig.settle()
+    await rig.restart()
+    assert rig.worker is not None
+    await rig.worker.finish(time_start=rig.now, time_stop=rig.now + 2.0)
+    count = (await types(rig))["count"]
+    assert count["latency_ms"]["max"] == pytest.approx(7000)
+
+
+async def test_plans_that_never_ran_are_counted(rig: Rig) -> None:
+    uids = [await rig.add() for _ in range(5)]
+    rig.now += 3.0
+    await rig.ok("queue_item_remove", uid=uids[0])
+    await rig.ok("queue_item_remove_batch", uids=uids[1:3])
+    item = {**plan("scan"), "item_uid": uids[3]}
+    await rig.ok("queue_item_update", item=item, replace=True, **user())
+    await rig.ok(
+        "queue_item_update", item={**item, "item_uid": (await rig.queue())[0], "args": [2]}, **user()
+    )
+    await rig.ok("queue_clear")
+    stats = await rig.ok("stats")
+    retained, counters = stats["summary"]["retained"], stats["counters"]
+    assert (retained["cancelled"], retained["superseded"]) == (5, 1)
+    for counted in (counters, counters["since_ever"]):
+        assert (counted["cancelled"], counted["superseded"], counted["submitted"]) == (5, 1, 6)
+    assert stats["types"]["count"]["per_min"]["finished"][-1] == 5
+    assert stats["types"]["count"]["latency_ms"]["max"] == pytest.approx(3000)
+
+
+async def test_a_type_with_no_figures_but_ended_tasks_is_told(rig: Rig) -> None:
+    await rig.add()
+    await rig.ok("queue_clear")
+    await rig.restart()  # it died before it stored its figures
+    count = (await types(rig))["count"]
+    assert (count["total_tasks_cnt"], count["done_tasks_cnt"]) == (1, 1)
 
 
 async def test_the_minutes_move_on(pool_rig: Rig, worker: FakePoolWorker) -> None:

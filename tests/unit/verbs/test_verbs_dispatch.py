@@ -41,7 +41,7 @@ from remanager.wire.codec import Encoding, encode_reply
         ),
         (
             {"method": "queue_clear", "params": {"x": 1, "y": 1}},
-            "unsupported parameters: ['x', 'y']. Supported parameters: ['lock_key']",
+            "unsupported parameters: ['x', 'y']. Supported parameters: ['lock_key', 'request_id']",
             "invalid_params",
         ),
     ],

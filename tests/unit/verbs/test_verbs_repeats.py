@@ -73,7 +73,7 @@ async def test_questions_take_no_id(rig: Rig) -> None:
     reply = await rig.call("queue_get", request_id="a")
     assert "unsupported parameters: 'request_id'" in reply["msg"]
     msg = await rig.refused("queue_clear", request_id="a", other=1)
-    assert "unsupported parameters: 'other'. Supported parameters: ['lock_key']" in msg
+    assert "unsupported parameters: 'other'. Supported parameters: ['lock_key', 'request_id']" in msg
 
 
 async def test_what_takes_an_id(rig: Rig) -> None:

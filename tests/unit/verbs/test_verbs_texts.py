@@ -8,6 +8,7 @@ import pytest
 from manager_rig import PERMISSIONS, QUEUE_STOP, Rig, function, plan, user
 
 from remanager.model.link import GetMetadata
+from remanager.plans.lists_file import ExistingLists
 
 ADD = "Failed to add an item: "
 FORMAT = "Incorrect request format: "
@@ -45,6 +46,15 @@ async def test_add_refused(rig: Rig, params: dict[str, Any], text: str) -> None:
     else:
         assert reply["item"] == params.get("item")
     assert rig.status["items_in_queue"] == 0
+
+
+async def test_a_plan_before_the_first_opening_is_refused_with_what_to_do(rig: Rig) -> None:
+    params = {"item": plan("x"), **user()}
+    refused = "Plan validation failed: Plan 'x' is not in the list of allowed plans."
+    assert (await rig.refused("queue_item_add", **params)).endswith(refused)
+    rig.manager.catalogue.lists = ExistingLists()
+    msg = await rig.refused("queue_item_add", **params)
+    assert msg.endswith(f"{refused} No plans are known yet: open the environment, their list is made then.")
 
 
 async def test_add_gives_a_new_uid_and_drops_foreign_keys(rig: Rig) -> None:

@@ -113,6 +113,13 @@ def finished(event: Event) -> tuple[str, str]:
     return event.exit_status, event.msg
 
 
+def test_a_failed_plan_tells_the_class_of_the_exception(bench: Bench) -> None:
+    completed, failed = bench.run("running", "idle"), bench.run("running", ValueError("bad"))
+    assert isinstance(failed, PlanFinished)
+    assert isinstance(completed, PlanFinished)
+    assert (failed.error_type, completed.error_type) == ("ValueError", "")
+
+
 @pytest.mark.parametrize(
     ("candidate", "expected"), [(FakeEngine(), True), (FakeEngine, False), (5, False), (print, False)]
 )
