@@ -128,7 +128,7 @@ class SlotTime:
     def begin(self, name: str, use: Use, time: float) -> None:
         """Count the time of an execution from ``time`` on."""
         if use.begun is None:
-            use.begun = max(time, use.since)
+            use.begun = max(use.since, time)  # in this order a time that is no number does no harm
             account = self._accounts[name]
             account.executing += 1
             account.begun += use.begun

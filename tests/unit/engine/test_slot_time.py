@@ -279,3 +279,13 @@ def test_no_slot_is_free_beside_a_waiting_task(
     starts = simulate()
     assert len(starts) == sum(n for batch in batches for _, n, _ in batch)
     assert simulate() == starts
+
+
+def test_a_begin_whose_time_is_no_number_does_no_harm() -> None:
+    slots = SlotTime(lambda _name: 1.0)
+    slots.wait("a")
+    use = slots.start("a")
+    before = slots.key("a")
+    slots.begin("a", use, float("nan"))
+    slots.now += 10.0
+    assert slots.key("a") == before + 10.0
