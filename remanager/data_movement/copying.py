@@ -36,27 +36,15 @@ CHECKPOINT_S = 2.0
 """After this time what was done is kept for the next attempt, s."""
 
 
-class Meter:
-    """Reports how many bytes and files are done, and lets the task stop between two pieces.
+class Traffic:
+    """Counts the bytes that this attempt reads and writes, and lets the task stop between two pieces."""
 
-    Progress counts what is there already, the bytes read and written only what this attempt has moved.
-    """
-
-    def __init__(self, ctx: Context, entries: Sequence[FileEntry]) -> None:
+    def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
-        self._kept_at = time.monotonic()
-        self.done_count = 0
-        self.done_size = 0
-        self._size_of_files = 0
-        ctx.progress(
-            done_count=0, total_count=len(entries), done_size=0, total_size=sum(e.size for e in entries)
-        )
 
     def piece(self, size: int) -> None:
         """Count a piece that was read."""
         self._ctx.check_cancelled()
-        self.done_size += size
-        self._ctx.progress(done_size=self.done_size)
         self._ctx.record_io(disk_read=size)
 
     def copied(self, size: int) -> None:
@@ -68,6 +56,26 @@ class Meter:
         """Count a piece that was there already, and was compared with the source."""
         self.piece(size)
         self._ctx.record_io(disk_read=size)
+
+
+class Meter(Traffic):
+    """Reports how many bytes and files are done, too, with those that are there already."""
+
+    def __init__(self, ctx: Context, entries: Sequence[FileEntry]) -> None:
+        super().__init__(ctx)
+        self._kept_at = time.monotonic()
+        self.done_count = 0
+        self.done_size = 0
+        self._size_of_files = 0
+        ctx.progress(
+            done_count=0, total_count=len(entries), done_size=0, total_size=sum(e.size for e in entries)
+        )
+
+    def piece(self, size: int) -> None:
+        """Count a piece that was read."""
+        super().piece(size)
+        self.done_size += size
+        self._ctx.progress(done_size=self.done_size)
 
     def file(self, entry: FileEntry) -> None:
         """Count a file as a whole, however much of it was read."""
@@ -96,6 +104,7 @@ class Copy:
 
     def __init__(self, source: Path, target: Path, patterns: Sequence[str], ctx: Context) -> None:
         self._source, self._target, self._patterns, self._ctx = source, target, patterns, ctx
+        self._traffic = Traffic(ctx)
         self._whole = contents_of(source)
         self._chosen = self._whole.matching(patterns)
         self._refuse_immovable()
@@ -144,7 +153,7 @@ class Copy:
     def run(self, *, verify: bool, overwrite: bool, moving: bool = False) -> None:
         """Copy what is not there yet, and write the manifest."""
         whole, chosen = self._whole, self._chosen
-        found = compare(self._source, whole, self._target, verify, self._compared)
+        found = compare(self._source, whole, self._target, verify, self._traffic.kept)
         found.refuse(self._source, self._target, overwrite)
         self._found, self._entries = found, list(chosen.files.values())
         self._origin = Manifest.read(self._source)
@@ -217,17 +226,9 @@ class Copy:
         manifest.moved_from = ""
         manifest.write(self._target)
 
-    def _compared(self, size: int) -> None:
-        self._ctx.check_cancelled()
-        self._ctx.record_io(disk_read=2 * size)
-
-    def _read_again(self, size: int) -> None:
-        self._ctx.check_cancelled()
-        self._ctx.record_io(disk_read=size)
-
     def _copy_files(self, verify: bool) -> None:
         meter, found = Meter(self._ctx, self._entries), self._found
-        check = self._read_again if verify else None
+        check = self._traffic.piece if verify else None
         with Journal(self._target) as journal:
             for entry in self._entries:
                 name = entry.name

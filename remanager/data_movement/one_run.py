@@ -19,7 +19,7 @@ from remanager.data_movement.contents import (
     entry_of,
     told,
 )
-from remanager.data_movement.copying import Copy, Meter
+from remanager.data_movement.copying import Copy, Meter, Traffic
 from remanager.data_movement.files import (
     copy_file,
     digest_of,
@@ -343,23 +343,13 @@ def _refuse_changed(run: Path, manifest: Manifest) -> None:
 
 
 def _repair_file(run: Path, source: Path, there: Contents, name: str, known: Known, ctx: Context) -> None:
-    def read(size: int) -> None:
-        ctx.check_cancelled()
-        ctx.record_io(disk_read=size)
-
-    def copied(size: int) -> None:
-        read(size)
-        ctx.record_io(disk_write=size)
-
-    def kept(size: int) -> None:
-        read(2 * size)
-
-    good = path_of(source, name)
-    if name not in there.files or digest_of(good, read) != known.digest:
+    good, traffic = path_of(source, name), Traffic(ctx)
+    if name not in there.files or digest_of(good, traffic.piece) != known.digest:
         raise Permanent(f"'{name}' is not good in '{source}' either")
     if name != ".":
         _make_directory(run, source, parent_of(name))
-    copy_file(good, path_of(run, name), copied, kept=kept, check=read, replace=True)
+    target = path_of(run, name)
+    copy_file(good, target, traffic.copied, kept=traffic.kept, check=traffic.piece, replace=True)
 
 
 def _repair_other(run: Path, source: Path, name: str, link: str | None) -> None:
