@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from script_files import write
 
 from remanager.worker import local_imports as module
 from remanager.worker.startup import ScriptLoadingError, load_script_file, load_script_into_namespace
@@ -20,14 +20,6 @@ def _restored_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for name in set(sys.modules) - before:
         del sys.modules[name]
-
-
-def write(directory: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text))
-    return directory
 
 
 def loaded() -> set[str]:

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import os
 import sys
-import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from script_files import write
 
 from remanager.model.worker_config import WorkerConfig
 from remanager.plans.registry import register_plan, registered_plans
@@ -38,14 +38,6 @@ def _restored_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def config(**changes: Any) -> WorkerConfig:
     return WorkerConfig(worker_uid="w", link_address="", console_address="", **changes)
-
-
-def write(directory: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text))
-    return directory
 
 
 def test_files_of_a_directory_share_a_namespace_in_order(tmp_path: Path) -> None:
