@@ -312,7 +312,8 @@ class EnvironmentService:
         elif was is ManagerState.CREATING_ENVIRONMENT and not state.environment_error:
             state.environment_error = msg
             logger.error("The environment could not be opened: %s", msg)
-        crash = read_crash(self._make_command().runtime_dir, worker.uid)
+        runtime_dir = self._make_command().runtime_dir
+        crash = read_crash(runtime_dir, worker.uid)
         if crash:
             logger.error("The stacks of the worker as it crashed:\n%s", crash)
         if unexpected:
@@ -323,7 +324,7 @@ class EnvironmentService:
         state.environment_exists = False
         state.running_task_uid = None
         self._link.on_lost()
-        remove_files(self._make_command().runtime_dir, worker.uid)
+        remove_files(runtime_dir, worker.uid)
         self._set(ManagerState.IDLE)
         self._ended.set()
         self._ledger.commit(batch)

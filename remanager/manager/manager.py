@@ -151,16 +151,13 @@ class Manager:
         self.journal = Journal(store, self.ledger, publish_info, status_wanted)
         self.autopsies = Autopsies(self.state, clock, read_console, settings.get(AUTOPSIES, []))
         self.read_console = read_console
-        self.statistics = Statistics(clock(), settings.get(FIGURES))
-        self.statistics.learn(store.reads.history_page(LEARNED_PLANS))
+        self.statistics = Statistics(clock(), settings.get(FIGURES), store.reads.history_page(LEARNED_PLANS))
         self.progress = ProgressView(self.state, self.statistics.estimator, clock)
-        mode = _stored_mode(settings)
-        self.queue = QueueService(self.state, self.ledger, store, self.statistics, clock, mode)
+        self.queue = QueueService(self.state, self.ledger, store, self.statistics, clock, _mode(settings))
         self.silence = Silence(self.state, clock, self.status.touch)
         self.link = WorkerLink(self.state, workers, self.silence)
         self.execution = Execution(self.state, self.queue, self.link, self.ledger, self.statistics, clock)
         self.tasks = self._make_tasks()
-        self.autopsies.tasks = self.tasks.running
         self.environment = self._make_environment()
         self.catalogue = Catalogue(self.ledger, options, settings.get(PERMISSIONS))
         self.task_queue = self._make_task_queue(read_memory)
@@ -196,6 +193,7 @@ class Manager:
             retention_s=self.options.retention_s,
         )
         tasks.on_idle = self.execution.autostart
+        self.autopsies.tasks = tasks.running
         return tasks
 
     def _make_environment(self) -> EnvironmentService:
@@ -495,6 +493,6 @@ class Manager:
         return WorkerCommand(self.options.worker_python, self.options.runtime_dir, config)
 
 
-def _stored_mode(settings: Mapping[str, Any]) -> QueueMode:
+def _mode(settings: Mapping[str, Any]) -> QueueMode:
     mode = settings.get(MODE)
     return QueueMode(**mode) if mode else DEFAULT_MODE

@@ -24,6 +24,9 @@ class Statistics:
         Start time, epoch seconds.
     stored : object
         What was stored under :data:`SETTING`; None if nothing was.
+    history : iterable of tuple
+        Entries from which is learned how long plans take, as
+        :meth:`remanager.store.reads.Reads.history_page` returns them.
 
     Attributes
     ----------
@@ -33,10 +36,14 @@ class Statistics:
         Knows how long plans took, also in former lives.
     """
 
-    def __init__(self, now: float, stored: object = None) -> None:
+    def __init__(self, now: float, stored: object, history: Iterable[tuple[int, str, str | None]]) -> None:
         self.time_started = now
         self.figures = TypeFigures.from_json(stored) if isinstance(stored, str) else TypeFigures()
         self.estimator = DurationEstimator()
+        for _, body, text in history:
+            result = json.loads(text) if text else {}
+            if result.get("exit_status") == ExitStatus.COMPLETED:
+                self.estimator.add(json.loads(body), result["time_stop"] - result["time_start"])
 
     def started(self, task_type: str, created: float, now: float) -> None:
         """Count the start of what is not of the task queue."""
@@ -93,19 +100,6 @@ class Statistics:
                 case _:
                     continue
             self.figures.count("submitted", "", event.time, number)
-
-    def learn(self, history: Iterable[tuple[int, str, str | None]]) -> None:
-        """Learn from entries of the history how long plans take.
-
-        Parameters
-        ----------
-        history : iterable of tuple
-            As :meth:`remanager.store.reads.Reads.history_page` returns it.
-        """
-        for _, body, text in history:
-            result = json.loads(text) if text else {}
-            if result.get("exit_status") == ExitStatus.COMPLETED:
-                self.estimator.add(json.loads(body), result["time_stop"] - result["time_start"])
 
 
 def error_kind(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from remanager.engine.task_queue.board import QUEUED, Alarm, Board
 from remanager.engine.task_queue.card import Card, PauseReason
 from remanager.engine.task_queue.consequences import follow_up
-from remanager.engine.task_queue.dispatching import look
+from remanager.engine.task_queue.dispatching import late_reason, look
 from remanager.engine.task_queue.pausing import resume_scope, resume_task
 from remanager.engine.task_queue.stopping import interrupt, kill, stop
 from remanager.model.states import TaskState
@@ -29,7 +29,7 @@ def _ring(board: Board, card: Card, alarm: Alarm, now: float) -> None:
     match alarm:
         case Alarm.EXPIRY:
             if card.state in QUEUED:
-                stop(board, card, TaskState.EXPIRED, board.late_reason(card), now)
+                stop(board, card, TaskState.EXPIRED, late_reason(card), now)
         case Alarm.TIMEOUT if not card.begun:
             look(board, card, now)
         case Alarm.TIMEOUT:

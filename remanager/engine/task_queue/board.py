@@ -235,13 +235,6 @@ class Board:
         card.last_error = TaskError("DependencyFailed", reason)
         self.end(card, TaskState.DEPENDENCY_FAILED, now, reason)
 
-    def late_reason(self, card: Card) -> str:
-        """Return why a task expires."""
-        if not card.attempt:
-            return "not started within its time to live"
-        count = "1 attempt" if card.attempt == 1 else f"{card.attempt} attempts"
-        return f"not started again within its time to live (after {count})"
-
     def give_up_key(self, card: Card) -> None:
         """Let a task no longer stand for its key."""
         key = (card.spec.name, card.spec.key)

@@ -27,7 +27,7 @@ def dispatch(board: Board, now: float, free: Mapping[str, int], where: Where) ->
         for card in picked:
             if card.state is TaskState.PENDING and card.expires_at is not None and card.expires_at <= now:
                 board.dispatcher.release(card, now, refund=True)
-                board.end(card, TaskState.EXPIRED, now, board.late_reason(card))
+                board.end(card, TaskState.EXPIRED, now, late_reason(card))
                 continue
             _hand_over(board, card, _take_place(places, card.failed_on), now)
             handed_over += 1
@@ -108,3 +108,11 @@ def _hand_over(board: Board, card: Card, worker: str, now: float) -> None:
     board.move(card, TaskState.RUNNING, now)
     arm_timeout(board, card)
     board.changes.starts.append(card)
+
+
+def late_reason(card: Card) -> str:
+    """Return why a task expires."""
+    if not card.attempt:
+        return "not started within its time to live"
+    count = "1 attempt" if card.attempt == 1 else f"{card.attempt} attempts"
+    return f"not started again within its time to live (after {count})"
