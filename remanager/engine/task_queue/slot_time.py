@@ -126,9 +126,9 @@ class SlotTime:
         return Use(self.now, self._expected)
 
     def begin(self, name: str, use: Use, time: float) -> None:
-        """Count the time of an execution from ``time`` on."""
+        """Count the time of an execution from ``time`` on; a worker's clock may tell anything."""
         if use.begun is None:
-            use.begun = max(time, use.since)
+            use.begun = min(time, self.now) if time > use.since else use.since
             account = self._accounts[name]
             account.executing += 1
             account.begun += use.begun

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 
 from remanager.engine.task_queue.card import Card
 from remanager.engine.task_queue.dispatcher import Dispatcher
-from remanager.engine.task_queue.limits import LimitSpec
+from remanager.engine.task_queue.limits import Limits, LimitSpec
 from remanager.engine.task_queue.scopes import Scope
-from remanager.engine.task_queue.slot_time import MEMORY_S, SlotTime
+from remanager.engine.task_queue.slot_time import MEMORY_S, SlotTime, SlotTimes
 from remanager.model.states import TaskState
 from remanager.model.task_spec import TaskSpec
 
@@ -253,6 +254,19 @@ def test_the_only_one_in_turn_goes_on_as_time_passes() -> None:
     pool.submit("a", 1, priority=200)
     pool.dispatcher.begun(first, pool.now)
     assert pool.dispatcher.peek(pool.now + 5) is not None
+
+
+@pytest.mark.parametrize("time", [math.nan, math.inf, T0 + 3600.0])
+def test_a_wrong_time_of_a_begin_does_no_harm(time: float) -> None:
+    slots = SlotTimes(Limits())
+    slots.set_time(T0)
+    slots.wait("a", "")
+    uses = slots.start("a", "")
+    before = slots.users.key("a")
+    slots.begin(uses, time)
+    assert slots.users.key("a") == before
+    slots.set_time(T0 + 10)
+    assert slots.users.key("a") == before + 10
 
 
 tasks = st.tuples(st.sampled_from("abcd"), st.integers(1, 9), st.sampled_from([0.0, 0.06, 1.0, 30.0]))
