@@ -21,6 +21,7 @@ MEMORY_S = 3600.0
 _FIRST_EXPECTED_S = 1.0
 _SHORTEST_S = 1e-4  # an execution that takes no time takes a slot all the same
 _NEW_PART = 1 / 16  # of a duration, in the average
+_WEIGHTS = (1e-6, 1e6)  # beyond these, times by weight would be too large to add short ones to
 _SPARE = 64  # names without tasks that may be remembered beside as many as there are with tasks
 _OUTDATED = 8  # entries that the heap may hold beside as many as it has valid ones
 
@@ -72,7 +73,7 @@ class SlotTime:
     """
 
     def __init__(self, weight: Callable[[str], float]) -> None:
-        self._weight = weight
+        self._weight_of = weight
         self._accounts: dict[str, _Account] = {}
         self._busy: dict[str, _Account] = {}  # those of whom something runs
         self._waiting = 0
@@ -161,6 +162,10 @@ class SlotTime:
         for name, account in self._accounts.items():
             account.weight = self._weight(name)
         self._list_anew()
+
+    def _weight(self, name: str) -> float:
+        least, most = _WEIGHTS
+        return min(max(self._weight_of(name), least), most)
 
     def _had(self, account: _Account) -> float:
         if not account.executing:

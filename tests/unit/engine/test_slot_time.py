@@ -269,6 +269,29 @@ def test_a_wrong_time_of_a_begin_does_no_harm(time: float) -> None:
     assert slots.users.key("a") == before + 10
 
 
+@pytest.mark.parametrize("weight", [1e-15, 1e-308, 5e-324, 1e300])
+def test_absurd_weights_leave_the_keys_of_others_exact(weight: float) -> None:
+    slots = SlotTime(lambda name: weight if name == "a" else 1.0)
+    for _ in range(3):
+        slots.wait("a")
+        uses = [slots.start("a") for _ in range(3)]
+        slots.now += 3600.0
+        for use in uses[:2]:
+            slots.end("a", use, 3600.0)
+        slots.wait_no_more("a")
+        slots.wait("a")
+        slots.wait("b")
+        assert math.isfinite(slots.key("a"))
+        before = slots.key("b")
+        use = slots.start("b")
+        slots.now += SHORT_S
+        slots.end("b", use, SHORT_S)
+        assert slots.key("b") == pytest.approx(before + SHORT_S, abs=1e-4)
+        slots.wait_no_more("a")
+        slots.wait_no_more("b")
+        slots.end("a", uses[2], 3600.0)
+
+
 tasks = st.tuples(st.sampled_from("abcd"), st.integers(1, 9), st.sampled_from([0.0, 0.06, 1.0, 30.0]))
 
 
