@@ -134,8 +134,8 @@ class SlotTime:
             account.executing += 1
             account.begun += use.begun
 
-    def end(self, name: str, use: Use, used_s: float) -> None:
-        """Charge what an execution has taken; 0 if it was given back."""
+    def end(self, name: str, use: Use, used_s: float | None) -> None:
+        """Charge what an execution has taken; None if it was given back."""
         account = self._accounts[name]
         account.running -= 1
         if account.running:
@@ -146,7 +146,9 @@ class SlotTime:
         if use.begun is not None:
             account.executing -= 1
             account.begun = account.begun - use.begun if account.executing else 0.0
-        if used_s > 0:
+        if used_s is not None:
+            if not used_s > 0:  # its worker died, its clock was set, or it is broken
+                used_s = self.now - (use.since if use.begun is None else use.begun)
             used_s = max(min(used_s, self.now - use.since), _SHORTEST_S)
             account.base += used_s / account.weight
             self._log_expected += (math.log(used_s) - self._log_expected) * _NEW_PART
@@ -288,8 +290,8 @@ class SlotTimes:
         self.users.begin(uses.user, uses.of_user, time - self._origin)
         self.groups.begin(uses.group, uses.of_group, time - self._origin)
 
-    def end(self, uses: Uses, used_s: float) -> None:
-        """Charge what an execution has taken, s; 0 if it was given back."""
+    def end(self, uses: Uses, used_s: float | None) -> None:
+        """Charge what an execution has taken, s; None if it was given back."""
         self.users.end(uses.user, uses.of_user, used_s)
         self.groups.end(uses.group, uses.of_group, used_s)
 

@@ -292,6 +292,25 @@ def test_absurd_weights_leave_the_keys_of_others_exact(weight: float) -> None:
         slots.end("a", uses[2], 3600.0)
 
 
+@pytest.mark.parametrize("reported_s", [0.0, -5.0, math.nan, -math.inf])
+@pytest.mark.parametrize("told", [False, True])
+def test_an_execution_without_a_sensible_duration_is_not_free(reported_s: float, told: bool) -> None:
+    slots = SlotTime(lambda _name: 1.0)
+    slots.wait("a")
+    before = slots.key("a")
+    use = slots.start("a")
+    slots.now += 2.0
+    if told:
+        slots.begin("a", use, 1.0)
+    slots.now += 3.0
+    slots.end("a", use, reported_s)
+    assert slots.key("a") == before + (4.0 if told else 5.0)
+    given_back = slots.start("a")
+    slots.now += 2.0
+    slots.end("a", given_back, None)
+    assert slots.key("a") == before + (4.0 if told else 5.0)
+
+
 tasks = st.tuples(st.sampled_from("abcd"), st.integers(1, 9), st.sampled_from([0.0, 0.06, 1.0, 30.0]))
 
 
