@@ -78,7 +78,7 @@ class SlotTime:
         self._busy: dict[str, _Account] = {}  # those of whom something runs
         self._waiting = 0
         self._heap: list[tuple[float, str]] = []
-        self._turn = 0.0  # the time that whoever has started last had had
+        self._turn = 0.0  # the most that anyone who has started had had
         self._log_expected = math.log(_FIRST_EXPECTED_S)
         self._expected = _FIRST_EXPECTED_S
         self.now = 0.0
@@ -116,11 +116,9 @@ class SlotTime:
         """Count an execution that is handed over."""
         account = self._account(name)
         had = self._had(account)
-        late = self._turn - MEMORY_S - had
-        if late > 0:
-            account.base += late
-            had += late
-        self._turn = had
+        # The turn does not go back: the next one who had to wait would catch up on more than this one.
+        self._turn = max(self._turn, had)
+        account.base += max(self._turn - MEMORY_S - had, 0.0)
         account.running += 1
         account.reserved += self._expected
         self._busy[name] = account

@@ -311,6 +311,23 @@ def test_an_execution_without_a_sensible_duration_is_not_free(reported_s: float,
     assert slots.key("a") == before + (4.0 if told else 5.0)
 
 
+def test_of_many_whom_priorities_held_back_each_catches_up_in_part() -> None:
+    pool = Pool(10)
+    low = [f"low{n}" for n in range(10)]
+    for name in low:
+        pool.submit(name, 2000, 10.0)
+    pool.submit("high", 10_000, 10.0, priority=1)
+    pool.run(lambda: len(pool.starts) >= 10_000)
+    for name in ("high", "new"):
+        pool.submit(name, 1000, 10.0)
+    begin = len(pool.starts)
+    most = round(len(low) * MEMORY_S / 10)
+    starts = pool.run(lambda: len(pool.starts) > begin + most + 600)[begin:]
+    assert max(starts.index("high"), starts.index("new")) <= most + 150
+    counts = [starts.count(name) for name in low]
+    assert max(counts) - min(counts) <= 10
+
+
 tasks = st.tuples(st.sampled_from("abcd"), st.integers(1, 9), st.sampled_from([0.0, 0.06, 1.0, 30.0]))
 
 
