@@ -189,8 +189,8 @@ class Dispatcher:
         if charge is not None:
             self._slots.begin(charge.uses, time)
 
-    def release(self, card: Card, now: float, *, used_s: float = 0.0, refund: bool = False) -> None:
-        """Count a task no longer, if it is; ``used_s`` is charged, with ``refund`` tokens are returned."""
+    def release(self, card: Card, now: float, *, used_s: float | None = None, refund: bool = False) -> None:
+        """Count a task no longer; ``used_s`` is charged (None: nothing), with ``refund`` tokens return."""
         charge = self._running.pop(card.uid, None)
         if charge is None:
             return

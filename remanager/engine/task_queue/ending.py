@@ -37,7 +37,7 @@ def finish(board: Board, uid: str, epoch: int, outcome: Outcome, now: float) -> 
     if card is None or card.state is not TaskState.RUNNING or card.lease_epoch != epoch:
         return False
     returned = outcome.kind is OutcomeKind.RETURNED
-    used_s = 0.0 if returned else outcome.time_stop - outcome.time_start
+    used_s = None if returned else outcome.time_stop - outcome.time_start
     board.dispatcher.release(card, now, used_s=used_s, refund=returned)
     if outcome.error is not None:
         card.last_error = outcome.error

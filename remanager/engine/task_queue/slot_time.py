@@ -21,6 +21,7 @@ MEMORY_S = 3600.0
 _FIRST_EXPECTED_S = 1.0
 _SHORTEST_S = 1e-4  # an execution that takes no time takes a slot all the same
 _NEW_PART = 1 / 16  # of a duration, in the average
+_WEIGHTS = (1e-6, 1e6)  # beyond these, times by weight would be too large to add short ones to
 _SPARE = 64  # names without tasks that may be remembered beside as many as there are with tasks
 _OUTDATED = 8  # entries that the heap may hold beside as many as it has valid ones
 
@@ -72,12 +73,12 @@ class SlotTime:
     """
 
     def __init__(self, weight: Callable[[str], float]) -> None:
-        self._weight = weight
+        self._weight_of = weight
         self._accounts: dict[str, _Account] = {}
         self._busy: dict[str, _Account] = {}  # those of whom something runs
         self._waiting = 0
         self._heap: list[tuple[float, str]] = []
-        self._turn = 0.0  # the time that whoever has started last had had
+        self._turn = 0.0  # the most that anyone who has started had had
         self._log_expected = math.log(_FIRST_EXPECTED_S)
         self._expected = _FIRST_EXPECTED_S
         self.now = 0.0
@@ -115,26 +116,24 @@ class SlotTime:
         """Count an execution that is handed over."""
         account = self._account(name)
         had = self._had(account)
-        late = self._turn - MEMORY_S - had
-        if late > 0:
-            account.base += late
-            had += late
-        self._turn = had
+        # The turn does not go back: the next one who had to wait would catch up on more than this one.
+        self._turn = max(self._turn, had)
+        account.base += max(self._turn - MEMORY_S - had, 0.0)
         account.running += 1
         account.reserved += self._expected
         self._busy[name] = account
         return Use(self.now, self._expected)
 
     def begin(self, name: str, use: Use, time: float) -> None:
-        """Count the time of an execution from ``time`` on."""
+        """Count the time of an execution from ``time`` on; a worker's clock may tell anything."""
         if use.begun is None:
-            use.begun = max(use.since, time)  # in this order a time that is no number does no harm
+            use.begun = min(time, self.now) if time > use.since else use.since
             account = self._accounts[name]
             account.executing += 1
             account.begun += use.begun
 
-    def end(self, name: str, use: Use, used_s: float) -> None:
-        """Charge what an execution has taken; 0 if it was given back."""
+    def end(self, name: str, use: Use, used_s: float | None) -> None:
+        """Charge what an execution has taken; None if it was given back."""
         account = self._accounts[name]
         account.running -= 1
         if account.running:
@@ -145,7 +144,9 @@ class SlotTime:
         if use.begun is not None:
             account.executing -= 1
             account.begun = account.begun - use.begun if account.executing else 0.0
-        if used_s > 0:
+        if used_s is not None:
+            if not used_s > 0:  # its worker died, its clock was set, or it is broken
+                used_s = self.now - (use.since if use.begun is None else use.begun)
             used_s = max(min(used_s, self.now - use.since), _SHORTEST_S)
             account.base += used_s / account.weight
             self._log_expected += (math.log(used_s) - self._log_expected) * _NEW_PART
@@ -161,6 +162,10 @@ class SlotTime:
         for name, account in self._accounts.items():
             account.weight = self._weight(name)
         self._list_anew()
+
+    def _weight(self, name: str) -> float:
+        least, most = _WEIGHTS
+        return min(max(self._weight_of(name), least), most)
 
     def _had(self, account: _Account) -> float:
         if not account.executing:
@@ -283,8 +288,8 @@ class SlotTimes:
         self.users.begin(uses.user, uses.of_user, time - self._origin)
         self.groups.begin(uses.group, uses.of_group, time - self._origin)
 
-    def end(self, uses: Uses, used_s: float) -> None:
-        """Charge what an execution has taken, s; 0 if it was given back."""
+    def end(self, uses: Uses, used_s: float | None) -> None:
+        """Charge what an execution has taken, s; None if it was given back."""
         self.users.end(uses.user, uses.of_user, used_s)
         self.groups.end(uses.group, uses.of_group, used_s)
 

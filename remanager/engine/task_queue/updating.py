@@ -63,6 +63,6 @@ def _tell_dispatcher(board: Board, card: Card, now: float, *, group: bool) -> No
         return
     if card.state is TaskState.RUNNING:  # it counts for the limits of its new group
         used_s = now - card.time_start if card.begun and card.time_start is not None else 0.0
-        board.dispatcher.release(card, now, used_s=used_s)
+        board.dispatcher.release(card, now, used_s=used_s if used_s > 0 else None)
         board.dispatcher.adopt(card, now)
     settle_one(board, card, now, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 
 from remanager.engine.task_queue.card import Card
 from remanager.engine.task_queue.dispatcher import Dispatcher
-from remanager.engine.task_queue.limits import LimitSpec
+from remanager.engine.task_queue.limits import Limits, LimitSpec
 from remanager.engine.task_queue.scopes import Scope
-from remanager.engine.task_queue.slot_time import MEMORY_S, SlotTime
+from remanager.engine.task_queue.slot_time import MEMORY_S, SlotTime, SlotTimes
 from remanager.model.states import TaskState
 from remanager.model.task_spec import TaskSpec
 
@@ -255,6 +256,78 @@ def test_the_only_one_in_turn_goes_on_as_time_passes() -> None:
     assert pool.dispatcher.peek(pool.now + 5) is not None
 
 
+@pytest.mark.parametrize("time", [math.nan, math.inf, T0 + 3600.0])
+def test_a_wrong_time_of_a_begin_does_no_harm(time: float) -> None:
+    slots = SlotTimes(Limits())
+    slots.set_time(T0)
+    slots.wait("a", "")
+    uses = slots.start("a", "")
+    before = slots.users.key("a")
+    slots.begin(uses, time)
+    assert slots.users.key("a") == before
+    slots.set_time(T0 + 10)
+    assert slots.users.key("a") == before + 10
+
+
+@pytest.mark.parametrize("weight", [1e-15, 1e-308, 5e-324, 1e300])
+def test_absurd_weights_leave_the_keys_of_others_exact(weight: float) -> None:
+    slots = SlotTime(lambda name: weight if name == "a" else 1.0)
+    for _ in range(3):
+        slots.wait("a")
+        uses = [slots.start("a") for _ in range(3)]
+        slots.now += 3600.0
+        for use in uses[:2]:
+            slots.end("a", use, 3600.0)
+        slots.wait_no_more("a")
+        slots.wait("a")
+        slots.wait("b")
+        assert math.isfinite(slots.key("a"))
+        before = slots.key("b")
+        use = slots.start("b")
+        slots.now += SHORT_S
+        slots.end("b", use, SHORT_S)
+        assert slots.key("b") == pytest.approx(before + SHORT_S, abs=1e-4)
+        slots.wait_no_more("a")
+        slots.wait_no_more("b")
+        slots.end("a", uses[2], 3600.0)
+
+
+@pytest.mark.parametrize("reported_s", [0.0, -5.0, math.nan, -math.inf])
+@pytest.mark.parametrize("told", [False, True])
+def test_an_execution_without_a_sensible_duration_is_not_free(reported_s: float, told: bool) -> None:
+    slots = SlotTime(lambda _name: 1.0)
+    slots.wait("a")
+    before = slots.key("a")
+    use = slots.start("a")
+    slots.now += 2.0
+    if told:
+        slots.begin("a", use, 1.0)
+    slots.now += 3.0
+    slots.end("a", use, reported_s)
+    assert slots.key("a") == before + (4.0 if told else 5.0)
+    given_back = slots.start("a")
+    slots.now += 2.0
+    slots.end("a", given_back, None)
+    assert slots.key("a") == before + (4.0 if told else 5.0)
+
+
+def test_of_many_whom_priorities_held_back_each_catches_up_in_part() -> None:
+    pool = Pool(10)
+    low = [f"low{n}" for n in range(10)]
+    for name in low:
+        pool.submit(name, 2000, 10.0)
+    pool.submit("high", 10_000, 10.0, priority=1)
+    pool.run(lambda: len(pool.starts) >= 10_000)
+    for name in ("high", "new"):
+        pool.submit(name, 1000, 10.0)
+    begin = len(pool.starts)
+    most = round(len(low) * MEMORY_S / 10)
+    starts = pool.run(lambda: len(pool.starts) > begin + most + 600)[begin:]
+    assert max(starts.index("high"), starts.index("new")) <= most + 150
+    counts = [starts.count(name) for name in low]
+    assert max(counts) - min(counts) <= 10
+
+
 tasks = st.tuples(st.sampled_from("abcd"), st.integers(1, 9), st.sampled_from([0.0, 0.06, 1.0, 30.0]))
 
 
@@ -279,13 +352,3 @@ def test_no_slot_is_free_beside_a_waiting_task(
     starts = simulate()
     assert len(starts) == sum(n for batch in batches for _, n, _ in batch)
     assert simulate() == starts
-
-
-def test_a_begin_whose_time_is_no_number_does_no_harm() -> None:
-    slots = SlotTime(lambda _name: 1.0)
-    slots.wait("a")
-    use = slots.start("a")
-    before = slots.key("a")
-    slots.begin("a", use, float("nan"))
-    slots.now += 10.0
-    assert slots.key("a") == before + 10.0
