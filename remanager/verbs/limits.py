@@ -74,8 +74,9 @@ async def limit_set(manager: Manager, params: SetParams) -> Reply:
     The best priority starts first. Among equals the user that has had the least time of the workers by
     ``weight`` starts, then, of this user's tasks, the group: the ``weight`` of a group counts among tasks of
     one user, or of users that have had equally much; where each group has a user of its own, weigh the users.
-    Absence earns no credit. A restart of the manager forgets what was used; what still runs counts.
-    A group below its ``min_slots`` comes before all. The answer is that of ``limit_list``.
+    Absence earns no credit. Weights below 1e-6 or above 1e6 count as these. A restart of the manager forgets
+    what was used; what still runs counts. A group below its ``min_slots`` comes before all. The answer is
+    that of ``limit_list``.
     """
     rate = params.rate
     spec = LimitSpec(
