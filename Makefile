@@ -52,8 +52,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# PROCESSES: so many run the tests, each file in one of them.
+PROCESSES ?= 2
 test: lint docs
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile
 
 unit: $(STAMP)
 	$(BIN)/pytest tests/unit

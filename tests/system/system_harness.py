@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -27,17 +28,21 @@ START_TIMEOUT_S = 30.0
 USER = {"user": "tester", "user_group": "primary"}
 ROOT = {"user": "tester", "user_group": "root"}
 Status = dict[str, Any]
-_given_ports: set[int] = set()
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_ports = list(range(20_000 + _WORKER, 32_768, _WORKERS))
+random.shuffle(_ports)
 
 
 def free_port() -> int:
-    """Return a port that is free now and was not returned before: a daemon takes its ports later."""
+    """Return a port that is free now and was not returned before: a daemon takes its ports later.
+
+    Each process of pytest has ports of its own, below those that connections are given by the kernel.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in _given_ports:
-            _given_ports.add(port)
+        port = _ports.pop()
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
             return port
 
 
