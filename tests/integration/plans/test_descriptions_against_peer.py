@@ -187,7 +187,8 @@ DEFAULTS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("default", DEFAULTS, ids=repr)
+# A name with an address in it would differ between the processes that run the tests.
+@pytest.mark.parametrize("default", DEFAULTS, ids=lambda d: "Custom()" if isinstance(d, Custom) else repr(d))
 @pytest.mark.parametrize("in_decorator", [False, True])
 def test_defaults(default: Any, in_decorator: bool) -> None:
     def plan(x=5 if in_decorator else default):  # type: ignore[no-untyped-def]
