@@ -34,6 +34,7 @@ def _restored_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     modules.uninstall()
     for name in set(sys.modules) - set(before):
         del sys.modules[name]
+    sys.modules.update(before)
 
 
 def config(**changes: Any) -> WorkerConfig:
