@@ -87,10 +87,10 @@ async def limit_set(manager: Manager, params: SetParams) -> Reply:
         min_slots=params.min_slots,
         rate=None if rate is None else Rate(rate.permits, rate.interval_s, rate.burst),
     )
-    if (spec.max_running, spec.weight, spec.min_slots, spec.rate) == (None, 1.0, 0, None):
+    is_weighed = "weight" in params.model_fields_set and spec.scope in (Scope.GROUP, Scope.USER)
+    if not is_weighed and (spec.max_running, spec.min_slots, spec.rate) == (None, 0, None):
         raise InvalidParams(
-            "Nothing is limited: give 'max_running', 'min_slots', 'rate', or a 'weight' other than 1, which "
-            "groups and users have without a limit"
+            "Nothing is limited: give 'max_running', 'min_slots', 'rate' or, for groups and users, 'weight'"
         )
     await manager.controls.limits.set(spec)
     return _answer(manager)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,11 @@ def deaf(gate):
 @task
 def broken(text):
     raise Permanent(text)
+
+
+@task
+def exposure(seconds):
+    time.sleep(seconds)
 '''
 
 
@@ -162,3 +168,36 @@ def test_a_large_selection_does_not_hold_up_others(daemon: Daemon) -> None:
     assert reply["counts"]["cancelled"] == 5000
     counts = client.ok("task_count", selector={"group": "many"}, group_by="state")["counts"]
     assert counts == [{"value": "cancelled", "count": 5000}]
+
+
+def test_one_worker_is_shared_by_weight(make_daemon: Callable[..., Daemon], paths: Path) -> None:
+    weights = {"ada": 3.0, "bob": 1.0, "cyd": 1.0}
+    daemon = make_daemon("--task-modules=steered_tasks", f"--task-paths={paths}", "--task-workers=1")
+    daemon.start()
+    client = daemon.client
+    gate = paths / "shared"
+    held = daemon.submit(function("held", str(gate)), who={"user": "dan", "user_group": "root"})
+    wait_started(daemon, held)
+    for user, weight in weights.items():
+        client.ok("limit_set", scope="user", name=user, weight=weight)
+        items = [{"item": function("exposure", 0.02)}] * 15
+        client.ok("task_submit_batch", items=items, user=user, user_group="root")
+    gate.touch()
+    client.long("task_wait", selector={"name": ["exposure"]}, until="idle")
+    tasks = client.ok("task_list", selector={"name": ["exposure"]}, limit=100)["tasks"]
+    assert {t["state"] for t in tasks} == {"completed"}
+    assert len(tasks) == 45
+    tasks.sort(key=lambda t: float(t["time_start"]))
+
+    # Whoever starts has had least of the worker by weight, whatever the machine did meanwhile. A task may
+    # have been chosen before the one ahead of it had ended.
+    had = dict.fromkeys(weights, 0.0)
+    left = dict.fromkeys(weights, 15)
+    longest = 0.0
+    for task in tasks:
+        user, duration = task["user"], task["time_stop"] - task["time_start"]
+        others = [had[u] for u, number in left.items() if number and u != user]
+        assert had[user] <= min(others, default=math.inf) + 2 * longest, "".join(t["user"][0] for t in tasks)
+        left[user] -= 1
+        had[user] += duration / weights[user]
+        longest = max(longest, duration)

@@ -20,7 +20,7 @@ MEMORY_S = 3600.0
 
 _FIRST_EXPECTED_S = 1.0
 _SHORTEST_S = 1e-4  # an execution that takes no time takes a slot all the same
-_NEW_PART = 1 / 16  # of a duration, in the average
+_AVERAGED = 16  # a duration has this part in the average; the first ones have more
 _WEIGHTS = (1e-6, 1e6)  # beyond these, times by weight would be too large to add short ones to
 _SPARE = 64  # names without tasks that may be remembered beside as many as there are with tasks
 _OUTDATED = 8  # entries that the heap may hold beside as many as it has valid ones
@@ -79,7 +79,8 @@ class SlotTime:
         self._waiting = 0
         self._heap: list[tuple[float, str]] = []
         self._turn = 0.0  # the most that anyone who has started had had
-        self._log_expected = math.log(_FIRST_EXPECTED_S)
+        self._measured = 0  # executions in the average, at most _AVERAGED
+        self._log_expected = 0.0
         self._expected = _FIRST_EXPECTED_S
         self.now = 0.0
 
@@ -149,7 +150,8 @@ class SlotTime:
                 used_s = self.now - (use.since if use.begun is None else use.begun)
             used_s = max(min(used_s, self.now - use.since), _SHORTEST_S)
             account.base += used_s / account.weight
-            self._log_expected += (math.log(used_s) - self._log_expected) * _NEW_PART
+            self._measured = min(self._measured + 1, _AVERAGED)
+            self._log_expected += (math.log(used_s) - self._log_expected) / self._measured
             self._expected = math.exp(self._log_expected)
         if account.lanes:
             if self._key(account) < account.listed:

@@ -136,6 +136,16 @@ def test_long_and_short_executions_share_the_slots() -> None:
     assert long == pytest.approx(short, rel=0.1)
 
 
+def test_first_durations_count_at_once() -> None:
+    times = SlotTime(lambda _name: 1.0)
+    times.wait("a")
+    for expected in (1.0, 0.02):  # before the first end nothing is known
+        use = times.start("a")
+        assert use.reserved == pytest.approx(expected)
+        times.now += 0.02
+        times.end("a", use, 0.02)
+
+
 def test_one_slot_goes_to_long_and_short_executions_by_time() -> None:
     pool = Pool(1)
     pool.submit("long", 10, 10.0)

@@ -69,10 +69,19 @@ async def test_slots_by_weight(pool_rig: Rig) -> None:
     assert slots == {"a": 3, "b": 1}
 
 
+async def test_a_weight_may_be_the_usual_one(pool_rig: Rig) -> None:
+    for scope in ("group", "user"):
+        await pool_rig.ok("limit_set", scope=scope, name="a", weight=3.0)
+        await pool_rig.ok("limit_set", scope=scope, name="a", weight=1.0)
+    limits = (await pool_rig.ok("limit_list"))["limits"]
+    assert [(x["scope"], x["weight"]) for x in limits] == [("group", 1.0), ("user", 1.0)]
+
+
 async def test_what_is_refused(pool_rig: Rig) -> None:
     rig = pool_rig
     assert "Nothing is limited" in await rig.refused("limit_set", scope="all")
-    assert "'weight' other than 1" in await rig.refused("limit_set", scope="group", name="g", weight=1.0)
+    assert "Nothing is limited" in await rig.refused("limit_set", scope="group", name="g")
+    assert "Nothing is limited" in await rig.refused("limit_set", scope="domain", name="d", weight=1.0)
     for method in ("limit_set", "limit_remove", "limit_list"):
         words = "must be 'all', 'domain', 'task_type', 'group' or 'user'"
         assert words in await rig.refused(method, scope="schedule", name="s")
