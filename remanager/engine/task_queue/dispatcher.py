@@ -4,7 +4,7 @@ The best effective priority goes first; among equals the user, then the group, t
 time by weight (:mod:`.slot_time`), then the task submitted first. A group below its minimum of slots comes
 before all others.
 
-The cost of a choice grows with the groups and combinations of limits that wait, not with the tasks.
+The cost of a choice grows with the combinations of limits whose tasks wait, not with tasks, users or groups.
 """
 
 from __future__ import annotations
@@ -16,21 +16,13 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from remanager.engine.task_queue.card import Card
-from remanager.engine.task_queue.lanes import (
-    Choice,
-    Gate,
-    Lane,
-    LaneKey,
-    Share,
-    Ticket,
-    UserChanges,
-    lane_key,
-)
+from remanager.engine.task_queue.lanes import Lane, LaneKey, Ticket, lane_key
 from remanager.engine.task_queue.limits import Limit, Limits, TokenBucket
 from remanager.engine.task_queue.scopes import Scope, ScopeKey, scope_keys
 from remanager.engine.task_queue.shares import Aging
 from remanager.engine.task_queue.slot_time import SlotTimes, Uses
 from remanager.engine.task_queue.switches import Switches
+from remanager.engine.task_queue.turns import Choice, Gate, Keys, Line, Share
 from remanager.model.task_spec import Where
 
 DUE_PORTION = 1000
@@ -76,13 +68,13 @@ class Dispatcher:
         self._delayed: list[tuple[float, int, Ticket]] = []
         self.delayed: Counter[str] = Counter()
         self._lanes: dict[Where, dict[LaneKey, Lane]] = {where: {} for where in Where}
-        self._gates: dict[tuple[Where, tuple[Limit, ...], bool], Gate] = {}
+        self._keys = Keys(self._slots)
+        self._gates: dict[tuple[Where, tuple[Limit, ...], bool, str | None], Gate] = {}
         self._open: dict[Where, set[Gate]] = {where: set() for where in Where}
         self._closed: dict[Limit, list[Gate]] = {}
         self._held_users: set[str] = set()
         self._locked: dict[str, dict[LaneKey, Lane]] = {}
-        self._shares_of: dict[str, set[Share]] = {}
-        self._user_changes = UserChanges()
+        self._lines_of: dict[str, set[Line]] = {}  # by user
         self._refills: list[tuple[float, int, Limit]] = []
         self._steps: list[tuple[float, int, Lane]] = []
         self._running: dict[str, _Charge] = {}
@@ -197,7 +189,7 @@ class Dispatcher:
         self._slots.set_time(now)
         self.limits.count_end(charge.scopes)
         self._slots.end(charge.uses, used_s)
-        self._user_changed(card.spec.user)
+        self._keys.changed(charge.uses.user, charge.uses.group)
         if refund:
             for bucket in charge.buckets:
                 bucket.give_back()
@@ -284,7 +276,7 @@ class Dispatcher:
         lane = lanes.get(key)
         if lane is None:
             lane = lanes[key] = Lane(key, ticket.card)
-            self._slots.wait(key.user, key.group)
+            self._slots.wait(key.user, key.group, key.priority)
             lane.push(ticket)
             self._file(lane)
         else:
@@ -294,8 +286,10 @@ class Dispatcher:
     def _head_changed(self, lane: Lane) -> None:
         """Put a lane in its right place after its first task may have become another one."""
         if not lane.size:
-            del self._lanes[lane.key.where][lane.key]
-            self._slots.wait_no_more(lane.key.user, lane.key.group)
+            key = lane.key
+            del self._lanes[key.where][key]
+            self._slots.wait_no_more(key.user, key.group)
+            self._keys.lane_ended(key.user, key.group)
             if lane.holder is None:
                 self._unlist_locked(lane)
             else:
@@ -306,17 +300,18 @@ class Dispatcher:
     def _file(self, lane: Lane) -> None:
         """Put a lane behind the gate of the limits and switches that cover it."""
         limits, off = self.limits.over(lane.scopes), self.switches.any_of(lane.scopes)
+        group = lane.key.group if lane.key.group in self.limits.min_slots else None
         # There may be a limit for each of many users: they are not a matter of gates.
-        key = lane.key.where, tuple(limit for limit in limits if limit.key[0] is not Scope.USER), off
+        key = lane.key.where, tuple(limit for limit in limits if limit.key[0] is not Scope.USER), off, group
         gate = self._gates.get(key)
         if gate is None:
-            gate = self._gates[key] = Gate(*key, changes=self._user_changes)
+            gate = self._gates[key] = Gate(*key, keys=self._keys)
         if self._aging is not None:
             lane.level = self._aging.effective(lane.first().card, self._now)
             self._await_step(lane)
         user = lane.key.user
-        share = gate.add(lane, None if user in self._held_users else self._slots.users.key(user))
-        self._shares_of.setdefault(user, set()).add(share)
+        line = gate.add(lane, is_held=user in self._held_users)
+        self._lines_of.setdefault(user, set()).add(line)
         if not gate.closed:
             self._open[gate.where].add(gate)
 
@@ -324,14 +319,12 @@ class Dispatcher:
         """Take a lane from behind its gate."""
         share = lane.holder
         assert isinstance(share, Share)
-        share.remove(lane)
-        if not share.size:
-            share.gate.drop(share)
-            shares = self._shares_of[share.user]
-            shares.remove(share)
-            if not shares:
-                del self._shares_of[share.user]
-                self._user_changes.forget(share.user)
+        line = share.line
+        if line.gate.remove(lane):
+            lines = self._lines_of[line.user]
+            lines.remove(line)
+            if not lines:
+                del self._lines_of[line.user]
 
     def _unlist_locked(self, lane: Lane) -> None:
         assert lane.key.lock is not None
@@ -339,11 +332,6 @@ class Dispatcher:
         del lanes[lane.key]
         if not lanes:
             del self._locked[lane.key.lock]
-
-    def _user_changed(self, user: str) -> None:
-        """Have the tasks of a user ordered anew when it is their turn: one of them has started or ended."""
-        if user in self._shares_of:
-            self._user_changes.note(user)
 
     def _look_at_age(self, lane: Lane) -> None:
         assert self._aging is not None
@@ -378,7 +366,7 @@ class Dispatcher:
         """Return the lane of all tasks that wait, as those of a batch do, if nothing can hold it back."""
         (lane,) = self._lanes[where].values()
         share = lane.holder
-        if not isinstance(share, Share) or share.gate.closed:
+        if not isinstance(share, Share) or share.line.gate.closed:
             return None
         return None if lane.key.lock is not None or self.limits.over(lane.scopes) else lane
 
@@ -387,7 +375,7 @@ class Dispatcher:
             best: Choice | None = None
             gate = None
             for candidate in self._open[where]:
-                choice = candidate.best(self._slots.users.key, self._slots.groups.key, groups)
+                choice = candidate.best() if groups is None or candidate.group in groups else None
                 if choice is not None and (best is None or choice < best):
                     best, gate = choice, candidate
             if best is None or gate is None:
@@ -424,11 +412,13 @@ class Dispatcher:
 
     def _occupy(self, card: Card, scopes: tuple[ScopeKey, ...], buckets: tuple[TokenBucket, ...]) -> None:
         user, group, lock = card.spec.user, card.spec.group, card.spec.options.resource_lock
-        self._running[card.uid] = _Charge(scopes, buckets, lock, self._slots.start(user, group))
+        # A group below its minimum starts whatever others have had.
+        in_turn = not self.limits.min_slots or group not in self.limits.starving()
+        uses = self._slots.start(user, group, card.priority, in_turn=in_turn)
+        self._running[card.uid] = _Charge(scopes, buckets, lock, uses)
         self.limits.count_start(scopes)
         if lock is not None:
             self.limits.locks[lock] = card.uid
-        self._user_changed(user)
 
     # ---------------------------------------------------------------------------------- gates and the time
 
@@ -440,8 +430,8 @@ class Dispatcher:
         scope, name = limit.key
         if scope is Scope.USER:
             self._held_users.add(name)
-            for share in self._shares_of[name]:
-                share.gate.unfile(share)
+            for line in self._lines_of[name]:
+                line.gate.unfile(line)
             return
         aside = self._closed.setdefault(limit, [])
         for gates in self._open.values():
@@ -455,22 +445,38 @@ class Dispatcher:
         """Let everything come back that a limit has set aside; another one may set it aside again."""
         scope, name = limit.key
         if scope is Scope.USER:
-            self._held_users.discard(name)
-            for share in self._shares_of.get(name, ()):
-                share.gate.file(share, self._slots.users.key(name))
+            self._reopen_user(name)
             return
         for gate in self._closed.pop(limit, ()):
             gate.closed = False
             self._open[gate.where].add(gate)
 
-    def _refresh(self, now: float) -> None:
-        """Bring everything up to the present time and the present limits and switches."""
-        self._now = now
-        self._slots.set_time(now)
+    def _reopen_user(self, user: str) -> None:
+        self._held_users.discard(user)
+        for line in self._lines_of.get(user, ()):
+            line.gate.file(line)
+
+    def _look_at_limits(self) -> None:
+        """Bring everything up to the present limits and switches."""
+        for scope, name in self.limits.changed:
+            if scope is Scope.USER:
+                self._slots.users.weight_changed(name)
+                self._keys.user_changed(name)
+                self._reopen_user(name)
+            else:
+                self._slots.groups.weight_changed(name)
+                self._keys.group_changed(name)
+        self.limits.changed.clear()
         seen = (self.limits.version, self.switches.version)
         if seen != self._seen:
             self._seen = seen
             self._file_all_anew()
+
+    def _refresh(self, now: float) -> None:
+        """Bring everything up to the present time and the present limits and switches."""
+        self._now = now
+        self._slots.set_time(now)
+        self._look_at_limits()
         for _ in range(DUE_PORTION):
             if not self._delayed or self._delayed[0][0] > now:
                 break
@@ -489,7 +495,7 @@ class Dispatcher:
 
     def _file_all_anew(self) -> None:
         self._slots.weights_changed()
-        for kept in (self._gates, self._closed, self._locked, self._shares_of, self._held_users):
+        for kept in (self._gates, self._closed, self._locked, self._lines_of, self._held_users):
             kept.clear()
         self._refills.clear()
         self._steps.clear()

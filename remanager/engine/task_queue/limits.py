@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from remanager.engine.task_queue.scopes import ALL, Scope, ScopeKey, check_name, scope_text
@@ -135,6 +135,11 @@ class LimitSpec:
         """Scope and name."""
         return self.scope, self.name
 
+    @property
+    def usable_min_slots(self) -> int:
+        """The minimum of slots, as far as ``max_running`` allows."""
+        return self.min_slots if self.max_running is None else min(self.min_slots, self.max_running)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values (JSON)."""
         return asdict(self)
@@ -199,7 +204,9 @@ class Limits:
     Attributes
     ----------
     version : int
-        Grows with each change of a limit.
+        Grows with each change that may concern many tasks.
+    changed : set of ScopeKey
+        Where limits of users, and mere weights of groups, have changed; to be cleared by who has seen it.
     locks : dict of str to str
         UID of the running task by name of the resource.
     min_slots : dict of str to int
@@ -216,21 +223,24 @@ class Limits:
         self.min_slots: dict[str, int] = {}
         self.denials: Counter[str] = Counter()
         self.version = 0
+        self.changed: set[ScopeKey] = set()
 
     def set(self, spec: LimitSpec, now: float) -> None:
         """Put a limit in force, in place of the one of the same scope and name."""
         limit = self._limits.get(spec.key)
+        before = limit.spec if limit is not None else None
         if limit is None:
             self._limits[spec.key] = Limit(spec, now)
         else:
             limit.change(spec, now)
-        self._changed()
+        self._changed(before, spec)
 
     def remove(self, scope: Scope, name: str = "") -> bool:
         """Lift a limit; return False if there was none."""
-        if self._limits.pop((scope, name), None) is None:
+        limit = self._limits.pop((scope, name), None)
+        if limit is None:
             return False
-        self._changed()
+        self._changed(limit.spec, None)
         return True
 
     def get(self, scope: Scope, name: str = "") -> LimitSpec | None:
@@ -261,7 +271,7 @@ class Limits:
         """
         specs, faults = read_each(json.loads(text), LimitSpec.from_dict)
         self._limits = {spec.key: Limit(spec, now) for spec in specs}
-        self._changed()
+        self._all_changed()
         return faults
 
     def clock_set(self, step_s: float) -> None:
@@ -326,8 +336,20 @@ class Limits:
             else:
                 del self._running[key]
 
-    def _changed(self) -> None:
+    def _changed(self, before: LimitSpec | None, after: LimitSpec | None) -> None:
+        """Take note of a change of one limit; None where there is none."""
+        (spec, *_) = (each for each in (after, before) if each is not None)
+        bare = LimitSpec(scope=spec.scope, name=spec.name)
+        before, after = (replace(each or bare, weight=1.0) for each in (before, after))
+        if spec.scope is Scope.USER or before == after:
+            self.changed.add(spec.key)
+        else:
+            self._all_changed()
+
+    def _all_changed(self) -> None:
         self.min_slots = {
-            key[1]: limit.spec.min_slots for key, limit in self._limits.items() if limit.spec.min_slots
+            key[1]: limit.spec.usable_min_slots
+            for key, limit in self._limits.items()
+            if limit.spec.usable_min_slots
         }
         self.version += 1

@@ -2,7 +2,9 @@
 
 Each one has a key: the time that its executions have taken, by weight, with that of those that run and with
 what each of these is expected to take. The least key is next in turn. Only differences of keys matter, so
-whoever comes begins with the time that the one with the least key has had: absence earns nothing.
+whoever comes begins with the time that the one with the least key has had: absence earns nothing. Who is held
+back by a limit may be far behind those who are in turn, so it is not less than what anyone has had who has
+started at that priority, or at a worse one.
 """
 
 from __future__ import annotations
@@ -79,6 +81,7 @@ class SlotTime:
         self._waiting = 0
         self._heap: list[tuple[float, str]] = []
         self._turn = 0.0  # the most that anyone who has started had had
+        self._turns: dict[int, float] = {}  # the same by priority, of those who were in turn
         self._measured = 0  # executions in the average, at most _AVERAGED
         self._log_expected = 0.0
         self._expected = _FIRST_EXPECTED_S
@@ -93,17 +96,26 @@ class SlotTime:
         account = self._accounts.get(name)
         return self._turn if account is None else self._key(account)
 
-    def wait(self, name: str) -> None:
-        """Take notice of a lane with tasks of a name."""
-        account = self._account(name)
-        if not account.lanes:
-            # Also if something of it runs: what others did meanwhile is no reason to come before them.
-            account.base += max(self._least() - self._had(account), 0.0)
-            self._waiting += 1
-            account.lanes = 1
-            self._list(name, account)
-        else:
+    def waits(self, name: str) -> bool:
+        """Tell whether there is a lane with tasks of a name."""
+        account = self._accounts.get(name)
+        return account is not None and account.lanes > 0
+
+    def wait(self, name: str, priority: int) -> None:
+        """Take notice of a lane with tasks of a name and a priority (less is better)."""
+        account = self._accounts.get(name)
+        if account is not None and account.lanes:
             account.lanes += 1
+            return
+        # Also if something of it runs: what others did meanwhile is no reason to come before them.
+        begin = self._least(max((had for p, had in self._turns.items() if p >= priority), default=0.0))
+        if account is None:
+            account = self._accounts[name] = _Account(begin, self._weight(name))
+        else:
+            account.base += max(begin - self._had(account), 0.0)
+        self._waiting += 1
+        account.lanes = 1
+        self._list(name, account)
 
     def wait_no_more(self, name: str) -> None:
         """Take notice that a lane has become empty."""
@@ -113,10 +125,14 @@ class SlotTime:
             self._waiting -= 1
             self._forget()
 
-    def start(self, name: str) -> Use:
-        """Count an execution that is handed over."""
-        account = self._account(name)
+    def start(self, name: str, priority: int, *, in_turn: bool = True) -> Use:
+        """Count an execution that is handed over; in turn, if not for another reason than the keys."""
+        account = self._accounts.get(name)
+        if account is None:
+            account = self._accounts[name] = _Account(self._least(self._turn), self._weight(name))
         had = self._had(account)
+        if in_turn:
+            self._turns[priority] = max(self._turns.get(priority, 0.0), had)
         # The turn does not go back: the next one who had to wait would catch up on more than this one.
         self._turn = max(self._turn, had)
         account.base += max(self._turn - MEMORY_S - had, 0.0)
@@ -159,6 +175,14 @@ class SlotTime:
         elif not account.running:
             self._forget()
 
+    def weight_changed(self, name: str) -> None:
+        """Look at the weight of a name anew; what was charged stays as it is."""
+        account = self._accounts.get(name)
+        if account is not None:
+            account.weight = self._weight(name)
+            if account.lanes:
+                self._list(name, account)
+
     def weights_changed(self) -> None:
         """Look at all weights anew; what was charged stays as it is."""
         for name, account in self._accounts.items():
@@ -179,23 +203,18 @@ class SlotTime:
             return account.base
         return self._had(account) + account.reserved / account.weight
 
-    def _account(self, name: str) -> _Account:
-        account = self._accounts.get(name)
-        if account is None:
-            account = self._accounts[name] = _Account(self._least(), self._weight(name))
-        return account
-
     def _forget(self) -> None:
         """Forget who is absent and not ahead of the others; of many also those who are so by little."""
         if not (self._waiting or self._busy):
             self._accounts.clear()
             self._heap.clear()
             self._turn = 0.0
+            self._turns.clear()
             return
         kept = self._waiting + len(self._busy) + _SPARE
-        if len(self._accounts) <= 2 * kept:
+        if len(self._accounts) <= 4 * kept:  # half of them go: ordering them is worth it
             return
-        least = self._least()
+        least = self._least(0.0)
         absent = [(a.base, name) for name, a in self._accounts.items() if not (a.lanes or a.running)]
         absent.sort()
         ahead = sum(base > least for base, _ in absent)
@@ -204,8 +223,11 @@ class SlotTime:
 
     # --------------------------------------------------------------------------------------- the least key
 
-    def _least(self) -> float:
-        """Return the time had by whoever has the least key and waits; if nobody waits, the least had."""
+    def _least(self, turn: float) -> float:
+        """Return the time had by whoever has the least key and waits; if nobody waits, the least had.
+
+        It is at least ``turn``.
+        """
         while self._heap:
             listed, name = self._heap[0]
             account = self._accounts.get(name)
@@ -214,11 +236,10 @@ class SlotTime:
                 continue
             key = self._key(account)
             if key <= listed:
-                # Someone who is held back may be far behind those who are in turn.
-                return max(self._had(account), self._turn)
+                return max(self._had(account), turn)
             account.listed = key
             heapreplace(self._heap, (key, name))
-        return max(min(map(self._had, self._busy.values()), default=0.0), self._turn)
+        return max(min(map(self._had, self._busy.values()), default=0.0), turn)
 
     def _list(self, name: str, account: _Account) -> None:
         account.listed = self._key(account)
@@ -270,19 +291,20 @@ class SlotTimes:
         if self._origin is not None:
             self._origin += step_s
 
-    def wait(self, user: str, group: str) -> None:
-        """Take notice of a lane with tasks."""
-        self.users.wait(user)
-        self.groups.wait(group)
+    def wait(self, user: str, group: str, priority: int) -> None:
+        """Take notice of a lane with tasks of a priority."""
+        self.users.wait(user, priority)
+        self.groups.wait(group, priority)
 
     def wait_no_more(self, user: str, group: str) -> None:
         """Take notice that a lane has become empty."""
         self.users.wait_no_more(user)
         self.groups.wait_no_more(group)
 
-    def start(self, user: str, group: str) -> Uses:
-        """Count an execution that is handed over."""
-        return Uses(user, group, self.users.start(user), self.groups.start(group))
+    def start(self, user: str, group: str, priority: int, *, in_turn: bool = True) -> Uses:
+        """Count an execution that is handed over; in turn, if not for another reason than the keys."""
+        of_user = self.users.start(user, priority, in_turn=in_turn)
+        return Uses(user, group, of_user, self.groups.start(group, priority, in_turn=in_turn))
 
     def begin(self, uses: Uses, time: float) -> None:
         """Count the time of an execution from ``time`` (epoch seconds) on."""

@@ -122,8 +122,8 @@ class Naive:
         while len(picked) < slots and (card := self.next(now, where)):
             del self.pending[card.uid]
             self.running[card.uid] = card
-            self.users.start(card.spec.user)
-            self.groups.start(card.spec.group)
+            self.users.start(card.spec.user, card.priority)
+            self.groups.start(card.spec.group, card.priority)
             self.paid[card.uid] = [k for k in scope_keys(card.spec) if k in self.tokens]
             for key in self.paid[card.uid]:
                 self.tokens[key] = (self.available(key, now) - 1, now)

@@ -104,6 +104,9 @@ def test_what_is_asked_is_what_is_listed() -> None:
     again = Limits()
     again.load(limits.to_json(), T0)
     assert again.list(T0) == limits.list(T0)
+    again.set(LimitSpec(scope=Scope.GROUP, name="g", max_running=1, min_slots=3), T0)
+    again.count_start([(Scope.GROUP, "g")])
+    assert again.starving() == set()
     assert json.loads(limits.to_json())[0]["scope"] == "all"
     assert limits.remove(Scope.GROUP, "g")
     assert not limits.remove(Scope.GROUP, "g")
