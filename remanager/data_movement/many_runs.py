@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from remanager.data_movement.arguments import check_number, check_truths
 from remanager.data_movement.contents import (
     MAX_TOLD,
     FileEntry,
@@ -31,7 +32,7 @@ from remanager.data_movement.files import (
 from remanager.data_movement.manifest import Known, Manifest, deleting, is_unfinished, writing
 from remanager.data_movement.one_run import delete_copied, faults_of_disks
 from remanager.data_movement.places import allowed_directory, apart, roots
-from remanager.data_movement.planning import Disk, Move, Run, plan_balance
+from remanager.data_movement.planning import Disk, Move, Run, plan_balance, widest_gap
 from remanager.tasks import Context, Permanent, Retry, Skip, task
 
 FILE_SYSTEM = "lost+found"
@@ -58,6 +59,7 @@ def drain_directory(
     one_at_a_time : bool
         Move one run of the disk at a time.
     """
+    check_truths(one_at_a_time=one_at_a_time)
     with faults_of_disks():
         place, goal = allowed_directory(directory), allowed_directory(target)
         apart(place, goal)
@@ -125,6 +127,8 @@ def balance_directories(
     dict
         ``moves``: list of ``{run, source, target, size}``.
     """
+    check_truths(dry_run=dry_run, one_at_a_time=one_at_a_time)
+    check_number("tolerance", tolerance, most=1.0)
     with faults_of_disks():
         if ctx.finishing:
             return {"moves": ctx.last_checkpoint}
@@ -138,12 +142,25 @@ def balance_directories(
         moves = plan_balance(disks, {str(p): entries_of(p)[0] for p in places}, tolerance=tolerance)
         told = [{"run": m.run, "source": m.source, "target": m.target, "size": m.size} for m in moves]
         if not moves:
+            _refuse_uneven(disks, tolerance)
             raise Skip("the disks are filled alike")
         if not dry_run:
             ctx.checkpoint(told)
             for move in moves:
                 _move(ctx, "balance_run", move, one_at_a_time)
         return {"moves": told}
+
+
+def _refuse_uneven(disks: Sequence[Disk], tolerance: float) -> None:
+    """Fail if no run can be moved though the disks are not filled alike."""
+    if not disks:
+        return
+    gap, full, empty = widest_gap(disks)
+    if gap > tolerance:
+        raise Permanent(
+            f"No run can be moved: '{full.name}' is filled to {full.filled:.1%}, '{empty.name}' to "
+            f"{empty.filled:.1%}, and no run there fits and brings them closer"
+        )
 
 
 @task(domain="data")
@@ -174,11 +191,11 @@ def delete_runs(
     dict
         ``deleted`` (names), ``bytes``, ``kept`` (reason by name), ``dry_run``.
     """
+    check_truths(dry_run=dry_run, read_copies=read_copies)
+    check_number("older_than_s", older_than_s)
     with faults_of_disks():
         if not read_copies and not dry_run:
             raise Permanent("Nothing is deleted unless its copy was read: read_copies=False is for a dry run")
-        if not older_than_s >= 0:
-            raise Permanent(f"'older_than_s' is an age, so at least 0, not {older_than_s}")
         place, copies = allowed_directory(directory), allowed_directory(archive)
         apart(place, copies)
         (runs, kept), now = entries_of(place), time.time()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from remanager.data_movement.arguments import check_truths
 from remanager.data_movement.contents import (
     EVERYTHING,
     OWN,
@@ -115,6 +116,7 @@ def copy_run(
     dict
         ``files``, ``bytes``, ``links`` (copied now), ``files_there``, ``manifest``.
     """
+    check_truths(verify=verify, overwrite=overwrite)
     with faults_of_disks(source):
         check_patterns(patterns)
         place, copy = allowed_run(source), allowed_run(target)
@@ -139,6 +141,7 @@ def move_run(source: str, target: str, overwrite: bool = False, *, ctx: Context)
     overwrite : bool
         Replace files of the target that differ from those of the run; others stay.
     """
+    check_truths(overwrite=overwrite)
     return _move(source, target, ctx, overwrite=overwrite)
 
 
@@ -230,22 +233,27 @@ def inspect_run(run: str, fail: bool = True, *, ctx: Context) -> dict[str, Any]:
     Parameters
     ----------
     fail : bool
-        Let the task fail if a file is missing or damaged.
+        Let the task fail if the run is not healthy.
 
     Returns
     -------
     dict
-        ``files``, ``bytes``, ``missing``, ``damaged`` (names), ``unknown`` (number of files that the manifest
-        does not have), ``unfinished`` (whether an interrupted task has left more to do), ``healthy``.
+        ``files``, ``bytes``, ``missing``, ``damaged``, ``changed`` (names; what has another content and
+        another time was changed), ``unknown`` (number of files that the manifest does not have),
+        ``unfinished`` (whether an interrupted task has left more to do), ``healthy`` (nothing of all that
+        but unknown files).
     """
+    check_truths(fail=fail)
     with faults_of_disks():
         place = allowed_run(run)
         result = examine(place, ctx)
-        result |= {name: result[name][:MAX_NAMES] for name in ("missing", "damaged")}
+        result |= {name: result[name][:MAX_NAMES] for name in ("missing", "damaged", "changed")}
     if fail and not result["healthy"]:
         unfinished = "an unfinished copy, " if result["unfinished"] else ""
+        changed = f", changed {result['changed']}" if result["changed"] else ""
         raise Permanent(
             f"'{place}' is not healthy: {unfinished}missing {result['missing']}, damaged {result['damaged']}"
+            f"{changed}"
         )
     return result
 
@@ -260,13 +268,14 @@ def examine(run: Path, ctx: Context) -> dict[str, Any]:
     meter = Meter(ctx, wanted)
     kept = ctx.last_checkpoint if isinstance(ctx.last_checkpoint, dict) else {}
     seen = kept.get("seen", "")
-    damaged = list(kept.get("damaged", ()))
+    damaged, changed = list(kept.get("damaged", ())), list(kept.get("changed", ()))
     for entry in wanted:
         present = there.files.get(entry.name)
         if entry.name > seen and present is not None:
             if present.size != entry.size or _differs(run, entry, known[entry.name], meter):
-                damaged.append(entry.name)
-            meter.keep({"seen": entry.name, "damaged": damaged})
+                # A disk that loses bits leaves the time as it is: whoever writes a file does not.
+                (damaged if present.mtime_ns == entry.mtime_ns else changed).append(entry.name)
+            meter.keep({"seen": entry.name, "damaged": damaged, "changed": changed})
         meter.file(entry)
     missing, unfinished = manifest.missing(there), is_unfinished(run, there)
     unknown = there.files.keys() | there.links.keys() | there.others.keys() | set(there.parts)
@@ -275,9 +284,10 @@ def examine(run: Path, ctx: Context) -> dict[str, Any]:
         "bytes": sum(e.size for e in wanted),
         "missing": missing,
         "damaged": damaged,
+        "changed": changed,
         "unknown": len(unknown - known.keys() - manifest.links.keys()),
         "unfinished": unfinished,
-        "healthy": not missing and not damaged and not unfinished,
+        "healthy": not (missing or damaged or changed or unfinished),
     }
 
 
@@ -289,8 +299,9 @@ def _differs(run: Path, entry: FileEntry, known: Known, meter: Meter) -> bool:
 def repair_run(run: str, other: str, *, ctx: Context) -> dict[str, Any]:
     """Replace what is missing and damaged in a run by what is good in another copy.
 
-    What is good is what the manifest of the run says. Without one, that of the other copy says it; then a
-    file that was changed since (of another size or time) is refused, as it may be no damage.
+    What is good is what the manifest of the run says. Without one, that of the other copy says it. A file
+    that was changed since (it has another time, too) stays as it is, and the task fails, as that may be no
+    damage.
 
     Returns
     -------
@@ -321,13 +332,16 @@ def _repair(place: Path, source: Path, ctx: Context) -> list[str]:
     bad = [*found["missing"], *found["damaged"]]
     if not bad and found["unfinished"]:
         raise Permanent(f"'{place}' is an unfinished copy: copy or move its run again")
-    if not bad:
+    if not bad and not found["changed"]:
         raise Skip("nothing is missing or damaged")
     for name in bad:
         if name in manifest.files:
             _repair_file(place, source, good, name, manifest.files[name], ctx)
         else:
             _repair_other(place, source, name, manifest.links.get(name))
+    if found["changed"]:
+        changed = told(dict.fromkeys(found["changed"], "written since its manifest was"))
+        raise Permanent(f"'{place}' has changed files, delete those that shall be replaced: {changed}")
     return bad
 
 

@@ -14,6 +14,11 @@ class Disk:
     total: int
     free: int
 
+    @property
+    def filled(self) -> float:
+        """Filled part, 0 to 1; a disk without room is full."""
+        return (self.total - self.free) / self.total if self.total else 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -32,6 +37,12 @@ class Move:
     source: str
     target: str
     size: int
+
+
+def widest_gap(disks: Sequence[Disk]) -> tuple[float, Disk, Disk]:
+    """Return the largest difference of filled parts, the fullest disk and the emptiest one."""
+    full, empty = max(disks, key=lambda d: (d.filled, d.name)), min(disks, key=lambda d: (d.filled, d.name))
+    return full.filled - empty.filled, full, empty
 
 
 def plan_balance(

@@ -23,6 +23,7 @@ from remanager.model.states import STATE_CLASS, STATES, TaskState
 from remanager.store import page_plan, selection
 from remanager.store.page_plan import Order, Sizes
 from remanager.store.selection import ACTIVE, ENDED, TALLY, Conditions, Source
+from remanager.store.task_rows import JobFigures
 
 TALLY_GROUPS = {
     "state": "state",
@@ -78,6 +79,12 @@ class GroupCounts:
     total: int
     counts: list[tuple[Value, int]]
     others: int = 0
+
+
+_JOB_FIGURES = """state, COUNT(*), MIN(time_created), MIN(time_first_start), MAX(time_stop),
+SUM(json_extract(progress, '$.done_size')), SUM(json_extract(progress, '$.total_size'))"""
+_ERROR = "COALESCE(error_type, ''), COALESCE(msg, '')"
+_FAILED = "state IN ('failed', 'dead_letter', 'dependency_failed', 'timed_out', 'lost')"
 
 
 class TaskPages:
@@ -279,6 +286,31 @@ class TaskPages:
             for *value, number in self.connection.execute(sql, made.params):
                 found[value[0] if value else None] += number
         return found
+
+    # ------------------------------------------------------------------------------------------ jobs
+
+    def job(
+        self, selector: Selector, *, now: float, most_errors: int = 10
+    ) -> tuple[list[JobFigures], list[tuple[str, str, int]]]:
+        """Return figures of the selected tasks by state, and type, message and number of frequent errors.
+
+        A state may have several entries.
+        """
+        made = selection.conditions(selector, now)
+        figures: list[JobFigures] = []
+        errors: Counter[tuple[str, str]] = Counter()
+        if not made.states:
+            return [], []
+        for source in page_plan.counting(made, self._sizes(made)):
+            where = " AND ".join([source.where, *made.all_terms()])
+            sql = f"SELECT {_JOB_FIGURES} FROM task {source.index} WHERE {where} GROUP BY state"
+            for state, *values in self.connection.execute(sql, made.params):
+                figures.append(JobFigures(STATES[state], *values))
+            where += f" AND {_FAILED}"
+            sql = f"SELECT {_ERROR}, COUNT(*) FROM task {source.index} WHERE {where} GROUP BY 1, 2"
+            for kind, msg, number in self.connection.execute(sql, made.params):
+                errors[kind, msg] += number
+        return figures, [(*error, number) for error, number in errors.most_common(most_errors)]
 
     # ------------------------------------------------------------------------------------------ tags
 

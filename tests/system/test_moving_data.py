@@ -97,6 +97,9 @@ def test_a_directory_is_drained_by_children_of_one_job(mover: Daemon, disks: Pat
     assert not source.exists()
     job = mover.client.ok("job_status", job_uid="drain-1")
     assert (job["state"], job["total_tasks_cnt"], job["succeeded"]) == ("completed", 4, 4)
+    assert job["done_size"] == job["total_size"] > 0
+    selected = mover.client.ok("job_status", selector={"job_uid": "drain-1"})
+    assert selected == {name: value for name, value in job.items() if name != "job_uid"}
     counts = mover.client.ok("task_count", selector={"job_uid": "drain-1"}, group_by="tag:disk")["counts"]
     assert {c["value"]: c["count"] for c in counts}[str(source)] == 3
 
@@ -122,7 +125,9 @@ def test_what_is_damaged_is_found_and_repaired(mover: Daemon, disks: Path) -> No
     run = make_run(disks / "fast" / "run3")
     copy = disks / "archive" / "run3"
     assert mover.wait_ended(submit(mover, "copy_run", run, copy))["task"]["state"] == "completed"
+    known = (copy / "data.h5").stat()
     (copy / "data.h5").write_bytes(b"x" * 100_000)
+    os.utime(copy / "data.h5", ns=(known.st_atime_ns, known.st_mtime_ns))
     inspected = mover.wait_ended(submit(mover, "inspect_run", copy))
     assert inspected["task"]["state"] == "failed"
     assert "data.h5" in inspected["task"]["last_error"]["msg"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,7 @@ from remanager.store.page_plan import Order
 from remanager.store.reads import Reads
 from remanager.store.store import Store
 from remanager.store.task_pages import GroupCounts, Page
+from remanager.store.task_rows import JobFigures
 from remanager.store.transitions import transitions_of
 
 MAX_RELATIVES = 1000
@@ -160,21 +162,13 @@ class TaskQuestions:
         )
         if not rows:
             raise NotFound(f"The job '{job_uid}' is not known")
-        sizes = {n: sum(int(getattr(r, n) or 0) for r in rows) for n in ("done_size", "total_size")}
-        starts = [r.time_first_start for r in rows if r.time_first_start is not None]
-        stops = [r.time_last_stop for r in rows if r.time_last_stop is not None]
-        return {
-            "job_uid": job_uid,
-            **_job({r.state: r.number for r in rows}, sizes),
-            "errors": [{"type": kind, "msg": msg, "count": n} for kind, msg, n in errors],
-            "time_first_start": min(starts, default=None),
-            "time_last_stop": max(stops, default=None),
-        }
+        return {"job_uid": job_uid, **_job(rows, errors)}
 
     async def selected_job(self, selector: Selector) -> dict[str, Any]:
         """Return what ``job_status`` answers for selected tasks that are seen as one job."""
-        found = await self.count(selector, "state")
-        return _job({TaskState(str(value)): number for value, number in found.counts}, {})
+        await self._ledger.flush()
+        now = self._clock()
+        return _job(*await self._store.read_heavy(lambda reads: reads.pages.job(selector, now=now)))
 
     async def tag_keys(self, prefix: str, selector: Selector) -> list[tuple[str, int]]:
         """Return the keys of tags that begin with a prefix, with the number of tasks that have them."""
@@ -276,9 +270,15 @@ def _read_info(reads: Reads, uid: str, include: Collection[str]) -> tuple[Any, d
     return (record, tags), parts
 
 
-def _job(counts: Mapping[TaskState, int], sizes: Mapping[str, int]) -> dict[str, Any]:
-    done_size, total_size = sizes.get("done_size", 0), sizes.get("total_size", 0)
-    figures = job_figures(counts, done_size=done_size, total_size=total_size)
+def _job(rows: Sequence[JobFigures], errors: Iterable[tuple[str, str, int]]) -> dict[str, Any]:
+    counts: Counter[TaskState] = Counter()
+    sizes: Counter[str] = Counter()
+    for row in rows:
+        counts[row.state] += row.number
+        sizes.update(done=int(row.done_size or 0), total=int(row.total_size or 0))
+    figures = job_figures(counts, done_size=sizes["done"], total_size=sizes["total"])
+    starts = [r.time_first_start for r in rows if r.time_first_start is not None]
+    stops = [r.time_last_stop for r in rows if r.time_last_stop is not None]
     return {
         "state": figures.state,
         "total_tasks_cnt": figures.total,
@@ -288,9 +288,12 @@ def _job(counts: Mapping[TaskState, int], sizes: Mapping[str, int]) -> dict[str,
         "cancelled": figures.cancelled,
         "expired": figures.dropped,
         "remaining": figures.remaining,
-        "done_size": done_size,
-        "total_size": total_size,
+        "done_size": sizes["done"],
+        "total_size": sizes["total"],
         "percent": figures.percent,
+        "errors": [{"type": kind, "msg": msg, "count": n} for kind, msg, n in errors],
+        "time_first_start": min(starts, default=None),
+        "time_last_stop": max(stops, default=None),
     }
 
 

@@ -68,8 +68,35 @@ def test_a_file_where_a_directory_is_wanted(room: Path) -> None:
     assert sorted(tree(run)) == ["a.h5", "b.h5"]
 
 
-@pytest.mark.parametrize("age", [-5.0, float("nan")])
-def test_an_age_that_is_none(room: Path, age: float) -> None:
+@pytest.mark.parametrize("value", [None, 0, 1, "", "no", []])
+def test_what_is_no_truth_value_is_no_wish(room: Path, value: Any) -> None:
+    run, archive = make_run(room / "disk" / "run"), room / "archive"
+    dm.copy_run(str(run), str(archive / "run"), ctx=Context())
+    disk, copies = str(room / "disk"), str(archive)
+    for name, call in (
+        ("dry_run", lambda: dm.delete_runs(disk, copies, 0, value, ctx=Context())),
+        ("read_copies", lambda: dm.delete_runs(disk, copies, 0, read_copies=value, ctx=Context())),
+        ("dry_run", lambda: dm.balance_directories([disk, copies], dry_run=value, ctx=Context())),
+        ("one_at_a_time", lambda: dm.balance_directories([disk], one_at_a_time=value, ctx=Context())),
+        ("one_at_a_time", lambda: dm.drain_directory(disk, copies, value, ctx=Context())),
+        ("overwrite", lambda: dm.copy_run(str(run), copies, overwrite=value, ctx=Context())),
+        ("verify", lambda: dm.copy_run(str(run), copies, verify=value, ctx=Context())),
+        ("overwrite", lambda: dm.move_run(str(run), copies, value, ctx=Context())),
+        ("fail", lambda: dm.inspect_run(str(run), value, ctx=Context())),
+    ):
+        with pytest.raises(Permanent, match=f"'{name}' must be true or false"):
+            call()
+    assert sorted(tree(run)) == ["a.h5", "b.h5"]
+
+
+@pytest.mark.parametrize("tolerance", [-0.1, 1.5, float("nan"), "x", None, True])
+def test_a_tolerance_that_is_none(room: Path, tolerance: Any) -> None:
+    with pytest.raises(Permanent, match="'tolerance' must be a number of at least 0 and at most 1"):
+        dm.balance_directories([str(room)], tolerance, ctx=Context())
+
+
+@pytest.mark.parametrize("age", [-5.0, float("nan"), "3", None])
+def test_an_age_that_is_none(room: Path, age: Any) -> None:
     run, archive = make_run(room / "run"), make_run(room / "archive")
     with pytest.raises(Permanent, match="older_than_s"):
         dm.delete_runs(str(run), str(archive), age, ctx=Context())

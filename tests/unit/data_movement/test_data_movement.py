@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -304,9 +305,10 @@ def damaged(room: Path) -> tuple[Path, Path]:
     """Return a copy with a flipped byte and a missing file, and its source."""
     run, copy = make_run(room / "run", a=b"a" * 100, b=b"b" * 100, c=b"c"), room / "copy"
     dm.copy_run(str(run), str(copy), ctx=Context())
-    data = bytearray((copy / "a").read_bytes())
+    data, known = bytearray((copy / "a").read_bytes()), (copy / "a").stat()
     data[50] ^= 1
     (copy / "a").write_bytes(data)
+    os.utime(copy / "a", ns=(known.st_atime_ns, known.st_mtime_ns))
     (copy / "b").unlink()
     return copy, run
 
@@ -333,6 +335,21 @@ def test_repair_takes_what_is_good_from_the_other_copy(room: Path) -> None:
     assert dm.inspect_run(str(copy), ctx=Context())["healthy"]
     with pytest.raises(Skip):
         dm.repair_run(str(copy), str(run), ctx=Context())
+
+
+def test_repair_leaves_what_was_written_since(room: Path) -> None:
+    copy, run = damaged(room)
+    (copy / "c").write_bytes(b"corrected by hand")
+    with pytest.raises(Permanent, match=r"missing \['b'\], damaged \['a'\], changed \['c'\]"):
+        dm.inspect_run(str(copy), ctx=Context())
+    with pytest.raises(Permanent, match=r"has changed files, delete those .* 'c' \(written since"):
+        dm.repair_run(str(copy), str(run), ctx=Context())
+    assert (copy / "c").read_bytes() == b"corrected by hand"
+    left = dm.inspect_run(str(copy), fail=False, ctx=Context())
+    assert (left["missing"], left["damaged"], left["changed"]) == ([], [], ["c"])
+    (copy / "c").unlink()
+    assert dm.repair_run(str(copy), str(run), ctx=Context())["repaired"] == ["c"]
+    assert dm.inspect_run(str(copy), ctx=Context())["healthy"]
 
 
 def test_repair_refuses_a_source_that_is_bad_too(room: Path) -> None:
@@ -401,6 +418,11 @@ def test_balance_tells_first_and_moves_when_asked(room: Path, monkeypatch: pytes
     dm.balance_directories(places, dry_run=False, ctx=ctx)
     run_children(ctx)
     with pytest.raises(Skip):
+        dm.balance_directories(places, ctx=Context())
+    for run in (room / "full").glob("run*"):
+        shutil.rmtree(run)
+    (room / "full" / "log.remanager-part").write_bytes(b"x" * 7000)  # no run
+    with pytest.raises(Permanent, match=r"No run can be moved: .*full' is filled to 70\.0%"):
         dm.balance_directories(places, ctx=Context())
 
 

@@ -353,6 +353,9 @@ async def test_counts_jobs_and_tags(pool_rig: Rig, worker: FakePoolWorker) -> No
     assert "tag:" in await rig.refused("task_count", group_by="tag:")
     status = await rig.ok("job_status", job_uid=job)
     assert (status["state"], status["failed"], status["remaining"]) == ("running", 1, 2)
+    assert await rig.ok("job_status", selector={"job_uid": job}) == {
+        name: value for name, value in status.items() if name != "job_uid"
+    }
     assert status["errors"] == [{"type": "ValueError", "msg": "it broke", "count": 1}]
     for uid in uids[1:]:
         await worker.end(uid)
