@@ -319,9 +319,9 @@ class EnvironmentService:
         if unexpected:
             self._autopsies.record(batch, worker, exit_.returncode, msg, crash)
         why = f"{msg} while it ran" if was is ManagerState.CLOSING_ENVIRONMENT else msg
+        state.environment_exists = False  # what ends makes room: nothing may be handed to this worker
         self._on_lost(batch, why, crash)
         state.worker = state.worker_state = None
-        state.environment_exists = False
         state.running_task_uid = None
         self._link.on_lost()
         remove_files(runtime_dir, worker.uid)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+MAX_DELAY_S = 366 * 86400.0
+"""Longest delay that a task may ask for, s."""
+
 
 class TaskSignal(Exception):
     """Base of the exceptions by which a task says how it ends.
@@ -25,16 +28,19 @@ class Retry(TaskSignal):
     Parameters
     ----------
     after_s : float, optional
-        Delay before the next attempt, s; without it the delay of the task's own retry options.
+        Delay before the next attempt, s, at most a year; without it the delay of the retry options.
     reason : str
         What people shall read.
     """
 
     def __init__(self, after_s: float | None = None, reason: str = "") -> None:
         super().__init__(reason)
-        if after_s is not None and not 0 <= after_s < float("inf"):
-            raise ValueError(f"after_s must be a time in seconds, not {after_s}")
-        self.after_s = None if after_s is None else float(after_s)
+        try:
+            self.after_s = None if after_s is None else float(after_s)
+        except (TypeError, ValueError):
+            raise TypeError(f"after_s must be a time in seconds, not {after_s!r}") from None
+        if self.after_s is not None and not 0 <= self.after_s <= MAX_DELAY_S:
+            raise ValueError(f"after_s must be a time in seconds, at most a year, not {after_s}")
 
 
 class Skip(TaskSignal):
@@ -46,4 +52,7 @@ class Permanent(TaskSignal):
 
 
 class Cancelled(TaskSignal):
-    """The task was told to stop and does; :meth:`~remanager.tasks.Context.check_cancelled` raises it."""
+    """The task was told to stop and does; :meth:`~remanager.tasks.Context.check_cancelled` raises it.
+
+    A task that raises it unasked is cancelled, too.
+    """

@@ -9,7 +9,7 @@ from remanager.engine.task_queue.board import Board
 from remanager.engine.task_queue.queueing import is_stopping_for_good
 from remanager.model.errors import Busy, Conflict, InvalidParams, NotFound, RemanagerError
 from remanager.model.states import TaskState, is_terminal
-from remanager.model.task_spec import DuplicatePolicy, TaskSpec
+from remanager.model.task_spec import DependencyPolicy, DuplicatePolicy, TaskSpec
 
 _key = attrgetter("key")
 
@@ -98,9 +98,24 @@ class BatchCheck:
                 return InvalidParams(f"Task '{uid}' can't depend on itself")
             if uid not in self._positions and not self._is_known(uid):
                 return NotFound(f"Prerequisite '{uid}' is not known")
-        if spec.parent_uid is None:
-            return None
+        problem = self._problem_of_replacing(spec) if spec.key and spec.depends_on else None
+        if problem is not None or spec.parent_uid is None:
+            return problem
         return self._problem_of_parent(spec.parent_uid) or self._problem_of_line(spec)
+
+    def _problem_of_replacing(self, spec: TaskSpec) -> RemanagerError | None:
+        """Tell whether a task would stop what it needs to succeed."""
+        options, holder = spec.options, self._board.holders.get((spec.name, spec.key))
+        if (
+            holder is None
+            or options.on_duplicate is not DuplicatePolicy.SUPERSEDE
+            or options.on_dependency_failure is not DependencyPolicy.CANCEL
+        ):
+            return None
+        for uid in spec.depends_on:
+            if uid == holder.uid or self._descends(uid, holder.uid):
+                return Conflict(f"The task would replace '{holder.uid}', and needs '{uid}' to succeed")
+        return None
 
     def _problem_of_parent(self, uid: str) -> RemanagerError | None:
         parent = self._board.cards.get(uid)
@@ -125,6 +140,10 @@ class BatchCheck:
             if holder is not None and holder.uid == ancestor.task_uid:
                 return Conflict(f"The task has the key '{spec.key}' of its own ancestor '{holder.uid}'")
         return None
+
+    def _descends(self, uid: str, ancestor_uid: str) -> bool:
+        card = self._board.cards.get(uid)
+        return card is not None and any(a.task_uid == ancestor_uid for a in self._ancestors(card.spec))
 
     def _ancestors(self, spec: TaskSpec) -> Iterable[TaskSpec]:
         uid = spec.parent_uid

@@ -118,7 +118,6 @@ class FiguresHistory:
         await self._ledger.flush()
         minutes = step_s // SLOT_S
         first, last = int(begin // SLOT_S) // minutes * minutes, int(end // SLOT_S)
-        last = min(last, first + MAX_POINTS * minutes - 1)
         rows = await self._store.read_heavy(
             lambda reads: reads.tasks.samples(metric, task_type, first, last, MAX_POINTS * minutes)
         )
@@ -126,7 +125,8 @@ class FiguresHistory:
         for minute, value in rows:
             steps.setdefault(minute // minutes * minutes, []).append(value)
         counts = metric in PER_MINUTE
-        return [(float(m * SLOT_S), sum(v) if counts else sum(v) / len(v)) for m, v in steps.items()]
+        points = [(float(m * SLOT_S), sum(v) if counts else sum(v) / len(v)) for m, v in steps.items()]
+        return points[:MAX_POINTS]
 
     def _minute(self) -> int:
         return int(self._clock() // SLOT_S)

@@ -174,6 +174,20 @@ def test_supersede_replaces_a_queued_one_at_once(bench: Bench) -> None:
     assert bench.dispatch() == ["b"]
 
 
+@pytest.mark.parametrize("needed", ["a", "child"])
+def test_supersede_of_what_is_needed_is_refused(bench: Bench, needed: str) -> None:
+    bench.run(spec("a", key="k"))
+    bench.submit(spec("child", parent_uid="a"))
+    (answer,) = bench.submit(spec("b", key="k", on_duplicate=SUPERSEDE, depends_on=(needed,)))
+    assert isinstance(answer.error, Conflict)
+    assert f"needs '{needed}' to succeed" in str(answer.error)
+    assert (bench.state("a"), bench.state("child")) == (S.RUNNING, S.PENDING)
+    (answer,) = bench.submit(
+        spec("c", key="k", on_duplicate=SUPERSEDE, depends_on=(needed,), on_dependency_failure=IGNORE)
+    )
+    assert answer.outcome is SubmitOutcome.SUPERSEDED
+
+
 def test_supersede_of_a_running_one_waits_for_its_end(bench: Bench) -> None:
     bench.run(spec("a", key="k"))
     bench.submit(spec("b", key="k", on_duplicate=SUPERSEDE))

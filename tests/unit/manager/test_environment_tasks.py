@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from manager_rig import CloseEnvironment, FakeWorker, Rig, RunTask, function, user
 
+from remanager.manager.task_queue.in_environment import PLACES
 from remanager.model.link import StopTask, TaskFinished
 
 
@@ -145,6 +146,25 @@ async def test_what_an_environment_that_ends_refuses_waits_for_the_next_one(
     assert (await rig.task(uid))["wait_reason"] == "environment_closed"
     other = await rig.open_environment()
     assert [command.task_uid for command in other.commands(RunTask)] == [f"{uid}:2"]
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_a_worker_that_has_died_gets_nothing_more(rig: Rig, worker: FakeWorker, retries: int) -> None:
+    retry = {"max_retries": retries, "retry": {"strategy": "constant", "initial_s": 0.0}}
+    uids = [await submit(rig, **retry) for _ in range(PLACES + 2)]
+    assert len(worker.commands(RunTask)) == PLACES
+    worker.die()
+    await rig.until(lambda: not rig.manager.state.environment_exists)
+    await rig.settle()
+    tasks = [await rig.task(uid) for uid in uids]
+    ran, waited = ["pending" if retries else "lost"] * PLACES, ["pending"] * 2
+    assert [t["state"] for t in tasks] == ran + waited
+    assert {t["wait_reason"] for t in tasks if t["state"] == "pending"} == {"environment_closed"}
+    assert [t["attempt"] for t in tasks[PLACES:]] == [0, 0]
+    assert (await rig.ok("task_cancel", task_uid=uids[-1]))["cancelled"] == [uids[-1]]
+    other = await rig.open_environment()
+    left = uids[:-1] if retries else uids[PLACES:-1]
+    assert [c.task_uid.partition(":")[0] for c in other.commands(RunTask)] == left[:PLACES]
 
 
 async def test_what_an_environment_that_stays_refuses_has_failed(rig: Rig, worker: FakeWorker) -> None:

@@ -421,6 +421,7 @@ async def test_a_value_each_minute(pool_rig: Rig, worker: FakePoolWorker) -> Non
     assert await points("failed", task_type="work") == [[begin, 1.0]]
     assert await points("error_rate") == [[begin, 0.5], [minutes[4], 0.0]]
     assert (await points("queued"))[-1] == [minutes[4], 1.0]
+    assert await points("finished", **{"from": 0}) == await points("finished")
     summed = await points("finished", step_s=3600)
     assert sum(v for _, v in summed) == 3.0
     assert all(t % 3600 == 0 for t, _ in summed)
