@@ -59,7 +59,7 @@ def untagged(value: Any) -> Any:
             return _of_extension(value.code, value.data)
         if isinstance(value, dict):
             if _TAGS.isdisjoint(value):
-                return {key: untagged(part) for key, part in value.items()}
+                return {untagged(key): untagged(part) for key, part in value.items()}
             return _of_form(value)
     except (ValueError, TypeError, LookupError):
         return value

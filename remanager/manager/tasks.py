@@ -16,7 +16,14 @@ from remanager.manager.rows import column, new_task, submission_of
 from remanager.manager.state import State, change_uid, new_uid
 from remanager.manager.statistics import Statistics
 from remanager.manager.worker_link import WorkerLink
-from remanager.model.errors import Busy, EnvironmentClosed, InvalidItem, RemanagerError, RequestTimeout
+from remanager.model.errors import (
+    Busy,
+    EnvironmentClosed,
+    InvalidItem,
+    RemanagerError,
+    RequestTimeout,
+    TooLarge,
+)
 from remanager.model.link import RunTask, TaskFinished
 from remanager.model.states import (
     STATE_WORDS,
@@ -32,6 +39,10 @@ from remanager.store.writes import task_finish, task_insert
 from remanager.wire.codec import Fragment
 
 logger = logging.getLogger(__name__)
+
+
+MAX_RESULTS_BYTES = 32 << 20
+"""Most that the return values of several tasks have in one reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +365,12 @@ class TaskService:
             await self._ledger.flush()
         states = self.states(uids)
         stored = [uid for uid, state in states.items() if state is not None and uid not in self.running]
+        if len(stored) > 1 and (size := self._store.reads.tasks.result_bytes(stored)) > MAX_RESULTS_BYTES:
+            # Making such a reply would keep all others waiting, and the manager from its heartbeat.
+            raise TooLarge(
+                f"The results have {size >> 20} MiB together, and one reply takes {MAX_RESULTS_BYTES >> 20}: "
+                "ask for fewer of them at once"
+            )
         rows = self._store.reads.tasks.results(stored) if stored else {}
         return {
             uid: {

@@ -94,6 +94,20 @@ class TaskReads:
         rows = self.connection.execute(query("task_results"), uids_param(uids))
         return {uid: TaskResult(uid, STATES[state], *rest) for uid, state, *rest in rows}
 
+    def result_bytes(self, uids: Iterable[str]) -> int:
+        """Return the size of the return values of tasks together."""
+        sql = (
+            "SELECT TOTAL(LENGTH(return_value)) FROM task "
+            "WHERE task_uid IN (SELECT value FROM json_each(:task_uids))"
+        )
+        return int(self.connection.execute(sql, uids_param(uids)).fetchone()[0])
+
+    def body_sizes(self, ids: Sequence[int]) -> list[int]:
+        """Return the lengths of the items of tasks by their ``id``, in that order."""
+        sql = "SELECT id, LENGTH(body) FROM task WHERE id IN (SELECT value FROM json_each(:ids))"
+        sizes = dict(self.connection.execute(sql, {"ids": json.dumps(list(ids))}))
+        return [sizes.get(i, 0) for i in ids]
+
     def bodies(self, uids: Iterable[str]) -> dict[str, str]:
         """Return the items (JSON text) of those tasks that are known."""
         return dict(self.connection.execute(query("task_bodies"), uids_param(uids)))

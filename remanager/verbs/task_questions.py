@@ -133,7 +133,8 @@ async def task_list(manager: Manager, params: ListParams) -> Reply:
     """Return the records of tasks, a page at a time.
 
     ``total`` is the number of selected tasks. ``next_cursor`` leads to the next page, also while tasks come
-    and go; it is null after the last one. ``task_list_uid`` changes whenever a task of the queue does.
+    and go; it is null after the last one. A page ends before its ``limit`` when the items of its tasks have
+    more than 16 million characters. ``task_list_uid`` changes whenever a task of the queue does.
     """
     if unknown := sorted(set(params.fields or ()).difference(FIELDS)):
         raise InvalidParams(f"The records of tasks have no {unknown}, only {', '.join(FIELDS)}")
@@ -213,7 +214,10 @@ def _waited_for(params: WaitParams) -> Any:
 
 @verb("task_result_batch", ResultsParams, fillers=fixed(results={}))
 async def task_result_batch(manager: Manager, params: ResultsParams) -> Reply:
-    """Return ``status``, ``state`` and ``result`` of several tasks, as ``task_result`` does for one."""
+    """Return ``status``, ``state`` and ``result`` of several tasks, as ``task_result`` does for one.
+
+    Return values of more than 32 MiB together are refused: ask for fewer tasks at once.
+    """
     results: dict[str, Any] = {}
     for uid, found in (await manager.tasks.results(params.task_uid)).items():
         result = found["result"]

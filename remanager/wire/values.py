@@ -147,6 +147,8 @@ def value_from_json(text: str) -> Any:
 # ------------------------------------------------------------------------------------------ JSON and msgpack
 
 _TOO_DEEP = f"it holds itself, or is nested deeper than {MAX_DEPTH} levels"
+_MOST_BITS = 13_000
+"""Python reads and writes no longer numbers in decimal, so JSON has none."""
 _SCALARS = frozenset((bool, int, float, str, type(None)))
 _EXACT = _SCALARS - {float}
 
@@ -194,6 +196,8 @@ def _extend(value: object) -> object:
     if isinstance(value, datetime):
         return msgpack.ExtType(Extension.DATETIME, value.isoformat().encode())
     if isinstance(value, int):
+        if value.bit_length() > _MOST_BITS:
+            raise ValueError("a whole number of more than 4000 digits")
         return msgpack.ExtType(Extension.INTEGER, hex(value).encode())
     parts = take_apart(value)
     if parts is not None:

@@ -71,7 +71,9 @@ def _by_kind(board: Board, card: Card, outcome: Outcome, now: float) -> None:
 
 def _succeeded(board: Board, card: Card, outcome: Outcome, now: float) -> None:
     if card.failed_child is not None and card.spec.options.fail_fast:
-        reason = f"child {card.failed_child} did not succeed"
+        ended_as = board.recent_state(card.failed_child)
+        how = f"ended as {ended_as}" if ended_as is not None else "did not succeed"
+        reason = f"child {card.failed_child} {how}"
         card.last_error = TaskError("ChildFailed", reason)
         conclude(board, card, TaskState.FAILED, now, reason, outcome=outcome)
     elif outcome.kind is OutcomeKind.PARENT or card.open_children:

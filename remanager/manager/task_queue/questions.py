@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from remanager.engine.task_queue.board import QUEUED
@@ -31,6 +32,9 @@ MAX_RELATIVES = 1000
 
 MAX_WAITED = 20_000
 """Tasks whose states one request waits for and is told."""
+
+MAX_PAGE_CHARS = 16_000_000
+"""A page of tasks ends early when their items have more together: others wait while a reply is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,15 @@ class TaskQuestions:
         now = self._clock()
 
         def read(reads: Reads) -> tuple[list[Any], Page]:
-            page = reads.pages.page(selector, now=now, order=order, limit=limit, cursor=cursor, offset=offset)
+            def page_of(limit: int) -> Page:
+                return reads.pages.page(
+                    selector, now=now, order=order, limit=limit, cursor=cursor, offset=offset
+                )
+
+            page = page_of(limit)
+            fitting = _fitting(reads.tasks.body_sizes(page.ids))
+            if fitting < len(page.ids):
+                page = page_of(fitting)
             return read_records(reads, page.ids), page
 
         rows, page = await self._store.read_heavy(read)
@@ -268,6 +280,12 @@ def _read_info(reads: Reads, uid: str, include: Collection[str]) -> tuple[Any, d
         children = reads.tasks.children(uid, MAX_RELATIVES)
         parts["children"] = [{"task_uid": u, "state": s} for u, s in children]
     return (record, tags), parts
+
+
+def _fitting(sizes: Iterable[int]) -> int:
+    """Return how many items fit into a page, at least one."""
+    sums = accumulate(sizes)
+    return max(sum(1 for size in sums if size <= MAX_PAGE_CHARS), 1)
 
 
 def _job(rows: Sequence[JobFigures], errors: Iterable[tuple[str, str, int]]) -> dict[str, Any]:

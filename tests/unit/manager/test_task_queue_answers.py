@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 from manager_rig import FakePoolWorker, Rig, function, hop, plan, user
 
-from remanager.manager import journal
+from remanager.manager import journal, tasks
 from remanager.manager.task_queue import portions, questions, record, waiters
 
 
@@ -330,6 +331,45 @@ async def test_lists_in_every_order(pool_rig: Rig, worker: FakePoolWorker) -> No
         {"selector": {"x": 1}},
     ):
         await rig.refused("task_list", **params)
+
+
+async def test_results_that_are_too_large_together_are_refused(
+    pool_rig: Rig, worker: FakePoolWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = pool_rig
+    uids = []
+    for _ in range(2):
+        uids.append(await started(rig, worker))
+        await worker.end(uids[-1], value="x" * 100)
+    assert set((await rig.ok("task_result_batch", task_uid=uids))["results"]) == set(uids)
+    monkeypatch.setattr(tasks, "MAX_RESULTS_BYTES", 150)
+    reply = await rig.call("task_result_batch", task_uid=uids)
+    assert (reply["success"], reply["code"]) == (False, "too_large")
+    assert "ask for fewer" in reply["msg"]
+    assert (await rig.ok("task_result", task_uid=uids[0]))["result"]["return_value"] == "x" * 100
+    assert (await rig.ok("task_result_batch", task_uid=uids[:1]))["results"]
+
+
+async def test_a_page_of_large_tasks_ends_early(pool_rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = pool_rig
+    await rig.ok("task_pause", scope="all")
+    uids = await rig.submit_many(5)
+    monkeypatch.setattr(questions, "MAX_PAGE_CHARS", 2 * len(json.dumps(function())) + 50)
+    found: list[str] = []
+    cursor, pages = None, 0
+    while True:
+        page = await rig.ok("task_list", selector={"all": True}, limit=100, cursor=cursor)
+        found += [t["task_uid"] for t in page["tasks"]]
+        pages += 1
+        assert page["total"] == 5
+        assert len(page["tasks"]) < 5
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert pages > 1
+    assert sorted(found) == sorted(uids)
+    monkeypatch.setattr(questions, "MAX_PAGE_CHARS", 1)  # one in any case
+    assert len((await rig.ok("task_list", selector={"all": True}))["tasks"]) == 1
 
 
 async def test_counts_jobs_and_tags(pool_rig: Rig, worker: FakePoolWorker) -> None:

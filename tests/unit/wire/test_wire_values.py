@@ -13,7 +13,7 @@ from typing import Any
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from remanager.wire.values import (
@@ -88,6 +88,7 @@ def test_the_client_writes_what_tasks_read(value: Any) -> None:
 
 
 @given(values)
+@example({-(2**63) - 1: None})
 def test_the_client_reads_what_tasks_write(value: Any) -> None:
     codec, payload = encode_value(value)
     assert same(value, untagged(json.loads(packed_to_json(payload) if codec == "msgpack" else payload)))
@@ -126,6 +127,13 @@ def test_both_forms_say_the_same(value: Any) -> None:
 )
 def test_what_json_says_exactly_is_json(value: Any) -> None:
     assert encode_value(value) == ("json", json.dumps(value).encode())
+
+
+def test_a_number_that_cannot_be_written_in_decimal_is_refused() -> None:
+    for number in (10**5000, -(10**5000), [10**4301], {"a": (b"", 2**15_000)}):
+        with pytest.raises(ValueFault):
+            encode_value(number)
+    encode_value(10**3900)
 
 
 @pytest.mark.parametrize("value", [float("nan"), {1: 2}, b"", [float("inf")], {"a": {None: 1}}])
