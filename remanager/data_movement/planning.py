@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Move:
     size: int
 
 
-def widest_gap(disks: Sequence[Disk]) -> tuple[float, Disk, Disk]:
+def widest_gap(disks: Collection[Disk]) -> tuple[float, Disk, Disk]:
     """Return the largest difference of filled parts, the fullest disk and the emptiest one."""
     full, empty = max(disks, key=lambda d: (d.filled, d.name)), min(disks, key=lambda d: (d.filled, d.name))
     return full.filled - empty.filled, full, empty
@@ -62,30 +62,27 @@ def plan_balance(
     most : int
         At most so many moves.
     """
-    sizes = {d.name: d.total for d in disks}
-    used = {d.name: float(d.total - d.free) for d in disks}
+    now = {d.name: d for d in disks}
     left = {name: sorted(found, key=lambda r: (-r.size, r.name)) for name, found in runs.items()}
     moves: list[Move] = []
     while len(moves) < most and len(disks) > 1:
-        fill = {name: used[name] / sizes[name] if sizes[name] else 1.0 for name in used}
-        full, empty = max(fill, key=lambda n: (fill[n], n)), min(fill, key=lambda n: (fill[n], n))
-        gap = fill[full] - fill[empty]
+        gap, full, empty = widest_gap(now.values())
         if gap <= tolerance:
             break
-        run = _fitting(left.get(full, []), gap, sizes[full], sizes[empty], sizes[empty] - used[empty])
+        run = _fitting(left.get(full.name, []), gap, full, empty)
         if run is None:
             break
-        left[full].remove(run)
-        used[full] -= run.size
-        used[empty] += run.size
-        moves.append(Move(run.name, full, empty, run.size))
+        left[full.name].remove(run)
+        now[full.name] = replace(full, free=full.free + run.size)
+        now[empty.name] = replace(empty, free=empty.free - run.size)
+        moves.append(Move(run.name, full.name, empty.name, run.size))
     return moves
 
 
-def _fitting(runs: Iterable[Run], gap: float, full: int, empty: int, free: float) -> Run | None:
+def _fitting(runs: Iterable[Run], gap: float, full: Disk, empty: Disk) -> Run | None:
     """Return the first run that makes the gap smaller and fits; an empty one changes nothing."""
     for run in runs:
-        change = run.size / full + run.size / empty if full and empty else 0.0
-        if run.size and run.size < free and abs(gap - change) < gap:
+        change = run.size / full.total + run.size / empty.total if full.total and empty.total else 0.0
+        if run.size and run.size < empty.free and abs(gap - change) < gap:
             return run
     return None
