@@ -9,7 +9,7 @@ from typing import Any
 
 from remanager.model.states import STATE_CLASS, STATES, StateClass, TaskState
 from remanager.store.statements import query
-from remanager.store.task_rows import EndedSample, JobFigures, ScheduleRow, TaskRecord, TaskResult
+from remanager.store.task_rows import EndedSample, ScheduleRow, TaskRecord, TaskResult
 
 _COMPUTED = {"has_result": "return_value IS NOT NULL"}
 _COLUMNS = ", ".join(_COMPUTED.get(name, name) for name in TaskRecord._fields)
@@ -96,16 +96,11 @@ class TaskReads:
 
     def result_bytes(self, uids: Iterable[str]) -> int:
         """Return the size of the return values of tasks together."""
-        sql = (
-            "SELECT TOTAL(LENGTH(return_value)) FROM task "
-            "WHERE task_uid IN (SELECT value FROM json_each(:task_uids))"
-        )
-        return int(self.connection.execute(sql, uids_param(uids)).fetchone()[0])
+        return int(self.connection.execute(query("result_bytes"), uids_param(uids)).fetchone()[0])
 
     def body_sizes(self, ids: Sequence[int]) -> list[int]:
         """Return the lengths of the items of tasks by their ``id``, in that order."""
-        sql = "SELECT id, LENGTH(body) FROM task WHERE id IN (SELECT value FROM json_each(:ids))"
-        sizes = dict(self.connection.execute(sql, {"ids": json.dumps(list(ids))}))
+        sizes = dict(self.connection.execute(query("body_sizes"), {"ids": json.dumps(list(ids))}))
         return [sizes.get(i, 0) for i in ids]
 
     def bodies(self, uids: Iterable[str]) -> dict[str, str]:
@@ -125,15 +120,6 @@ class TaskReads:
     def dependents(self, uid: str, limit: int = -1) -> list[tuple[str, TaskState]]:
         """Return UID and state of the tasks that need a task; at most ``limit`` unless negative."""
         return self._states("task_dependents", uid, limit)
-
-    def job(self, job_uid: str) -> list[JobFigures]:
-        """Return the figures of a job by the state of its members; empty if it is unknown."""
-        rows = self._all(query("job_members"), {"job_uid": job_uid})
-        return [JobFigures(STATES[row[0]], *row[1:]) for row in rows]
-
-    def job_errors(self, job_uid: str, limit: int = 10) -> list[tuple[str, str, int]]:
-        """Return type, message and number of the most frequent errors of a job."""
-        return self._all(query("job_errors"), {"job_uid": job_uid, "limit": limit})
 
     # ------------------------------------------------------------------------------------ types
 

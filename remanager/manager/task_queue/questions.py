@@ -168,13 +168,10 @@ class TaskQuestions:
         NotFound
             No task belongs to it.
         """
-        await self._ledger.flush()
-        rows, errors = await self._store.read_heavy(
-            lambda reads: (reads.tasks.job(job_uid), reads.tasks.job_errors(job_uid))
-        )
-        if not rows:
+        found = await self.selected_job(Selector(job_uid=(job_uid,)))
+        if not found["total_tasks_cnt"]:
             raise NotFound(f"The job '{job_uid}' is not known")
-        return {"job_uid": job_uid, **_job(rows, errors)}
+        return {"job_uid": job_uid, **found}
 
     async def selected_job(self, selector: Selector) -> dict[str, Any]:
         """Return what ``job_status`` answers for selected tasks that are seen as one job."""

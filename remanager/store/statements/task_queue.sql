@@ -129,6 +129,12 @@ SELECT task_uid, state, success, attempt, time_start, time_stop, msg, traceback,
        result_expires, properties, result
 FROM task WHERE task_uid IN (SELECT value FROM json_each(:task_uids));
 
+-- name: result_bytes
+SELECT TOTAL(LENGTH(return_value)) FROM task WHERE task_uid IN (SELECT value FROM json_each(:task_uids));
+
+-- name: body_sizes
+SELECT id, LENGTH(body) FROM task WHERE id IN (SELECT value FROM json_each(:ids));
+
 -- name: task_bodies
 SELECT task_uid, body FROM task WHERE task_uid IN (SELECT value FROM json_each(:task_uids));
 
@@ -154,16 +160,6 @@ WHERE task_id IN (SELECT value FROM json_each(:task_ids));
 SELECT tag.task_id, tag.key, tag.value
 FROM task CROSS JOIN tag ON tag.task_id = task.id
 WHERE task.state = :state AND task.time_stop IS NULL AND task.task_number IS NOT NULL;
-
--- name: job_members
-SELECT state, COUNT(*), MIN(time_created), MIN(time_first_start), MAX(time_stop),
-       SUM(json_extract(progress, '$.done_size')), SUM(json_extract(progress, '$.total_size'))
-FROM task WHERE job_uid = :job_uid GROUP BY state;
-
--- name: job_errors
-SELECT COALESCE(error_type, ''), COALESCE(msg, ''), COUNT(*) AS n FROM task
-WHERE job_uid = :job_uid AND state IN ('failed', 'dead_letter', 'dependency_failed', 'timed_out', 'lost')
-GROUP BY 1, 2 ORDER BY n DESC LIMIT :limit;
 
 -- name: type_sample
 SELECT state, time_created, time_ready, time_first_start, time_start, time_stop, attempt, actual_io FROM task

@@ -179,12 +179,13 @@ def test_families_jobs_and_types(store: Store) -> None:
     tasks = store.reads.tasks
     assert [uid for uid, _ in tasks.children("p")] == ["c1", "c2", "c3", "c4"]
     assert tasks.children("p", 1) == [("c1", TaskState.COMPLETED)]
-    figures = {f.state.value: f for f in tasks.job("j")}
+    members, errors = store.reads.pages.job(Selector(job_uid=("j",)), now=0.0)
+    figures = {f.state.value: f for f in members}
     assert {state: f.number for state, f in figures.items()} == {"completed": 1, "failed": 2, "pending": 1}
     assert (figures["completed"].done_size, figures["failed"].time_last_stop) == (5, 5.0)
-    assert tasks.job_errors("j") == [("OSError", "no", 2)]
+    assert errors == [("OSError", "no", 2)]
     assert [s.time_stop for s in tasks.type_sample("copy", 2)] == [5.0, 4.0]
-    assert tasks.job("unknown") == []
+    assert store.reads.pages.job(Selector(job_uid=("unknown",)), now=0.0) == ([], [])
 
 
 def test_tags_can_be_replaced_and_go_with_their_task(store: Store) -> None:
@@ -234,7 +235,8 @@ def test_text_from_outside_is_only_data(store: Store) -> None:
     tasks = store.reads.tasks
     for odd in ("", "\ud800", "a\0b", "'; DROP TABLE task; --"):
         assert tasks.record(odd) is tasks.record_of_key(odd, odd) is None
-        assert tasks.children(odd) == tasks.dependents(odd) == tasks.job(odd) == tasks.log(odd) == []
+        assert tasks.children(odd) == tasks.dependents(odd) == tasks.log(odd) == []
+        assert store.reads.pages.job(Selector(job_uid=(odd,)), now=0.0) == ([], [])
         assert tasks.bodies([odd]) == tasks.checkpoints([odd]) == tasks.results([odd]) == {}
 
 
