@@ -413,7 +413,7 @@ class Dispatcher:
     def _occupy(self, card: Card, scopes: tuple[ScopeKey, ...], buckets: tuple[TokenBucket, ...]) -> None:
         user, group, lock = card.spec.user, card.spec.group, card.spec.options.resource_lock
         # A group below its minimum starts whatever others have had.
-        in_turn = not self.limits.min_slots or group not in self.limits.starving()
+        in_turn = not self.limits.is_starving(group)
         uses = self._slots.start(user, group, card.priority, in_turn=in_turn)
         self._running[card.uid] = _Charge(scopes, buckets, lock, uses)
         self.limits.count_start(scopes)

@@ -318,9 +318,11 @@ class Limits:
 
     def starving(self) -> frozenset[str]:
         """Return the groups that run fewer tasks than their minimum."""
-        return frozenset(
-            name for name, least in self.min_slots.items() if self.running((Scope.GROUP, name)) < least
-        )
+        return frozenset(name for name in self.min_slots if self.is_starving(name))
+
+    def is_starving(self, group: str) -> bool:
+        """Tell whether a group runs fewer tasks than its minimum."""
+        return self.running((Scope.GROUP, group)) < self.min_slots.get(group, 0)
 
     def count_start(self, keys: Iterable[ScopeKey]) -> None:
         """Count a running task in its scopes."""

@@ -15,12 +15,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, heapreplace
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Generic, NamedTuple, TypeVar
 
 from remanager.engine.task_queue.lanes import Lane, Node, NumberHeap
 from remanager.engine.task_queue.limits import Limit
 from remanager.engine.task_queue.slot_time import SlotTimes
 from remanager.model.task_spec import Where
+
+N = TypeVar("N", bound=Node)
 
 _order = itertools.count()  # tells entries of a heap apart that are equal otherwise
 _SPARE = 8  # outdated entries that a heap may hold beside as many as it has valid ones
@@ -125,25 +128,25 @@ class Share(NumberHeap):
         return lane
 
 
-class _ByGroup:
+class _ByGroup(Generic[N]):
     """Something of each group, in the order of the keys of the groups, then of first numbers.
 
     Attributes
     ----------
-    nodes : dict of str to Node
+    nodes : dict of str to N
         By group; none is empty.
     """
 
     __slots__ = ("_heap", "_keys", "_listed", "_seen", "nodes")
 
     def __init__(self, keys: Keys) -> None:
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, N] = {}
         self._keys = keys
         self._listed: dict[str, tuple[float, int]] = {}
         self._heap: list[tuple[tuple[float, int], int, str]] = []
         self._seen = keys.groups.number
 
-    def put(self, group: str, node: Node) -> None:
+    def put(self, group: str, node: N) -> None:
         """Take in what is of a group."""
         self.nodes[group] = node
         self._list(group, (self._keys.group(group), node.first_number()))
@@ -161,7 +164,7 @@ class _ByGroup:
             if place < self._listed[group]:
                 self._list(group, place)
 
-    def first(self) -> tuple[float, int, Node]:
+    def first(self) -> tuple[float, int, N]:
         """Return the least key of a group, its first number, and what is of the group."""
         nodes, group_key = self.nodes, self._keys.group
         if len(nodes) == 1:
@@ -205,7 +208,7 @@ class Line:
         self.gate = gate
         self.level = level
         self.user = user
-        self.shares = _ByGroup(keys)
+        self.shares = _ByGroup[Share](keys)
         self.tie: Tie | None = None
 
 
@@ -222,7 +225,7 @@ class Tie:
         self.user_key = user_key
         self.lines: dict[str, Line] = {}
         self._keys = keys
-        self._by_group: _ByGroup | None = None
+        self._by_group: _ByGroup[_OfGroup] | None = None
 
     def put(self, line: Line) -> None:
         """Take a line in."""
@@ -259,7 +262,6 @@ class Tie:
             heap.put(share)
             self._by_group.put(share.group, heap)
         else:
-            assert isinstance(heap, NumberHeap)
             heap.put(share)
 
     def remove_share(self, share: Node) -> None:
@@ -275,18 +277,14 @@ class Tie:
     def first(self) -> tuple[float, int, Share]:
         """Return the key of the group that is next, the number of its first task, and the share of that."""
         if self._by_group is None:
-            # Numbers differ: shares are never compared.
-            group_key, number, node = min([line.shares.first() for line in self.lines.values()])
-        else:
-            group_key, number, heap = self._by_group.first()
-            assert isinstance(heap, NumberHeap)
-            node = heap.first()
-        assert isinstance(node, Share)
-        return group_key, number, node
+            return min([line.shares.first() for line in self.lines.values()], key=itemgetter(0, 1))
+        group_key, number, heap = self._by_group.first()
+        share = heap.first()
+        assert isinstance(share, Share)
+        return group_key, number, share
 
     def _put_shares(self, line: Line) -> None:
         for share in line.shares.nodes.values():
-            assert isinstance(share, Share)
             self.put_share(share)
 
 
@@ -295,7 +293,7 @@ class _OfGroup(NumberHeap):
 
     __slots__ = ("_tie", "group")
 
-    def __init__(self, tie: _ByGroup, group: str) -> None:
+    def __init__(self, tie: _ByGroup[_OfGroup], group: str) -> None:
         super().__init__()
         self._tie = tie
         self.group = group
@@ -393,7 +391,6 @@ class Gate:
             line = self._lines[key] = Line(self, *key, self._keys)
         share = line.shares.nodes.get(lane.key.group)
         if share is not None:
-            assert isinstance(share, Share)
             share.put(lane)
             return line
         share = Share(line, lane.key.group)
