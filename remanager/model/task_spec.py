@@ -10,6 +10,9 @@ from typing import Any
 
 DEFAULT_PRIORITY = 128
 
+YEAR_S = 366 * 86400.0
+"""Longest delay, time-out or patience that may be asked for, s."""
+
 
 class DuplicatePolicy(StrEnum):
     """What becomes of a task whose key an active task of the same type already has."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-MAX_DELAY_S = 366 * 86400.0
-"""Longest delay that a task may ask for, s."""
+from remanager.model.task_spec import YEAR_S
 
 
 class TaskSignal(Exception):
@@ -39,7 +38,7 @@ class Retry(TaskSignal):
             self.after_s = None if after_s is None else float(after_s)
         except (TypeError, ValueError):
             raise TypeError(f"after_s must be a time in seconds, not {after_s!r}") from None
-        if self.after_s is not None and not 0 <= self.after_s <= MAX_DELAY_S:
+        if self.after_s is not None and not 0 <= self.after_s <= YEAR_S:
             raise ValueError(f"after_s must be a time in seconds, at most a year, not {after_s}")
 
 

@@ -14,6 +14,7 @@ from remanager.manager.task_queue.holding import Held
 from remanager.manager.task_queue.submission import MAX_TAGS, Name, Positive, TagKey, TagValue
 from remanager.model.errors import Conflict, InvalidParams, NotFound
 from remanager.model.selector import Selector
+from remanager.model.task_spec import YEAR_S
 from remanager.verbs.registry import LockParams, LockScope, Params, fixed, verb
 from remanager.verbs.selectors import SelectorModel, Uid, selector_of
 from remanager.verbs.task_questions import Uids
@@ -22,7 +23,6 @@ from remanager.wire.codec import Reply
 MAX_LISTED = 10_000
 """UIDs of each kind that an answer lists; ``counts`` has the numbers of all."""
 
-YEAR_S = 366 * 86400.0
 Reason = Annotated[str, Field(max_length=500)]
 Patience = Annotated[float, Field(ge=0, le=YEAR_S, allow_inf_nan=False)]
 

@@ -16,10 +16,10 @@ from remanager.engine.task_queue.queueing import (
 )
 from remanager.engine.task_queue.stopping import abandon_children
 from remanager.model.states import TaskState
+from remanager.model.task_spec import YEAR_S
 
 _SUCCESS = frozenset((OutcomeKind.COMPLETED, OutcomeKind.SKIPPED, OutcomeKind.PARENT))
 _REASON_LENGTH = 300
-_MAX_RETRY_DELAY_S = 366 * 86400.0
 
 # What a task ends as that may not be tried again, by how its last execution ended.
 _LAST = {
@@ -153,7 +153,7 @@ def _is_run_asked_for(card: Card) -> bool:
 
 def _delay(board: Board, card: Card, outcome: Outcome | None) -> float:
     if outcome is not None and outcome.retry_after_s is not None:
-        return min(max(outcome.retry_after_s, 0.0), _MAX_RETRY_DELAY_S)
+        return min(max(outcome.retry_after_s, 0.0), YEAR_S)
     return retry_delay(card.spec.options.retry, card.attempt, board.rng)
 
 

@@ -19,6 +19,7 @@ from remanager.model.principal import asked_by
 from remanager.model.task_spec import (
     DEFAULT_OPTIONS,
     DEFAULT_PRIORITY,
+    YEAR_S,
     DependencyPolicy,
     DuplicatePolicy,
     RetryPolicy,
@@ -33,7 +34,6 @@ from remanager.wire.values import with_tags
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_TAGS = 32
 MAX_PREREQUISITES = 1000
-YEAR_S = 366 * 86400.0
 
 Name = Annotated[str, Field(max_length=256)]
 Uid = Annotated[str, Field(min_length=1, max_length=128)]
